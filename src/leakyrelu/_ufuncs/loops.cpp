@@ -1,0 +1,35 @@
+// The table of types. Compiled once for each instruction set; see isa.hpp.
+
+#include "loops.hpp"
+
+#include "ufunc_loop.hpp"
+
+namespace leakyrelu {
+namespace LEAKYRELU_ISA {
+
+template <class X>
+constexpr Row row(int x, int slope, int result) {
+  return {x, slope, result, unary_loop<LeakyRelu, X>, unary_loop<LeakyReluDerivative, X>, binary_loop<LeakyReluBackward, X>};
+}
+
+extern const Table table = {
+    row<boolean>(NPY_BOOL, NPY_DOUBLE, NPY_DOUBLE),
+    row<signed char>(NPY_BYTE, NPY_DOUBLE, NPY_DOUBLE),
+    row<unsigned char>(NPY_UBYTE, NPY_DOUBLE, NPY_DOUBLE),
+    row<short>(NPY_SHORT, NPY_DOUBLE, NPY_DOUBLE),
+    row<unsigned short>(NPY_USHORT, NPY_DOUBLE, NPY_DOUBLE),
+    row<int>(NPY_INT, NPY_DOUBLE, NPY_DOUBLE),
+    row<unsigned int>(NPY_UINT, NPY_DOUBLE, NPY_DOUBLE),
+    row<long>(NPY_LONG, NPY_DOUBLE, NPY_DOUBLE),
+    row<unsigned long>(NPY_ULONG, NPY_DOUBLE, NPY_DOUBLE),
+    row<long long>(NPY_LONGLONG, NPY_DOUBLE, NPY_DOUBLE),
+    row<unsigned long long>(NPY_ULONGLONG, NPY_DOUBLE, NPY_DOUBLE),
+    row<half>(NPY_HALF, NPY_FLOAT, NPY_HALF),
+    row<bfloat16>(bfloat16_number, NPY_FLOAT, bfloat16_number),
+    row<float>(NPY_FLOAT, NPY_FLOAT, NPY_FLOAT),
+    row<double>(NPY_DOUBLE, NPY_DOUBLE, NPY_DOUBLE),
+    row<long double>(NPY_LONGDOUBLE, NPY_LONGDOUBLE, NPY_LONGDOUBLE),
+};
+
+}  // namespace LEAKYRELU_ISA
+}  // namespace leakyrelu

@@ -1,0 +1,104 @@
+// Leaky ReLU on one number: the value, the derivative, the backward pass. Knows neither Python nor NumPy.
+//
+//   leaky_relu(x, alpha)                 x where x >= 0, alpha * x elsewhere
+//   leaky_relu_derivative(x, alpha)      1 where x >= 0, alpha elsewhere
+//   leaky_relu_backward(grad, x, alpha)  grad * leaky_relu_derivative(x, alpha)
+//
+// All three are one choice of a slope, and at most one product, rounded once.
+
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "half.hpp"
+
+namespace leakyrelu {
+namespace LEAKYRELU_ISA {
+
+// Arithmetic<X>: `slope` is the type of alpha for numbers X, `result` that of what comes out.
+// Integers are computed in float64; the 16-bit types keep alpha as float32.
+template <class X>
+struct Arithmetic {
+  using slope = std::conditional_t<std::is_floating_point_v<X>, X, double>;
+  using result = slope;
+};
+template <>
+struct Arithmetic<half> {
+  using slope = float;
+  using result = half;
+};
+template <>
+struct Arithmetic<bfloat16> {
+  using slope = float;
+  using result = bfloat16;
+};
+
+// NumPy's bool is a byte; any but zero is true.
+struct boolean {
+  std::uint8_t byte;
+};
+
+inline double widen(boolean x) { return x.byte != 0; }
+
+template <class X, class = std::enable_if_t<std::is_arithmetic_v<X>>>
+inline typename Arithmetic<X>::slope widen(X x) {
+  return static_cast<typename Arithmetic<X>::slope>(x);
+}
+
+// The exact product, rounded once: a 16-bit number times a float32 is exact in float64.
+template <class Result, class T>
+inline Result product(T a, T b) {
+  if constexpr (std::is_same_v<Result, T>) {
+    return a * b;
+  } else {
+    return narrow<Result>(static_cast<double>(a) * static_cast<double>(b));
+  }
+}
+
+// 1 where x >= 0, alpha elsewhere (at NaN too).
+//
+// `x >= 0 ? 1 : alpha` is not vectorised, because a floating-point comparison may trap. So let m be the bits of |x|,
+// as an unsigned integer. Then bits(x) & -m has the top bit where x is negative and not zero, and bits(inf) - m where
+// x is NaN. That bit, spread over a mask, chooses.
+template <class T>
+inline T slope(T x, T alpha) {
+  if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
+    using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+    constexpr int top = std::numeric_limits<Bits>::digits - 1;
+    const Bits bits = bit_cast<Bits>(x);
+    const Bits m = bits & (static_cast<Bits>(-1) >> 1);
+    const Bits infinity = bit_cast<Bits>(std::numeric_limits<T>::infinity());
+    const Bits negative_or_nan = (bits & (0 - m)) | (infinity - m);
+    const Bits mask = static_cast<Bits>(static_cast<std::make_signed_t<Bits>>(negative_or_nan) >> top);
+    return bit_cast<T>(blend(mask, bit_cast<Bits>(alpha), bit_cast<Bits>(T(1))));
+  } else {
+    return std::isgreaterequal(x, T(0)) ? T(1) : alpha;  // long double; raises no flag at NaN
+  }
+}
+
+struct LeakyRelu {
+  template <class X, class Slope = typename Arithmetic<X>::slope>
+  static typename Arithmetic<X>::result of(Slope alpha, X x) {
+    return product<typename Arithmetic<X>::result>(widen(x), slope<Slope>(widen(x), alpha));
+  }
+};
+
+struct LeakyReluDerivative {
+  template <class X, class Slope = typename Arithmetic<X>::slope>
+  static typename Arithmetic<X>::result of(Slope alpha, X x) {
+    return product<typename Arithmetic<X>::result>(Slope(1), slope<Slope>(widen(x), alpha));
+  }
+};
+
+struct LeakyReluBackward {
+  template <class X, class Slope = typename Arithmetic<X>::slope>
+  static typename Arithmetic<X>::result of(Slope alpha, X grad, X x) {
+    return product<typename Arithmetic<X>::result>(widen(grad), slope<Slope>(widen(x), alpha));
+  }
+};
+
+}  // namespace LEAKYRELU_ISA
+}  // namespace leakyrelu

@@ -1,0 +1,331 @@
+"""The three public functions: each kind of number or array goes to the kernel made for it.
+
+A Python number stays in Python, a NumPy array goes to the ufunc, and so does whatever speaks NumPy's ufunc protocol.
+An array of PyTorch, JAX or another array-API library is computed by that library.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from numbers import Real
+from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from leakyrelu import _ufuncs
+
+__all__ = ["leaky_relu", "leaky_relu_backward", "leaky_relu_derivative"]
+
+_Floating = TypeVar("_Floating", bound=np.floating[Any])
+
+
+class UfuncKeywords(TypedDict, total=False):
+    """What NumPy's ufuncs take besides their operands."""
+
+    out: Any
+    where: Any
+    casting: Any
+    order: Any
+    dtype: Any
+    subok: bool
+    signature: Any
+
+
+@overload
+def leaky_relu(x: float, alpha: float = 0.01) -> float: ...
+@overload
+def leaky_relu(
+    x: npt.NDArray[_Floating], alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]
+) -> npt.NDArray[_Floating]: ...
+@overload
+def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any: ...
+def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any:
+    """Leaky ReLU: `x` where `x >= 0`, `alpha * x` elsewhere.
+
+    Parameters
+    ----------
+    x : number or array_like
+        Real numbers, of any shape: Python, NumPy (any bool, integer or float type, `ml_dtypes.bfloat16` included),
+        or an array of Dask, xarray, pandas, PyTorch, JAX or any array-API library.
+    alpha : float or array_like, default 0.01
+        The slope for negative `x`: any finite number, or an array of slopes that broadcasts against `x`
+        (one slope a channel: an array of shape ``(C, 1, 1)``).
+    **keywords
+        ``out``, ``where``, ``dtype`` and the other keywords of a NumPy ufunc, for arrays that follow its protocol.
+
+    Returns
+    -------
+    number or array
+        Of the shape `x` and `alpha` broadcast to. Floats keep their type, whatever the type of `alpha`; bools, integers
+        and lists give float64; a Python number gives a Python number, a Dask array a Dask array, and so on.
+
+    Raises
+    ------
+    ValueError
+        `alpha` is a single number and NaN or infinite, or the shapes do not broadcast.
+    TypeError
+        `x` or `alpha` is not real: complex numbers, text, dates, objects.
+
+    See Also
+    --------
+    leaky_relu_derivative, leaky_relu_backward
+
+    Notes
+    -----
+    Each result is the exact product rounded once; float16 and bfloat16 take `alpha` as float32, integers are converted
+    to float64. NaN stays NaN, and a zero keeps its sign. Slopes below zero and above one are computed as defined.
+
+    References
+    ----------
+    A. L. Maas, A. Y. Hannun, A. Y. Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", ICML 2013.
+
+    Examples
+    --------
+    >>> from leakyrelu import leaky_relu
+    >>> leaky_relu(1), leaky_relu(-1), leaky_relu(-2, alpha=0.1)
+    (1, -0.01, -0.2)
+    >>> import numpy as np
+    >>> print(leaky_relu(np.array([-2, -1, 0, 1, 2])))
+    [-0.02 -0.01  0.    1.    2.  ]
+    """
+    if type(alpha) in _PYTHON_NUMBERS and -inf < alpha < inf:
+        if type(x) is np.ndarray:
+            return _ufuncs.leaky_relu(x, alpha, **keywords)
+        if type(x) in _PYTHON_NUMBERS and not keywords:
+            return x if x >= 0 else alpha * x
+    return _on_arrays(_LEAKY_RELU, (x,), alpha, keywords)
+
+
+@overload
+def leaky_relu_derivative(x: float, alpha: float = 0.01) -> float: ...
+@overload
+def leaky_relu_derivative(
+    x: npt.NDArray[_Floating], alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]
+) -> npt.NDArray[_Floating]: ...
+@overload
+def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any: ...
+def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any:
+    """Derivative of Leaky ReLU: 1 where `x >= 0`, `alpha` elsewhere (at NaN too).
+
+    Parameters
+    ----------
+    x : number or array_like
+        Where to take the derivative: what went into `leaky_relu`. The kinds and types are the same.
+    alpha : float or array_like, default 0.01
+        The slope for negative `x`, as for `leaky_relu`.
+    **keywords
+        Keywords of a NumPy ufunc, as for `leaky_relu`.
+
+    Returns
+    -------
+    number or array
+        Of the shape and type that `leaky_relu` gives.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `leaky_relu`.
+
+    Notes
+    -----
+    At zero there is no derivative, and conventions differ: 1 here and in JAX; `alpha` in PyTorch and TensorFlow, and
+    therefore for a `torch.Tensor` here too.
+
+    Examples
+    --------
+    >>> from leakyrelu import leaky_relu_derivative
+    >>> leaky_relu_derivative(3), leaky_relu_derivative(-3)
+    (1, 0.01)
+    >>> print(leaky_relu_derivative([-2, 0, 2], alpha=0.2))
+    [0.2 1.  1. ]
+    """
+    if type(alpha) in _PYTHON_NUMBERS and -inf < alpha < inf:
+        if type(x) is np.ndarray:
+            return _ufuncs.leaky_relu_derivative(x, alpha, **keywords)
+        if type(x) in _PYTHON_NUMBERS and not keywords:
+            return 1 if x >= 0 else alpha
+    return _on_arrays(_DERIVATIVE, (x,), alpha, keywords)
+
+
+@overload
+def leaky_relu_backward(grad: float, x: float, alpha: float = 0.01) -> float: ...
+@overload
+def leaky_relu_backward(
+    grad: npt.NDArray[_Floating], x: npt.NDArray[_Floating], alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]
+) -> npt.NDArray[_Floating]: ...
+@overload
+def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any: ...
+def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any:
+    """Backward pass of Leaky ReLU: `grad` where `x >= 0`, `alpha * grad` elsewhere, in one pass over memory.
+
+    Parameters
+    ----------
+    grad : number or array_like
+        The gradient with respect to the output of `leaky_relu`.
+    x : number or array_like
+        The input of `leaky_relu`. For slopes above zero its output serves as well: the signs agree.
+    alpha : float or array_like, default 0.01
+        The slope for negative `x`, as for `leaky_relu`.
+    **keywords
+        Keywords of a NumPy ufunc, as for `leaky_relu`.
+
+    Returns
+    -------
+    number or array
+        The gradient with respect to `x`: ``grad * leaky_relu_derivative(x, alpha)``, of the shape that `grad`, `x` and
+        `alpha` broadcast to and the common type of `grad` and `x` (float64 for integers).
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `leaky_relu`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from leakyrelu import leaky_relu_backward
+    >>> print(leaky_relu_backward(np.array([10.0, 10.0]), np.array([-2.0, 2.0])))
+    [ 0.1 10. ]
+    """
+    if type(alpha) in _PYTHON_NUMBERS and -inf < alpha < inf:
+        if type(grad) is type(x) is np.ndarray:
+            return _ufuncs.leaky_relu_backward(grad, x, alpha, **keywords)
+        if type(grad) in _PYTHON_NUMBERS and type(x) in _PYTHON_NUMBERS and not keywords:
+            return grad if x >= 0 else alpha * grad
+    return _on_arrays(_BACKWARD, (grad, x), alpha, keywords)
+
+
+class _Operation(NamedTuple):
+    """One operation, for every kind of number and array."""
+
+    python: Callable[..., Any]  # (*values, alpha): the public function
+    ufunc: np.ufunc  # (*values, alpha)
+    torch: Callable[..., Any]  # (torch, alpha, *values)
+    jax: Callable[..., Any]  # (jax, alpha, *values)
+    array_api: Callable[..., Any]  # (namespace, alpha, *values)
+
+
+def _array_api(xp: Any, alpha: Any, x: Any) -> Any:
+    x = _floating(xp, x)
+    return xp.where(x >= 0, x, _like(xp, alpha, x) * x)
+
+
+def _array_api_derivative(xp: Any, alpha: Any, x: Any) -> Any:
+    x = _floating(xp, x)
+    return _array_api_backward(xp, alpha, xp.ones_like(x), x)
+
+
+def _array_api_backward(xp: Any, alpha: Any, grad: Any, x: Any) -> Any:
+    grad = _floating(xp, grad)
+    return xp.where(x >= 0, grad, _like(xp, alpha, grad) * grad)
+
+
+def _floating(xp: Any, x: Any) -> Any:
+    """Integers and bools as the library's own floating-point type."""
+    if not xp.isdtype(x.dtype, ("bool", "integral")):
+        return x
+    return xp.astype(x, xp.__array_namespace_info__().default_dtypes()["real floating"])
+
+
+def _like(xp: Any, alpha: Any, x: Any) -> Any:
+    """An array of slopes as an array of the library and the type of `x`."""
+    return alpha if isinstance(alpha, float | int) else xp.asarray(alpha, dtype=x.dtype)
+
+
+def _torch(torch: Any, alpha: Any, x: Any) -> Any:
+    if isinstance(alpha, float | int):
+        return torch.nn.functional.leaky_relu(x, alpha)
+    return torch.where(x > 0, x, torch.as_tensor(alpha, dtype=x.dtype, device=x.device) * x)
+
+
+def _torch_derivative(torch: Any, alpha: Any, x: Any) -> Any:
+    return _torch_backward(torch, alpha, torch.ones_like(x), x)
+
+
+def _torch_backward(torch: Any, alpha: Any, grad: Any, x: Any) -> Any:
+    if isinstance(alpha, float | int):
+        return torch.ops.aten.leaky_relu_backward(grad, x, alpha, False)
+    return torch.where(x > 0, grad, torch.as_tensor(alpha, dtype=grad.dtype, device=grad.device) * grad)
+
+
+_LEAKY_RELU = _Operation(
+    leaky_relu,
+    _ufuncs.leaky_relu,
+    _torch,
+    lambda jax, alpha, x: jax.nn.leaky_relu(x, alpha),
+    _array_api,
+)
+_DERIVATIVE = _Operation(
+    leaky_relu_derivative,
+    _ufuncs.leaky_relu_derivative,
+    _torch_derivative,
+    lambda jax, alpha, x: _array_api_derivative(jax.numpy, alpha, x),
+    _array_api_derivative,
+)
+_BACKWARD = _Operation(
+    leaky_relu_backward,
+    _ufuncs.leaky_relu_backward,
+    _torch_backward,
+    lambda jax, alpha, grad, x: _array_api_backward(jax.numpy, alpha, grad, x),
+    _array_api_backward,
+)
+
+_PYTHON_NUMBERS = frozenset((float, int))
+
+
+def _on_arrays(operation: _Operation, values: tuple[Any, ...], alpha: Any, keywords: UfuncKeywords) -> Any:
+    """Check `alpha`, and leave the work to the library whose arrays the values are."""
+    alpha = _slope(alpha)
+    if not keywords and _PYTHON_NUMBERS.issuperset(map(type, (alpha, *values))):
+        return operation.python(*values, alpha)
+    for value in values:
+        native = _native(operation, value)
+        if native is not None:
+            if keywords:
+                raise TypeError(f"{', '.join(keywords)}: for NumPy arrays only, got {type(value).__name__}; leave it out")
+            return native(alpha, *values)
+    return operation.ufunc(*map(_as_operand, values), alpha, **keywords)
+
+
+def _native(operation: _Operation, value: Any) -> Callable[..., Any] | None:
+    """How the library `value` belongs to computes the operation; None where NumPy's ufunc does."""
+    if isinstance(value, np.ndarray | np.generic):
+        return None
+    # A framework is asked only where the program has imported it already.
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return partial(operation.torch, torch)
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(value, jax.Array):
+        return partial(operation.jax, jax)
+    if hasattr(value, "__array_namespace__"):
+        return partial(operation.array_api, value.__array_namespace__())
+    return None
+
+
+def _as_operand(value: Any) -> Any:
+    """Lists and tuples as arrays of float64 (or of what is wider); the ufunc takes all else as it is."""
+    if not isinstance(value, list | tuple):
+        return value
+    array = np.asarray(value)
+    return array.astype(np.result_type(array, np.float64)) if array.dtype.kind in "biuf" else array
+
+
+def _slope(alpha: Any) -> Any:
+    """`alpha` as the kernels take it: a finite number, or an array."""
+    if type(alpha) not in _PYTHON_NUMBERS:
+        if isinstance(alpha, list | tuple):
+            alpha = np.asarray(alpha)
+        if isinstance(alpha, np.ndarray | np.generic) and alpha.dtype.kind not in "biufV":
+            raise TypeError(f"alpha must be real, got {alpha.dtype}")
+        if not isinstance(alpha, Real) and not hasattr(alpha, "dtype") and not hasattr(alpha, "__array__"):
+            raise TypeError(f"alpha must be a real number or an array of them, got {type(alpha).__name__}")
+        if not isinstance(alpha, Real | np.generic) and not (isinstance(alpha, np.ndarray) and alpha.ndim == 0):
+            return alpha
+        if not isinstance(alpha, np.longdouble):
+            alpha = float(alpha)
+    if not -inf < alpha < inf:
+        raise ValueError(f"alpha must be finite, got {alpha}")
+    return alpha
