@@ -1,0 +1,20 @@
+"""The command `leakyrelu`, also as `python -m leakyrelu`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what it needs."""
+    try:
+        import rich  # noqa: F401  # asked here, so that its absence is told apart from an error of ours
+        import typer  # noqa: F401
+    except ImportError as error:
+        print(f"leakyrelu: the command line needs {error.name}: pip install 'leakyrelu[cli]'", file=sys.stderr)
+        raise SystemExit(2) from None
+    from leakyrelu.cli import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The command line; no logic of its own."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+import leakyrelu
+from leakyrelu import leaky_relu, leaky_relu_derivative
+
+app = typer.Typer(
+    name="leakyrelu",
+    help="Leaky ReLU: x where x >= 0, alpha * x elsewhere.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Alpha = Annotated[float, typer.Option("--alpha", "-a", help="The slope for negative inputs.")]
+Derivative = Annotated[bool, typer.Option("--derivative", "-d", help="The derivative instead of the function.")]
+
+
+class PictureFormat(StrEnum):
+    """What `plot` writes, by the ending of the file's name."""
+
+    PNG = ".png"
+    SVG = ".svg"
+    PDF = ".pdf"
+
+
+def _fail(message: object) -> NoReturn:
+    typer.echo(f"leakyrelu: {message}", err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """Bad input ends the command with one clear line and exit code 2."""
+    try:
+        yield
+    except OSError as error:
+        _fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else error)
+    except (ImportError, TypeError, ValueError) as error:
+        _fail(error)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"leakyrelu {leakyrelu.__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Examples: `leakyrelu demo`, `leakyrelu eval -- -2 -1 0 1 2`, "
+    "`leakyrelu apply in.npy out.npy --alpha 0.1`, `leakyrelu plot -o figure.png`"
+)
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Leaky ReLU: x where x >= 0, alpha * x elsewhere."""
+
+
+@app.command(
+    "eval",
+    epilog="Examples: `leakyrelu eval -- -2 -1 0 1 2`, `leakyrelu eval -a 0.1 -- -2`, `seq -5 5 | leakyrelu eval -d`",
+)
+def evaluate(
+    numbers: Annotated[
+        list[str] | None, typer.Argument(help="The inputs, after `--` where one is negative; else standard input.")
+    ] = None,
+    alpha: Alpha = 0.01,
+    derivative: Derivative = False,
+) -> None:
+    """Print the value at each number, one a line."""
+    function = leaky_relu_derivative if derivative else leaky_relu
+    if not numbers and sys.stdin.isatty():
+        _fail("no numbers given; name them (leakyrelu eval -- -2 -1 0 1 2) or pipe them in")
+    words = numbers or (word for line in sys.stdin for word in line.split())
+    with _errors_in_one_line():
+        for word in words:
+            typer.echo(function(_number(word), alpha))
+
+
+def _number(word: str) -> float:
+    """The number as Python reads it: an integer stays one."""
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            pass
+    raise ValueError(f"{word!r} is not a number")
+
+
+@app.command(
+    epilog="Examples: `leakyrelu apply in.npy out.npy`, `leakyrelu apply -a 0.1 --derivative in.npy out.npy --force`"
+)
+def apply(
+    source: Annotated[Path, typer.Argument(metavar="IN.npy", help="The array to read, of any size.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.npy", help="The file to write: whole or not at all.")],
+    alpha: Alpha = 0.01,
+    derivative: Derivative = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.npy where it exists.")] = False,
+) -> None:
+    """Apply Leaky ReLU to a .npy file, block by block."""
+    from leakyrelu import files
+
+    function = partial(leaky_relu_derivative if derivative else leaky_relu, alpha=alpha)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with (
+        _errors_in_one_line(),
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        task = progress.add_task(source.name)
+        try:
+            files.apply(
+                function,
+                source,
+                target,
+                overwrite=force,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        except FileExistsError as error:
+            raise ValueError(f"{error}; use --force to overwrite it") from error
+
+
+@app.command(epilog="Examples: `leakyrelu plot -o figure.png`, `leakyrelu plot -a 0.01 -a 0.1 -a 0.3 -o slopes.svg`")
+def plot(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write: .png, .svg or .pdf.")],
+    alpha: Annotated[list[float] | None, typer.Option("--alpha", "-a", help="A slope; repeat it to compare.")] = None,
+    derivative: Annotated[bool, typer.Option(help="Draw the derivative too.")] = True,
+) -> None:
+    """Draw the function and its derivative."""
+    from leakyrelu.files import written_whole
+    from leakyrelu.plot import plot as draw
+
+    with _errors_in_one_line():
+        try:
+            ending = PictureFormat(output.suffix.lower())
+        except ValueError:
+            raise ValueError(f"{output} must end in {', '.join(PictureFormat)}") from None
+        figure = draw(alpha or 0.01, derivative=derivative)
+        with written_whole(output) as file:
+            figure.savefig(file, format=ending.removeprefix("."))
+
+
+@app.command(epilog="Examples: `leakyrelu demo`, `leakyrelu demo --output pictures`")
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The directory for the two pictures; made where it is missing.")
+    ] = Path("leakyrelu-demo"),
+) -> None:
+    """Train a ReLU and a Leaky ReLU network on real digits, and count the units that die (under a minute)."""
+    from leakyrelu.demo import show
+
+    with _errors_in_one_line():
+        show(output)

@@ -1,0 +1,158 @@
+"""The picture of Leaky ReLU and its derivative."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from leakyrelu.activation import leaky_relu
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["plot"]
+
+# One slope is drawn as textbooks draw it: the function in blue, the derivative in red.
+_TEXTBOOK = (("tab:blue", "tab:red"),)
+_SEVERAL = tuple((color, color) for color in ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan"))
+_SAMPLES = 401
+
+
+def plot(
+    alpha: float | Iterable[float] = 0.01,
+    *,
+    derivative: bool = True,
+    limits: tuple[float, float] = (-10, 10),
+    ax: "Axes | None" = None,
+) -> "Figure":
+    """Draw Leaky ReLU and its derivative.
+
+    Where a negative input moves the output too little to be seen, an inset enlarges that part.
+
+    Parameters
+    ----------
+    alpha : float or iterable of float, default 0.01
+        The slope for negative inputs, or several slopes to compare.
+    derivative : bool, default True
+        Whether to draw the derivative, as a dashed line with a true step at zero: the filled point belongs to it.
+    limits : (float, float), default (-10, 10)
+        The smallest and the largest input drawn.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. By default a figure of its own, 10 by 6 inches, that no window shows and `pyplot` does not know.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure drawn on; save it with ``figure.savefig("leaky_relu.png")``.
+
+    Raises
+    ------
+    ValueError
+        A slope is NaN or infinite, there is no slope, or `limits` are not two finite numbers in ascending order.
+    TypeError
+        A slope is not a real number.
+    ImportError
+        matplotlib is missing: ``pip install 'leakyrelu[plot]'``.
+
+    Examples
+    --------
+    >>> from leakyrelu.plot import plot
+    >>> figure = plot()
+    >>> figure.axes[0].get_title()
+    'Leaky ReLU Activation Function and Its Derivative'
+    """
+    slopes = _slopes(alpha)
+    low, high = _limits(limits)
+    if ax is None:
+        ax = _new_axes()
+    colors = _TEXTBOOK if len(slopes) == 1 else _SEVERAL
+    _draw(ax, slopes, colors, (low, high), derivative)
+    ax.set_title("Leaky ReLU Activation Function" + (" and Its Derivative" if derivative else ""))
+    ax.set_xlabel("Input (x)")
+    ax.set_ylabel("Output")
+    ax.grid(True, alpha=0.4)
+    ax.legend(loc="lower right")
+    leak = max(abs(slope * low) for slope in slopes)
+    bottom, top = ax.get_ylim()
+    if low < 0 < high and 0 < leak < 0.05 * (top - bottom):
+        _enlarge(ax, slopes, colors, low, leak, derivative)
+    return ax.figure.figure  # the figure, where `ax` is in a subfigure
+
+
+def _slopes(alpha: float | Iterable[float]) -> list[float]:
+    slopes = list(alpha) if isinstance(alpha, Iterable) and not isinstance(alpha, str) and np.ndim(alpha) else [alpha]
+    if not slopes:
+        raise ValueError("alpha must be one slope or several, got none")
+    for slope in slopes:
+        leaky_relu(-1.0, slope)  # says what is wrong with a slope
+        if np.ndim(slope):
+            raise TypeError(f"alpha must be one slope or a flat list of slopes, got {alpha!r}")
+    return [float(slope) for slope in slopes]
+
+
+def _limits(limits: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        raise ValueError(f"limits must be two numbers, the smaller first, got {limits!r}") from None
+    if not -np.inf < low < high < np.inf:
+        raise ValueError(f"limits must be two finite numbers, the smaller first, got {limits!r}")
+    return low, high
+
+
+def _new_axes() -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("the picture needs matplotlib: pip install 'leakyrelu[plot]'") from error
+    return Figure(figsize=(10, 6), layout="constrained").subplots()
+
+
+def _draw(
+    ax: "Axes",
+    slopes: list[float],
+    colors: tuple[tuple[str, str], ...],
+    limits: tuple[float, float],
+    derivative: bool,
+) -> None:
+    low, high = limits
+    x = np.linspace(low, high, _SAMPLES)
+    if low < 0 < high:
+        x = np.union1d(x, [0.0])  # the corner, to the point
+    for i, slope in enumerate(slopes):
+        ax.plot(x, leaky_relu(x, slope), color=colors[i % len(colors)][0], lw=2, label=f"Leaky ReLU, alpha = {slope:g}")
+    if derivative:
+        for i, slope in enumerate(slopes):
+            _draw_step(ax, slope, colors[i % len(colors)][1], limits)
+
+
+def _draw_step(ax: "Axes", slope: float, color: str, limits: tuple[float, float]) -> None:
+    low, high = limits
+    label = f"Derivative, alpha = {slope:g}"
+    if not low < 0 <= high:
+        level = slope if high < 0 else 1.0
+        ax.plot([low, high], [level, level], "--", color=color, lw=2, label=label)
+        return
+    ax.plot([low, 0, 0, high], [slope, slope, 1, 1], "--", color=color, lw=2, label=label)
+    ax.plot([0], [1], "o", color=color, ms=6)
+    ax.plot([0], [slope], "o", color=color, ms=6, mfc="white")
+
+
+def _enlarge(
+    ax: "Axes",
+    slopes: list[float],
+    colors: tuple[tuple[str, str], ...],
+    low: float,
+    leak: float,
+    derivative: bool,
+) -> None:
+    inset = ax.inset_axes((0.07, 0.5, 0.38, 0.4))
+    _draw(inset, slopes, colors, (low, 0.02 * abs(low)), derivative)
+    top = max(leak * 0.3, 1.5 * max(0.0, *slopes) if derivative else 0.0)
+    inset.set_xlim(low, 0.02 * abs(low))
+    inset.set_ylim(-1.15 * leak, top)
+    if min(slopes) < 0:
+        inset.set_ylim(-1.15 * leak, 1.15 * leak)
+    inset.set_title("Negative inputs, enlarged", fontsize="medium")
+    inset.grid(True, alpha=0.4)

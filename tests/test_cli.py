@@ -1,0 +1,141 @@
+"""The command line, as a person types it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import leakyrelu
+from leakyrelu import leaky_relu, leaky_relu_derivative
+
+
+def run(*words, cwd=None, stdin=None, code=0):
+    """Run the command; give its standard output, or, where it is to fail, its standard error."""
+    result = subprocess.run(
+        [sys.executable, "-m", "leakyrelu", *map(str, words)], cwd=cwd, input=stdin, capture_output=True, text=True
+    )
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr if code else result.stdout
+
+
+def fails(*words, **keywords):
+    """Run it on bad input: exit code 2 and one line."""
+    message = run(*words, code=2, **keywords)
+    assert message.startswith("leakyrelu: ")
+    assert message.count("\n") == 1
+    return message
+
+
+def test_eval_prints_the_values():
+    assert run("eval", "--", -2, -1, 0, 1, 2) == "-0.02\n-0.01\n0\n1\n2\n"
+    assert run("eval", "--alpha", 0.1, "--", -2, 0.5) == "-0.2\n0.5\n"
+    assert run("eval", "--alpha", -0.5, "--", -2.5) == "1.25\n"
+    assert run("eval", "--derivative", "--", -2, 0, 3) == "0.01\n1\n1\n"
+    assert run("eval", "nan", "inf", "1e3") == "nan\ninf\n1000.0\n"
+
+
+def test_eval_reads_standard_input_when_no_numbers_are_given():
+    assert run("eval", stdin="-2 -1\n\n3\n") == "-0.02\n-0.01\n3\n"
+    assert run("eval", stdin="") == ""
+
+
+def test_eval_names_what_is_not_a_number():
+    assert fails("eval", "1.5.2") == "leakyrelu: '1.5.2' is not a number\n"
+    assert "'x' is not a number" in fails("eval", stdin="x")
+    assert "alpha must be finite, got nan" in fails("eval", "--alpha", "nan", "1")
+
+
+def test_apply(tmp_path):
+    x = np.linspace(-3, 3, 1000, dtype=np.float32)
+    np.save(tmp_path / "in.npy", x)
+    assert run("apply", "in.npy", "out.npy", "--alpha", 0.1, cwd=tmp_path) == ""
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), leaky_relu(x, 0.1))
+    assert "exists already; use --force" in fails("apply", "in.npy", "out.npy", cwd=tmp_path)
+    run("apply", "in.npy", "out.npy", "--force", "--derivative", cwd=tmp_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), leaky_relu_derivative(x))
+
+
+def test_apply_says_in_one_line_what_is_wrong(tmp_path):
+    np.save(tmp_path / "in.npy", np.ones(100))
+    np.save(tmp_path / "complex.npy", np.ones(3, complex))
+    (tmp_path / "short.npy").write_bytes((tmp_path / "in.npy").read_bytes()[:-8])
+    (tmp_path / "foreign.npy").write_text("hello")
+    (tmp_path / "directory").mkdir()
+    for arguments, text in {
+        ("short.npy", "out.npy"): "short.npy is truncated",
+        ("foreign.npy", "out.npy"): "foreign.npy is not a .npy file",
+        ("complex.npy", "out.npy"): "got complex128",
+        ("none.npy", "out.npy"): "No such file or directory: none.npy",
+        ("directory", "out.npy"): "Is a directory: directory",
+        ("in.npy", "in.npy"): "are the same file",
+        ("in.npy", "directory", "--force"): "directory",
+        ("in.npy", "out.npy", "--alpha", "inf"): "alpha must be finite, got inf",
+    }.items():
+        assert text in fails("apply", *arguments, cwd=tmp_path)
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_apply_interrupted_leaves_nothing(tmp_path):
+    with open(tmp_path / "in.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"shape": (2**34,), "fortran_order": False, "descr": "<f8"})
+        file.truncate(file.tell() + 2**37)  # 128 GiB of nothing: it cannot have finished
+    command = [sys.executable, "-m", "leakyrelu", "apply", "in.npy", "out.npy"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob(".out.npy.*.part")):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        message = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in message
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf", "PNG"])
+def test_plot(tmp_path, ending):
+    run("plot", "-o", f"figure.{ending}", "--alpha", 0.01, "--alpha", 0.1, cwd=tmp_path)
+    start = (tmp_path / f"figure.{ending}").read_bytes()[:200]
+    assert {"png": b"PNG", "svg": b"<svg", "pdf": b"%PDF"}[ending.lower()] in start or b"<?xml" in start
+
+
+def test_plot_refuses_what_it_cannot_write(tmp_path):
+    assert "figure.txt must end in .png, .svg, .pdf" in fails("plot", "-o", "figure.txt", cwd=tmp_path)
+    assert "alpha must be finite" in fails("plot", "-o", "figure.png", "-a", "nan", cwd=tmp_path)
+    assert "No such file or directory" in fails("plot", "-o", "nowhere/figure.png", cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_version_and_help():
+    assert run("--version") == f"leakyrelu {leakyrelu.__version__}\n"
+    text = run("--help")
+    assert "leakyrelu eval -- -2 -1 0 1 2" in " ".join(text.split())
+    for command in ("eval", "apply", "plot", "demo"):
+        assert command in text
+        assert "Examples" in run(command, "--help")
+
+
+def test_unknown_options_end_with_code_2():
+    assert "No such option" in run("eval", "--nonsense", code=2)
+    assert "No such command" in run("nonsense", code=2)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "matplotlib"])
+def test_without_an_extra_it_says_what_to_install(tmp_path, missing):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] == {missing!r}:\n"
+        f"            raise ModuleNotFoundError('No module named {missing}', name={missing!r})\n"
+        "sys.meta_path.insert(0, Missing())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "leakyrelu", "plot", "-o", str(tmp_path / "x.png")]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 2
+    extra = "plot" if missing == "matplotlib" else "cli"
+    assert f"pip install 'leakyrelu[{extra}]'" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,194 @@
+"""Beside the peers on the same inputs, and through the libraries whose arrays are taken.
+
+Known differences are asserted, each in a test that names it.
+"""
+
+import array_api_strict
+import dask.array
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+from oracle import assert_same
+
+from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
+
+SLOPES = [0.0, 0.01, 0.1, 0.2, 1 / 3, 1.0, 2.0, -0.5]
+
+
+def inputs(dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal(2000) * 10).astype(dtype)
+    x[:6] = [np.nan, np.inf, 0.0, -0.0, 1e-5, -1e-5]
+    return x
+
+
+def every_negative_half():
+    return np.arange(0x8001, 0xFC00, dtype=np.uint16).view(np.float16)
+
+
+# PyTorch.
+
+
+@pytest.mark.parametrize("alpha", SLOPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_torch_gives_the_same_values(dtype, alpha):
+    x = inputs(dtype)
+    theirs = torch.nn.functional.leaky_relu(torch.from_numpy(x), alpha).numpy()
+    if alpha < 0:
+        x, theirs = x[x != 0], theirs[x != 0]  # see the next test
+    assert_same(leaky_relu(x, alpha), theirs)
+
+
+def test_torch_turns_the_sign_of_zero_with_a_negative_slope():
+    x = np.array([0.0, -0.0])
+    theirs = torch.nn.functional.leaky_relu(torch.from_numpy(x), -0.5).numpy()
+    assert_same(theirs, np.array([-0.0, 0.0]))
+    assert_same(leaky_relu(x, -0.5), x)
+
+
+@pytest.mark.parametrize("alpha", SLOPES)
+def test_torch_gives_the_same_gradients_except_at_zero(alpha):
+    x = inputs(np.float32)
+    tensor = torch.from_numpy(x.copy()).requires_grad_()
+    torch.nn.functional.leaky_relu(tensor, alpha).sum().backward()
+    theirs = tensor.grad.numpy()
+    zero = x == 0
+    assert_same(leaky_relu_derivative(x, alpha)[~zero], theirs[~zero])
+    assert_same(theirs[zero], np.full(2, alpha, np.float32))
+    assert_same(leaky_relu_derivative(x, alpha)[zero], np.ones(2, np.float32))
+
+
+@pytest.mark.parametrize(("alpha", "differences"), [(0.01, 20), (0.3, 63)])
+def test_torch_rounds_some_float16_products_twice(alpha, differences):
+    x = every_negative_half()
+    theirs = torch.nn.functional.leaky_relu(torch.from_numpy(x), alpha).numpy()
+    assert np.count_nonzero(leaky_relu(x, alpha) != theirs) == differences
+
+
+def test_tensors_stay_tensors_with_autograd():
+    x = torch.tensor([-2.0, 0.0, 3.0], requires_grad=True)
+    y = leaky_relu(x, 0.1)
+    assert isinstance(y, torch.Tensor)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, torch.tensor([0.1, 0.1, 1.0]))  # at zero the slope, as in PyTorch
+    torch.testing.assert_close(leaky_relu_derivative(x, 0.1), x.grad)
+    torch.testing.assert_close(leaky_relu_backward(torch.full((3,), 2.0), x, 0.1), 2 * x.grad)
+
+
+def test_tensors_with_a_slope_a_channel():
+    x = torch.tensor([[-2.0, -2.0], [3.0, 0.0]])
+    slopes = torch.tensor([0.1, 0.5], requires_grad=True)
+    y = leaky_relu(x, slopes)
+    torch.testing.assert_close(y, torch.tensor([[-0.2, -1.0], [3.0, 0.0]]))
+    y.sum().backward()
+    torch.testing.assert_close(slopes.grad, torch.tensor([-2.0, -2.0]))
+    torch.testing.assert_close(leaky_relu(x, np.array([0.1, 0.5])), y.detach())
+    torch.testing.assert_close(leaky_relu_derivative(x, [0.1, 0.5]), torch.tensor([[0.1, 0.5], [1.0, 0.5]]))
+
+
+def test_tensors_refuse_numpys_keywords_and_a_slope_that_is_not_finite():
+    with pytest.raises(TypeError, match="out: for NumPy arrays only, got Tensor"):
+        leaky_relu(torch.ones(2), out=np.ones(2))
+    with pytest.raises(ValueError, match="alpha must be finite"):
+        leaky_relu(torch.ones(2), np.nan)
+
+
+# JAX.
+
+
+@pytest.mark.parametrize("alpha", SLOPES)
+def test_jax_gives_the_same_values_and_gradients(alpha):
+    x = inputs(np.float32)
+    assert_same(leaky_relu(x, alpha), jax.nn.leaky_relu(x, alpha))
+    gradient = jax.vmap(jax.grad(lambda z: jax.nn.leaky_relu(z, alpha)))(x)
+    assert_same(leaky_relu_derivative(x, alpha), gradient)  # at zero, too
+
+
+@pytest.mark.parametrize(("alpha", "differences"), [(0.01, 7765), (0.3, 6896)])
+def test_jax_takes_the_slope_of_float16_as_a_half(alpha, differences):
+    x = every_negative_half()
+    theirs = np.asarray(jax.nn.leaky_relu(jnp.asarray(x), alpha))
+    assert np.count_nonzero(leaky_relu(x, alpha) != theirs) == differences
+
+
+def test_jax_arrays_stay_jax_arrays():
+    x = jnp.array([-2.0, 0.0, 3.0])
+    for result, expected in (
+        (leaky_relu(x, 0.1), [-0.2, 0, 3]),
+        (leaky_relu_derivative(x, 0.1), [0.1, 1, 1]),
+        (leaky_relu_backward(2 * jnp.ones(3), x, 0.1), [0.2, 2, 2]),
+        (leaky_relu_derivative(jnp.array([-1, 1]), 0.1), [0.1, 1]),
+        (leaky_relu(x, np.array([0.5, 1, 1])), [-1, 0, 3]),
+    ):
+        assert isinstance(result, jax.Array)
+        assert_same(result, np.array(expected, np.float32))
+
+
+def test_jax_transforms_work():
+    x = jnp.array([-2.0, 3.0])
+    assert_same(jax.jit(leaky_relu)(x, 0.5), np.array([-1, 3], np.float32))
+    assert_same(jax.vmap(jax.grad(leaky_relu))(x), np.array([0.01, 1], np.float32))
+    assert_same(jax.grad(lambda a: leaky_relu(x, a).sum())(0.5), np.float32(-2))
+
+
+# The array API, and NumPy's ufunc protocol.
+
+
+@pytest.mark.parametrize("alpha", [0.1, 2, np.float32(0.5), np.array([0.5, 0.25, 1.0])])
+def test_array_api_arrays_stay_in_their_namespace(alpha):
+    for values in ([-2.0, 0.0, 3.0], [-2, 0, 3]):
+        x = array_api_strict.asarray(values)
+        wide = np.array(values, np.float64)
+        for result, expected in (
+            (leaky_relu(x, alpha), oracle.leaky_relu(wide, alpha)),
+            (leaky_relu_derivative(x, alpha), oracle.leaky_relu_derivative(wide, alpha)),
+            (leaky_relu_backward(x, x, alpha), oracle.leaky_relu_backward(wide, wide, alpha)),
+        ):
+            assert isinstance(result, type(x))
+            assert_same(np.asarray(result), expected)
+
+
+def test_array_api_arrays_keep_their_float_type():
+    x = array_api_strict.asarray([-2.0, 3.0], dtype=array_api_strict.float32)
+    assert leaky_relu(x).dtype == array_api_strict.float32
+
+
+def test_dask_stays_lazy_and_keeps_its_chunks():
+    x = inputs(np.float32)
+    lazy = dask.array.from_array(x, chunks=300)
+    for function in (leaky_relu, leaky_relu_derivative, lambda z, alpha: leaky_relu_backward(z, z, alpha)):
+        result = function(lazy, 0.1)
+        assert isinstance(result, dask.array.Array)
+        assert result.chunks == lazy.chunks
+        assert result.dtype == np.float32
+        assert_same(result.compute(), function(x, 0.1))
+    assert leaky_relu(lazy, np.float64(0.1)).dtype == np.float32
+
+
+def test_xarray_keeps_its_coordinates():
+    x = xr.DataArray([[-1.0, 2.0]], dims=("a", "b"), coords={"b": [10, 20]}, name="x", attrs={"unit": "V"})
+    result = leaky_relu(x, 0.5)
+    assert isinstance(result, xr.DataArray)
+    xr.testing.assert_equal(result, xr.DataArray([[-0.5, 2.0]], dims=("a", "b"), coords={"b": [10, 20]}))
+    assert isinstance(leaky_relu(xr.Dataset({"x": x})), xr.Dataset)
+
+
+def test_pandas_keeps_its_index_and_its_missing_values():
+    series = pd.Series([-1.0, 2.0], index=["a", "b"], dtype=np.float32)
+    pd.testing.assert_series_equal(leaky_relu(series, 0.5), pd.Series([-0.5, 2], index=["a", "b"], dtype=np.float32))
+    frame = pd.DataFrame({"a": [-1, 2], "b": [0.5, -0.5]})
+    pd.testing.assert_frame_equal(leaky_relu(frame, 0.5), pd.DataFrame({"a": [-0.5, 2.0], "b": [0.5, -0.25]}))
+    missing = leaky_relu(pd.Series([-1, None], dtype="Int64"), 0.5)
+    assert missing[0] == -0.5
+    assert missing[1] is pd.NA
+
+
+def test_masked_arrays_keep_their_mask():
+    result = leaky_relu(np.ma.array([-1.0, 2.0, -3.0], mask=[False, False, True]), 0.5)
+    assert isinstance(result, np.ma.MaskedArray)
+    assert result.tolist() == [-0.5, 2.0, None]

@@ -1,0 +1,222 @@
+"""Files: whole or not at all."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from leakyrelu import files, leaky_relu
+from leakyrelu.files import apply, written_whole
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "in.npy"
+    np.save(path, np.arange(-6.0, 6.0))
+    return path
+
+
+ARRAYS = {
+    "one dimension": np.arange(-5, 5, dtype=np.float32),
+    "fortran": np.asfortranarray(np.arange(-6.0, 6.0).reshape(3, 4)),
+    "c order": np.arange(-6.0, 6.0).reshape(3, 2, 2),
+    "zero dimensions": np.array(-3.0),
+    "empty": np.empty((0, 3)),
+    "big endian": np.arange(-5, 5, dtype=">f8"),
+    "big endian integers": np.arange(-5, 5, dtype=">i2"),
+    "bool": np.array([True, False]),
+    "int8": np.arange(-128, 128, dtype=np.int8),
+    "float16": np.linspace(-1, 1, 7, dtype=np.float16),
+    "longdouble": np.linspace(-1, 1, 7, dtype=np.longdouble),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("block", [8, 64, 2**26])
+def test_apply_is_the_function_on_the_whole(tmp_path, monkeypatch, name, block):
+    monkeypatch.setattr(files, "_BLOCK_BYTES", max(block, ARRAYS[name].itemsize, 8))
+    array = ARRAYS[name]
+    np.save(tmp_path / "in.npy", array)
+    apply(leaky_relu, tmp_path / "in.npy", tmp_path / "out.npy")
+    result = np.load(tmp_path / "out.npy", allow_pickle=False)
+    np.testing.assert_array_equal(result, leaky_relu(array))
+    assert result.shape == array.shape
+    assert result.dtype == leaky_relu(array).dtype
+    assert result.flags.f_contiguous == array.flags.f_contiguous
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npy", "out.npy"]
+
+
+def test_progress_reaches_the_total(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 40)
+    seen = []
+    apply(leaky_relu, source, tmp_path / "out.npy", progress=lambda *at: seen.append(at))
+    assert seen == [(40, 96), (80, 96), (96, 96)]
+
+
+def test_existing_target_is_kept_unless_overwritten(source, tmp_path):
+    target = tmp_path / "out.npy"
+    target.write_text("mine")
+    with pytest.raises(FileExistsError, match=r"out\.npy exists already"):
+        apply(leaky_relu, source, target)
+    assert target.read_text() == "mine"
+    apply(leaky_relu, source, target, overwrite=True)
+    np.testing.assert_array_equal(np.load(target), leaky_relu(np.arange(-6.0, 6.0)))
+
+
+def test_target_that_appears_meanwhile_is_kept(tmp_path):
+    target = tmp_path / "out"
+    with pytest.raises(FileExistsError, match="exists already"), written_whole(target, overwrite=False) as file:
+        file.write(b"ours")
+        target.write_text("theirs")
+    assert target.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("link", [None, os.link, os.symlink])
+def test_same_file_for_both_is_refused(source, tmp_path, link):
+    target = source
+    if link is not None:
+        target = tmp_path / "other.npy"
+        link(source, target)
+    before = source.read_bytes()
+    with pytest.raises(ValueError, match="are the same file"):
+        apply(leaky_relu, source, target, overwrite=True)
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_failure_leaves_nothing_behind(source, tmp_path, monkeypatch, error):
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 8)
+    calls = 0
+
+    def fails(x):
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise error
+        return leaky_relu(x)
+
+    with pytest.raises(error):
+        apply(fails, source, tmp_path / "out.npy")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_full_disk_leaves_nothing_behind(source, tmp_path):
+    # A limit on the size of files stands in for a full disk: both fail the write.
+    np.save(source, np.ones(100_000))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            apply(leaky_relu, source, tmp_path / "out.npy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_killed_leaves_no_partial_file_under_the_name(source, tmp_path):
+    np.save(source, np.ones(3_000_000))
+    code = (
+        "import pathlib, sys, time\n"
+        "from leakyrelu import files, leaky_relu\n"
+        "files._BLOCK_BYTES = 8_000\n"
+        "def slow(x): time.sleep(0.002); return leaky_relu(x)\n"
+        "files.apply(slow, pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), progress=lambda *_: print('.', flush=True))\n"
+    )
+    target = tmp_path / "out.npy"
+    with subprocess.Popen([sys.executable, "-c", code, source, target], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()  # the first block is written
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not target.exists()
+
+
+def test_memory_stays_small_however_large_the_file(tmp_path):
+    # 2 GiB of zeros, which take no room on the disk, under a limit of 1 GB on the address space.
+    source, target = tmp_path / "in.npy", tmp_path / "out.npy"
+    with open(source, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"shape": (2**31,), "fortran_order": False, "descr": "|i1"})
+        file.truncate(file.tell() + 2**31)
+    code = (
+        "import pathlib, resource, sys\n"
+        "import numpy as np\n"
+        "from leakyrelu import files\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))\n"
+        "files.apply(lambda x: np.zeros(len(x), np.int8), pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+    )
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    result = subprocess.run([sys.executable, "-c", code, source, target], env=environment, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert target.stat().st_size == source.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "is not a .npy file"),
+        (b"not an array at all", "is not a .npy file"),
+        (b"\x93NUMPY\x01\x00", "is not a .npy file"),
+        (b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f8'}\n", "is not a .npy file"),
+        (b"\x93NUMPY\x09\x09\x10\x00{}", "is not a .npy file"),
+        (b"PK\x03\x04", "is not a .npy file"),
+    ],
+)
+def test_foreign_files_are_refused(tmp_path, content, text):
+    source = tmp_path / "in.npy"
+    source.write_bytes(content)
+    with pytest.raises(ValueError, match=text) as error:
+        apply(leaky_relu, source, tmp_path / "out.npy")
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_truncated_files_are_refused(source, tmp_path):
+    source.write_bytes(source.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="truncated: 96 bytes of data expected, 95 found"):
+        apply(leaky_relu, source, tmp_path / "out.npy")
+
+
+def test_objects_are_never_unpickled(tmp_path):
+    source = tmp_path / "in.npy"
+    np.save(source, np.array([print], object), allow_pickle=True)
+    with pytest.raises(ValueError, match="Python objects"):
+        apply(leaky_relu, source, tmp_path / "out.npy")
+
+
+def test_types_the_function_refuses_are_refused_before_anything_is_written(tmp_path):
+    source = tmp_path / "in.npy"
+    np.save(source, np.ones(3, complex))
+    with pytest.raises(TypeError, match="got complex128"):
+        apply(leaky_relu, source, tmp_path / "out.npy")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_pipe_is_refused(tmp_path):
+    pipe = tmp_path / "in.npy"
+    os.mkfifo(pipe)
+    writer = subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'wb').close()"])
+    with pytest.raises(ValueError, match="not a regular file"):
+        apply(leaky_relu, pipe, tmp_path / "out.npy")
+    writer.wait()
+
+
+def test_missing_files_and_directories_are_named(source, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.npy"):
+        apply(leaky_relu, tmp_path / "none.npy", tmp_path / "out.npy")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        apply(leaky_relu, source, tmp_path / "nowhere" / "out.npy")
+
+
+def test_new_files_have_the_usual_mode(source, tmp_path):
+    umask = os.umask(0o022)
+    try:
+        apply(leaky_relu, source, tmp_path / "out.npy")
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "out.npy").stat().st_mode & 0o777 == 0o644
