@@ -29,19 +29,19 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path} exists already")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    with open(part, "xb") as file:
-        try:
+    try:
+        with open(part, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if overwrite:
-                os.replace(part, path)
-            else:
-                os.link(part, path)  # unlike a rename, fails where somebody was quicker
-        except FileExistsError:
-            raise FileExistsError(f"{path} exists already") from None
-        finally:
-            part.unlink(missing_ok=True)
+        if overwrite:
+            os.replace(part, path)
+        else:
+            os.link(part, path)  # unlike a rename, fails where somebody was quicker
+    except FileExistsError:
+        raise FileExistsError(f"{path} exists already") from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def apply(

@@ -2,6 +2,7 @@
 
 #include "loops.hpp"
 
+#include "isa.hpp"
 #include "ufunc_loop.hpp"
 
 namespace leakyrelu {

@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "half.hpp"
+#include "isa.hpp"
 
 namespace leakyrelu {
 namespace LEAKYRELU_ISA {

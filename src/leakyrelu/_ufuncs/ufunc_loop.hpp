@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "elementwise.hpp"
+#include "isa.hpp"
 #include "numpy_api.hpp"
 #include "scalar.hpp"
 
@@ -73,15 +74,14 @@ class Output {
 
 template <class Operation, class Slope, class Result, class... X>
 inline void ufunc_loop(std::size_t size, Input<Slope> alpha, Output<Result> result, Input<X>... x) {
-  const bool one_slope = alpha.constant();
-  const bool in_place = result.contiguous() && (x.contiguous() && ...) && (one_slope || alpha.contiguous());
-  const std::size_t step = in_place ? size : block_size;
+  const bool contiguous = result.contiguous() && (x.contiguous() && ...) && (alpha.constant() || alpha.contiguous());
+  const std::size_t step = contiguous ? size : block_size;
   for (std::size_t start = 0; start < size; start += step) {
     const std::size_t n = std::min(step, size - start);
-    if (one_slope) {
-      with_one_slope<Operation>(alpha.first(), result.block(start), n, x.block(start, n)...);
+    if (alpha.constant()) {
+      elementwise<Operation>(Constant<Slope>{alpha.first()}, result.block(start), n, x.block(start, n)...);
     } else {
-      with_slopes<Operation>(alpha.block(start, n), result.block(start), n, x.block(start, n)...);
+      elementwise<Operation>(alpha.block(start, n), result.block(start), n, x.block(start, n)...);
     }
     result.finish(start, n);
   }
