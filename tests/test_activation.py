@@ -59,11 +59,10 @@ def test_python_numbers_work_where_numpy_is_never_called(monkeypatch):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize(
-    "dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.longdouble]
-)
-@pytest.mark.parametrize(
-    "alpha", [0.1, 1, np.float64(0.1), np.float16(0.1), np.longdouble(0.1), [0.1], np.array([0.1]), np.array([1], np.int8)]
+    "alpha",
+    [0.1, 1, np.float64(0.1), np.float16(0.1), np.longdouble(0.1), [0.1], np.array([0.1]), np.array([1], np.int8)],
 )
 def test_floats_keep_their_type_whatever_the_slopes(function, dtype, alpha):
     assert function(np.array([-1, 2], dtype), alpha).dtype == dtype
@@ -105,9 +104,11 @@ def test_gradient_and_input_promote():
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("x", [-1, -1.0, np.float32(-1), np.ones(2), [1, 2], np.ones(0)])
-@pytest.mark.parametrize("alpha", [math.nan, math.inf, -math.inf, np.float32(np.nan), np.array(np.inf), np.longdouble("inf")])
+@pytest.mark.parametrize(
+    "alpha", [math.nan, math.inf, -math.inf, np.float32(np.nan), np.array(np.inf), np.longdouble("inf")]
+)
 def test_a_slope_that_is_not_finite_is_refused(function, x, alpha):
-    with pytest.raises(ValueError, match="alpha must be finite, got (nan|inf|-inf)"):
+    with pytest.raises(ValueError, match=r"alpha must be finite, got (nan|inf|-inf)"):
         function(x, alpha)
 
 
@@ -127,7 +128,7 @@ def test_a_slope_that_is_not_finite_is_refused(function, x, alpha):
     ],
 )
 def test_a_slope_that_is_not_real_is_refused(function, x, alpha, name):
-    with pytest.raises(TypeError, match=f"alpha must be .*real.*got {name}"):
+    with pytest.raises(TypeError, match=rf"alpha must be .*real.*got {name}"):
         function(x, alpha)
 
 

@@ -3,20 +3,10 @@
 import subprocess
 import sys
 from dataclasses import replace
-from io import StringIO
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("rich")
-pytest.importorskip("sklearn")
-
-from matplotlib.figure import Figure
-from rich.console import Console
-
-from leakyrelu import leaky_relu
 from leakyrelu.demo import (
     DemoResult,
     Digits,
@@ -26,9 +16,7 @@ from leakyrelu.demo import (
     conclusions,
     load_digits,
     paired_difference,
-    plot_history,
     run,
-    show,
     train,
 )
 
@@ -136,7 +124,8 @@ def test_dead_units_are_those_a_direct_look_at_every_image_finds(digits: Digits)
             alive[layer] |= set(np.flatnonzero(preactivation > 0))
             values = np.maximum(preactivation, 0)
     dead = [12 - len(alive[0]), 9 - len(alive[1])]
-    assert dead[0] >= 2 and dead[1] >= 1
+    assert dead[0] >= 2
+    assert dead[1] >= 1
     np.testing.assert_array_equal(network.never_positive(digits.images), dead)
 
 
@@ -186,18 +175,10 @@ def test_an_overflow_is_reported_and_does_not_warn(digits: Digits) -> None:
 
 
 def test_the_paired_difference_has_the_interval_of_student() -> None:
-    # Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), and 4.303 for two degrees of freedom.
+    # Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), and 4.303 for two degrees of freedom (any table).
     mean, spread = paired_difference(np.array([5.0, 5.0, 5.0]), np.array([6.0, 7.0, 8.0]))
     assert mean == 2
-    assert spread == pytest.approx(4.303 / np.sqrt(3))
-
-
-def test_the_table_of_student_agrees_with_scipy() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    for pairs in range(2, 32):
-        values = np.arange(pairs, dtype=float)
-        spread = paired_difference(np.zeros(pairs), values)[1]
-        assert spread == pytest.approx(stats.t.ppf(0.975, pairs - 1) * stats.sem(values), rel=5e-4)
+    assert spread == pytest.approx(4.303 / np.sqrt(3), rel=1e-4)
 
 
 def test_identical_runs_show_no_difference() -> None:
@@ -225,68 +206,6 @@ def test_a_clear_difference_is_claimed_for_the_one_that_is_better(winner: str) -
 
 def test_one_seed_is_no_ground_for_a_claim() -> None:
     assert "no difference is claimed" in conclusions(made_up_result([(0.5, 7)], [(0.9, 0)]))[1]
-
-
-def test_the_history_is_drawn_in_two_labelled_panels(result: DemoResult) -> None:
-    figure = plot_history(result)
-    left, right = figure.axes
-    assert left.get_title() == "Units never positive on the training set"
-    assert right.get_title() == "Test accuracy"
-    assert [line.get_label() for line in left.lines] == ["ReLU", "Leaky ReLU, alpha = 0.01"]
-    np.testing.assert_allclose(
-        right.lines[0].get_ydata(), 100 * np.mean([each.accuracy for each in result.relu], axis=0)
-    )
-
-
-def test_the_demonstration_prints_the_textbook_values_and_writes_two_pictures(tmp_path: Path) -> None:
-    output = StringIO()
-    directory = tmp_path / "new" / "pictures"
-    result = show(directory, setting=SHORT, console=Console(file=output, width=80))
-    printed = output.getvalue().splitlines()
-    for line in (
-        "leaky_relu(0) -> 0",
-        "leaky_relu(1) -> 1",
-        "leaky_relu(-1) -> -0.01",
-        "leaky_relu(-2, alpha=0.1) -> -0.2",
-        "leaky_relu(np.array([-2, -1, 0, 1, 2])) -> [-0.02 -0.01  0.    1.    2.  ]",
-        *conclusions(result),
-    ):
-        assert line in printed
-        expression, arrow, value = line.partition(" -> ")
-        assert not arrow or str(eval(expression, {"leaky_relu": leaky_relu, "np": np})) == value
-    assert sorted(path.name for path in directory.iterdir()) == ["dead_units.png", "leaky_relu.png"]
-    for path in directory.iterdir():
-        assert path.read_bytes().startswith(b"\x89PNG")
-        assert f"Picture: {path}" in printed
-
-
-def test_one_seed_is_shown_without_a_spread(tmp_path: Path) -> None:
-    output = StringIO()
-    show(tmp_path, setting=replace(SHORT, seeds=(0,)), console=Console(file=output, width=200))
-    assert "no difference is claimed" in output.getvalue()
-
-
-def test_a_picture_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_a_part_and_fail(self: Figure, file: object, **keywords: object) -> None:
-        file.write(b"\x89PNG")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", write_a_part_and_fail)
-    with pytest.raises(OSError, match="No space left"):
-        show(tmp_path, setting=SHORT, console=Console(file=StringIO()))
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("missing", ["sklearn", "matplotlib", "rich"])
-def test_a_missing_dependency_says_what_to_install(
-    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=r"pip install 'leakyrelu\[demo\]'"):
-        show(tmp_path / "new", setting=SHORT)
-    assert not list(tmp_path.iterdir())
 
 
 def test_importing_the_module_needs_numpy_alone() -> None:

@@ -69,8 +69,7 @@ def test_existing_target_is_kept_unless_overwritten(source, tmp_path):
 
 def test_target_that_appears_meanwhile_is_kept(tmp_path):
     target = tmp_path / "out"
-    with pytest.raises(FileExistsError, match="exists already"), written_whole(target, overwrite=False) as file:
-        file.write(b"ours")
+    with pytest.raises(FileExistsError, match="exists already"), written_whole(target, overwrite=False):
         target.write_text("theirs")
     assert target.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [target]
@@ -151,7 +150,9 @@ def test_memory_stays_small_however_large_the_file(tmp_path):
         "files.apply(lambda x: np.zeros(len(x), np.int8), pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    result = subprocess.run([sys.executable, "-c", code, source, target], env=environment, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code, source, target], env=environment, capture_output=True, text=True
+    )
     assert (result.returncode, result.stderr) == (0, "")
     assert target.stat().st_size == source.stat().st_size
 

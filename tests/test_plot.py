@@ -59,8 +59,13 @@ def test_small_slopes_are_enlarged():
 
 def test_several_slopes():
     axes = plot([0.01, 0.1, np.float32(0.5)]).axes[0]
-    assert list(lines(axes)) == [f"{kind}, alpha = {a}" for kind in ("Leaky ReLU", "Derivative") for a in (0.01, 0.1, 0.5)]
-    assert list(lines(plot([0.01, 0.1], derivative=False).axes[0])) == ["Leaky ReLU, alpha = 0.01", "Leaky ReLU, alpha = 0.1"]
+    assert list(lines(axes)) == [
+        f"{kind}, alpha = {a}" for kind in ("Leaky ReLU", "Derivative") for a in (0.01, 0.1, 0.5)
+    ]
+    assert list(lines(plot([0.01, 0.1], derivative=False).axes[0])) == [
+        "Leaky ReLU, alpha = 0.01",
+        "Leaky ReLU, alpha = 0.1",
+    ]
     colors = [line.get_color() for line in lines(axes).values()]
     assert len(set(colors)) == 3
 
@@ -107,7 +112,7 @@ def test_bad_limits_are_refused(limits):
         (np.nan, ValueError, "finite"),
         ([0.1, np.inf], ValueError, "finite"),
         ("0.1", TypeError, "got str"),
-        ([[0.1, 0.2]], TypeError, "flat list"),
+        ([[0.1, 0.2]], TypeError, "flat sequence"),
         (None, TypeError, "got NoneType"),
     ],
 )

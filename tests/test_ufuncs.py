@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis.extra.numpy as hnp
 import ml_dtypes
@@ -114,7 +115,10 @@ def test_strides_change_nothing(dtype, size, step):
             out = np.zeros(size * abs(step), function(x, 0.1).dtype)[::step]
             quiet(function, x, slope, out=out)
             assert_same(out, quiet(function, x.copy(), slope_copy))
-        assert_same(quiet(leaky_relu_backward, x, x[::-1], slope), quiet(leaky_relu_backward, x.copy(), x[::-1].copy(), slope_copy))
+        assert_same(
+            quiet(leaky_relu_backward, x, x[::-1], slope),
+            quiet(leaky_relu_backward, x.copy(), x[::-1].copy(), slope_copy),
+        )
 
 
 def test_transposed_and_channel_last_memory():
@@ -199,7 +203,10 @@ def test_big_endian_and_unaligned_memory():
     assert_same(leaky_relu(packed["x"]), leaky_relu(x))
 
 
-@pytest.mark.parametrize(("dtype", "bits", "payload"), [(np.float16, np.uint16, 0x155), (np.float32, np.uint32, 0x12345), (np.float64, np.uint64, 0x123456789)])
+@pytest.mark.parametrize(
+    ("dtype", "bits", "payload"),
+    [(np.float16, np.uint16, 0x155), (np.float32, np.uint32, 0x12345), (np.float64, np.uint64, 0x123456789)],
+)
 @pytest.mark.parametrize("alpha", [0.0, 0.01, 2.0, -0.5])
 def test_nan_keeps_sign_and_payload(dtype, bits, payload, alpha):
     positive = np.full(100, np.nan, dtype).view(bits) & ~bits(1 << (bits(0).itemsize * 8 - 1)) | bits(payload)
@@ -283,7 +290,10 @@ def test_every_16_bit_value_is_rounded_once(dtype, alpha):
 @given(hnp.arrays(np.uint16, 50), hnp.arrays(np.uint16, 50), st.floats(width=32, allow_nan=False, allow_infinity=False))
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_16_bit_backward_is_rounded_once(dtype, grad, x, alpha):
-    x, grad = (np.where((bits & 0x7FFF) >= np.array(np.inf, dtype).view(np.uint16), 0, bits).astype(np.uint16).view(dtype) for bits in (x, grad))
+    x, grad = (
+        np.where((bits & 0x7FFF) >= np.array(np.inf, dtype).view(np.uint16), 0, bits).astype(np.uint16).view(dtype)
+        for bits in (x, grad)
+    )
     exact = oracle.leaky_relu_backward(grad.astype(np.float64), x.astype(np.float64), np.float64(alpha))
     result = quiet(leaky_relu_backward, grad, x, alpha)
     np.testing.assert_array_equal(result.view(np.uint16), rounded_once(exact, dtype).view(np.uint16))
@@ -292,7 +302,9 @@ def test_16_bit_backward_is_rounded_once(dtype, grad, x, alpha):
 def test_slopes_of_16_bit_arrays_are_float32():
     x = sixteen_bits(np.float16)[:31000]
     alpha = np.random.default_rng(0).random(31000)
-    expected = rounded_once(oracle.leaky_relu(x.astype(np.float64), alpha.astype(np.float32).astype(np.float64)), np.float16)
+    expected = rounded_once(
+        oracle.leaky_relu(x.astype(np.float64), alpha.astype(np.float32).astype(np.float64)), np.float16
+    )
     assert_same(leaky_relu(x, alpha), expected)
 
 
@@ -376,24 +388,16 @@ def test_reductions_are_refused():
 
 
 def test_eight_threads_on_the_same_arrays():
-    x = numbers(np.float32, 100_000)
-    half = numbers(np.float16, 100_000)
-    expected, expected_half = leaky_relu(x, 0.1), leaky_relu(half, 0.1)
+    single, half = numbers(np.float32, 100_000), numbers(np.float16, 100_000)
+    expected = leaky_relu(single, 0.1).tobytes(), leaky_relu(half, 0.1).tobytes()
     start = threading.Barrier(8)
-    wrong = []
 
-    def work():
+    def work(_):
         start.wait()
-        for _ in range(50):
-            if leaky_relu(x, 0.1).tobytes() != expected.tobytes() or leaky_relu(half, 0.1).tobytes() != expected_half.tobytes():
-                wrong.append(threading.current_thread().name)
+        return all((leaky_relu(single, 0.1).tobytes(), leaky_relu(half, 0.1).tobytes()) == expected for _ in range(50))
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
 
 
 def test_memory_is_flat_over_100_000_calls():
@@ -420,7 +424,7 @@ def test_memory_is_flat_over_100_000_calls():
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 20_000
+    assert grown < 100_000  # less than four bytes a round: the smallest object would be sixteen
 
 
 def test_clean_in_development_mode_with_warnings_as_errors():

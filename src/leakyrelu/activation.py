@@ -284,7 +284,9 @@ def _on_arrays(operation: _Operation, values: tuple[Any, ...], alpha: Any, keywo
         native = _native(operation, value)
         if native is not None:
             if keywords:
-                raise TypeError(f"{', '.join(keywords)}: for NumPy arrays only, got {type(value).__name__}; leave it out")
+                raise TypeError(
+                    f"{', '.join(keywords)}: for NumPy arrays only, got {type(value).__name__}; leave it out"
+                )
             return native(alpha, *values)
     return operation.ufunc(*map(_as_operand, values), alpha, **keywords)
 

@@ -167,7 +167,7 @@ def demo(
     ] = Path("leakyrelu-demo"),
 ) -> None:
     """Train a ReLU and a Leaky ReLU network on real digits, and count the units that die (under a minute)."""
-    from leakyrelu.demo import show
+    from leakyrelu.demo_report import show
 
     with _errors_in_one_line():
         show(output)

@@ -26,20 +26,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf, sqrt
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from leakyrelu.activation import leaky_relu, leaky_relu_backward
-from leakyrelu.files import written_whole
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from rich.console import Console
-    from rich.table import Table
 
 __all__ = [
     "DemoResult",
@@ -50,9 +42,7 @@ __all__ = [
     "conclusions",
     "load_digits",
     "paired_difference",
-    "plot_history",
     "run",
-    "show",
     "train",
 ]
 
@@ -90,6 +80,7 @@ class Digits:
     labels: Integers
 
     def take(self, index: Integers) -> "Digits":
+        """The images at these places."""
         return Digits(self.images[index], self.labels[index])
 
 
@@ -151,9 +142,9 @@ class Network:
         """One step of SGD."""
         inputs, preactivations = self.forward(batch.images)
         gradients = self.backward(preactivations, batch.labels)
-        for weight, bias, layer_input, gradient in zip(self.weights, self.biases, inputs, gradients, strict=True):
-            weight -= learning_rate * (layer_input.T @ gradient)
-            bias -= learning_rate * gradient.sum(axis=0)
+        for i, (layer_input, gradient) in enumerate(zip(inputs, gradients, strict=True)):
+            self.weights[i] -= learning_rate * (layer_input.T @ gradient)
+            self.biases[i] -= learning_rate * gradient.sum(axis=0)
 
     def never_positive(self, images: Floats) -> Integers:
         """How many units of each hidden layer are at most zero on every image."""
@@ -165,14 +156,15 @@ class Network:
         return np.array([np.sum(~(np.abs(values) > 0).any(axis=0)) for values in gradients[:-1]])
 
     def answers(self, images: Floats) -> Integers:
+        """The digit each image is taken for."""
         answers: Integers = self.forward(images)[1][-1].argmax(axis=1)
         return answers
 
 
 def load_digits() -> Digits:
     """The digits of scikit-learn, pixels scaled to 0..1; its wheel carries them, nothing is downloaded."""
-    with _demo_extra():
-        from sklearn import datasets  # type: ignore[import-untyped]
+    with demo_extra():
+        from sklearn import datasets
     images, labels = datasets.load_digits(return_X_y=True)
     return Digits((images / 16).astype(np.float32), labels)
 
@@ -227,7 +219,7 @@ def train(
 
 
 def run(
-    setting: Setting = Setting(),
+    setting: Setting | None = None,
     digits: Digits | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> DemoResult:
@@ -247,6 +239,7 @@ def run(
     ImportError
         scikit-learn is missing: ``pip install 'leakyrelu[demo]'``.
     """
+    setting = Setting() if setting is None else setting
     digits = load_digits() if digits is None else digits
     total = 2 * len(setting.seeds) * setting.epochs
     done = 0
@@ -264,25 +257,19 @@ def run(
     return DemoResult(setting, relu, leaky)
 
 
-# Student's t, 97.5 %, for 1 to 30 degrees of freedom; for more, the last is a little too wide.
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)  # fmt: skip
-
-
 def paired_difference(first: Floats, second: Floats) -> tuple[float, float]:
     """Mean of `second - first`, and half the width of its 95 % confidence interval (infinite for a single pair)."""
+    with demo_extra():
+        from scipy import stats
     difference = second - first
     pairs = len(difference)
     if pairs < 2:
         return float(difference.mean()), inf
-    t = _T[min(pairs - 1, len(_T)) - 1]
+    t = stats.t.ppf(0.975, pairs - 1)
     return float(difference.mean()), float(t * difference.std(ddof=1) / sqrt(pairs))
 
 
-class _Final(NamedTuple):
+class Final(NamedTuple):
     """How the networks of one kind ended, in percent, a row a seed; of the units, a column a layer and one for all."""
 
     accuracy: Floats
@@ -290,12 +277,12 @@ class _Final(NamedTuple):
     without_gradient: Floats
 
 
-def _final(runs: Sequence[Run], hidden: tuple[int, ...]) -> _Final:
+def final(runs: Sequence[Run], hidden: tuple[int, ...]) -> Final:
     def percent(counts: list[Integers]) -> Floats:
         by_layer = np.array(counts)
         return 100 * np.column_stack([by_layer / hidden, by_layer.sum(axis=1) / sum(hidden)])
 
-    return _Final(
+    return Final(
         np.array([100 * run.accuracy[-1] for run in runs]),
         percent([run.never_positive[-1] for run in runs]),
         percent([run.without_gradient for run in runs]),
@@ -308,7 +295,7 @@ def conclusions(result: DemoResult) -> list[str]:
     The spread is the 95 % confidence interval that `paired_difference` gives.
     """
     alpha, hidden = result.setting.alpha, result.setting.hidden
-    relu, leaky = _final(result.relu, hidden), _final(result.leaky_relu, hidden)
+    relu, leaky = final(result.relu, hidden), final(result.leaky_relu, hidden)
     sentences = [
         f"Differences over {len(result.relu)} seeds, seed by seed, with their 95 % confidence intervals:",
         _compare("Test accuracy", relu.accuracy, leaky.accuracy, "{} is better"),
@@ -345,154 +332,8 @@ def _count(result: DemoResult, what: str) -> str:
     return f"{relu} of {len(result.relu)} with ReLU, {leaky} of {len(result.leaky_relu)} with Leaky ReLU."
 
 
-def plot_history(result: DemoResult) -> "Figure":
-    """Never-positive units and test accuracy over the epochs: the mean over the seeds, and one standard deviation.
-
-    Raises
-    ------
-    ImportError
-        matplotlib is missing: ``pip install 'leakyrelu[demo]'``.
-    """
-    with _demo_extra():
-        from matplotlib.figure import Figure
-    setting = result.setting
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-    for runs, label, color in (
-        (result.relu, "ReLU", "tab:red"),
-        (result.leaky_relu, f"Leaky ReLU, alpha = {setting.alpha:g}", "tab:blue"),
-    ):
-        units = np.array([run.never_positive.sum(axis=1) for run in runs]) / sum(setting.hidden)
-        _draw_history(left, units, label, color)
-        _draw_history(right, np.array([run.accuracy for run in runs]), label, color)
-    left.set(title="Units never positive on the training set", xlabel="Epoch", ylabel="Percent", ylim=(0, 100))
-    right.set(title="Test accuracy", xlabel="Epoch")
-    right.tick_params(labelleft=True)
-    for ax in (left, right):
-        ax.grid(True, alpha=0.4)
-    left.legend(title="Mean ± standard deviation over the seeds")
-    figure.suptitle(f"{_describe(setting)}, {len(setting.seeds)} seeds")
-    return figure
-
-
-def _draw_history(ax: "Axes", fractions: Floats, label: str, color: str) -> None:
-    percent = 100 * fractions
-    epochs, mean = np.arange(percent.shape[1]), percent.mean(axis=0)
-    deviation = percent.std(axis=0, ddof=1) if len(percent) > 1 else np.zeros_like(mean)
-    ax.fill_between(epochs, mean - deviation, mean + deviation, color=color, alpha=0.2, lw=0)
-    ax.plot(epochs, mean, color=color, lw=2, label=label)
-
-
-def show(directory: Path, *, setting: Setting = Setting(), console: "Console | None" = None) -> DemoResult:
-    """Run the demonstration: train with a progress bar, print what happened, and write two pictures.
-
-    Parameters
-    ----------
-    directory : Path
-        Where ``leaky_relu.png`` and ``dead_units.png`` go, each whole or not at all; made where it is missing.
-    setting : Setting, optional
-        By default the one described at the top of this module.
-    console : rich.console.Console, optional
-        Where to print; by default standard output.
-
-    Returns
-    -------
-    DemoResult
-        All that was counted.
-
-    Raises
-    ------
-    ImportError
-        scikit-learn, matplotlib or rich is missing: ``pip install 'leakyrelu[demo]'``.
-    OSError
-        The directory cannot be made or written.
-    """
-    with _demo_extra():
-        import matplotlib.figure  # noqa: F401  # asked for before the training, not after it
-        from rich.console import Console
-        from rich.progress import Progress
-
-        from leakyrelu.plot import plot
-    console = Console() if console is None else console
-    digits = load_digits()
-    directory.mkdir(parents=True, exist_ok=True)
-
-    _print(console, *(f"{expression} -> {value}" for expression, value in _textbook_values()), "")
-    _print(console, f"{_describe(setting)}: chosen because ReLU units die in it.")
-    with Progress(console=console) as bar:
-        task = bar.add_task(f"Training {2 * len(setting.seeds)} networks")
-        result = run(setting, digits, lambda done, total: bar.update(task, completed=done, total=total))
-    console.print(_table(result))
-    _print(console, *_accuracies(result), "", *conclusions(result), "")
-    for name, figure in (("leaky_relu.png", plot(setting.alpha)), ("dead_units.png", plot_history(result))):
-        with written_whole(directory / name) as file:
-            figure.savefig(file, format="png", dpi=120)
-        _print(console, f"Picture: {directory / name}")
-    return result
-
-
-def _textbook_values() -> list[tuple[str, Any]]:
-    """Expressions, and what they give."""
-    return [
-        ("leaky_relu(0)", leaky_relu(0)),
-        ("leaky_relu(1)", leaky_relu(1)),
-        ("leaky_relu(-1)", leaky_relu(-1)),
-        ("leaky_relu(-2, alpha=0.1)", leaky_relu(-2, alpha=0.1)),
-        ("leaky_relu(np.array([-2, -1, 0, 1, 2]))", leaky_relu(np.array([-2, -1, 0, 1, 2]))),
-    ]
-
-
-def _table(result: DemoResult) -> "Table":
-    """Units by layer."""
-    from rich.table import Table
-
-    hidden = result.setting.hidden
-    table = Table(
-        title="Dead units after the training, in percent of the layer",
-        caption=f"Mean ± standard deviation over {len(result.relu)} seeds. Never positive: at most zero on the whole "
-        "training set. No gradient: from none of its images.",
-    )
-    for heading in ("Hidden layer", "Units"):
-        table.add_column(heading)
-    for kind in ("ReLU", "Leaky ReLU"):
-        table.add_column(f"{kind}: never positive", justify="right")
-        table.add_column(f"{kind}: no gradient", justify="right")
-    finals = [_final(runs, hidden) for runs in (result.relu, result.leaky_relu)]
-    columns = [column for final in finals for column in (final.never_positive.T, final.without_gradient.T)]
-    names = [*map(str, range(1, len(hidden) + 1)), "all"]
-    for i, (name, units) in enumerate(zip(names, (*hidden, sum(hidden)), strict=True)):
-        table.add_row(
-            name, str(units), *(_mean_and_deviation(column[i]) for column in columns), end_section=name == names[-2]
-        )
-    return table
-
-
-def _accuracies(result: DemoResult) -> Iterator[str]:
-    for kind, runs in (("ReLU", result.relu), (f"Leaky ReLU, alpha = {result.setting.alpha:g}", result.leaky_relu)):
-        accuracy = _final(runs, result.setting.hidden).accuracy
-        least, most = accuracy.min(), accuracy.max()
-        yield f"Test accuracy, {kind}: {_mean_and_deviation(accuracy)} % ({least:.1f} to {most:.1f})"
-
-
-def _mean_and_deviation(percent: Floats) -> str:
-    if len(percent) < 2:
-        return f"{percent.mean():.1f}"
-    return f"{percent.mean():.1f} ± {percent.std(ddof=1):.1f}"
-
-
-def _describe(setting: Setting) -> str:
-    sizes = "-".join(map(str, setting.hidden))
-    rate, batch, epochs = setting.learning_rate, setting.batch_size, setting.epochs
-    return f"Digits, hidden layers {sizes}, SGD at {rate:g}, batches of {batch}, {epochs} epochs"
-
-
-def _print(console: "Console", *lines: str) -> None:
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
 @contextmanager
-def _demo_extra() -> Iterator[None]:
+def demo_extra() -> Iterator[None]:
     """A missing optional dependency says how to install it."""
     try:
         yield

@@ -30,12 +30,12 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
         raise FileExistsError(f"{path} exists already")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(part, "xb") as file:
+        with part.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if overwrite:
-            os.replace(part, path)
+            part.replace(path)
         else:
             os.link(part, path)  # unlike a rename, fails where somebody was quicker
     except FileExistsError:
@@ -77,7 +77,7 @@ def apply(
     OSError
         A file cannot be read or written; a `target` that exists is a `FileExistsError`.
     """
-    if os.path.exists(target) and os.path.samefile(source, target):
+    if target.exists() and source.samefile(target):
         raise ValueError(f"{source} and {target} are the same file; write to another one")
     shape, fortran_order, dtype, start = _read_header(source)
     result = np.asarray(function(np.empty(0, dtype))).dtype
@@ -89,13 +89,13 @@ def apply(
         for at in range(0, size, step):
             count = min(step, size - at)
             block = np.memmap(source, dtype, "r", start + at * dtype.itemsize, (count,))
-            file.write(memoryview(np.asarray(function(block))).cast("B"))
+            file.write(np.ascontiguousarray(function(block)).data.cast("B"))
             progress((at + count) * dtype.itemsize, size * dtype.itemsize)
 
 
 def _read_header(source: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Shape, Fortran order, dtype, and where the data begin."""
-    with open(source, "rb") as file:
+    with source.open("rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{source} is not a regular file")

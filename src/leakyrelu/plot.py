@@ -1,6 +1,6 @@
 """The picture of Leaky ReLU and its derivative."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +15,14 @@ __all__ = ["plot"]
 
 # One slope is drawn as textbooks draw it: the function in blue, the derivative in red.
 _TEXTBOOK = (("tab:blue", "tab:red"),)
-_SEVERAL = tuple((color, color) for color in ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan"))
+_SEVERAL = tuple(
+    (color, color) for color in ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
+)
 _SAMPLES = 401
 
 
 def plot(
-    alpha: float | Iterable[float] = 0.01,
+    alpha: float | Sequence[float] = 0.01,
     *,
     derivative: bool = True,
     limits: tuple[float, float] = (-10, 10),
@@ -32,7 +34,7 @@ def plot(
 
     Parameters
     ----------
-    alpha : float or iterable of float, default 0.01
+    alpha : float or sequence of float, default 0.01
         The slope for negative inputs, or several slopes to compare.
     derivative : bool, default True
         Whether to draw the derivative, as a dashed line with a true step at zero: the filled point belongs to it.
@@ -80,14 +82,14 @@ def plot(
     return ax.figure.figure  # the figure, where `ax` is in a subfigure
 
 
-def _slopes(alpha: float | Iterable[float]) -> list[float]:
-    slopes = list(alpha) if isinstance(alpha, Iterable) and not isinstance(alpha, str) and np.ndim(alpha) else [alpha]
+def _slopes(alpha: Any) -> list[float]:
+    slopes = [alpha] if np.ndim(alpha) == 0 else list(alpha)
     if not slopes:
         raise ValueError("alpha must be one slope or several, got none")
     for slope in slopes:
-        leaky_relu(-1.0, slope)  # says what is wrong with a slope
         if np.ndim(slope):
-            raise TypeError(f"alpha must be one slope or a flat list of slopes, got {alpha!r}")
+            raise TypeError(f"alpha must be one slope or a flat sequence of slopes, got {alpha!r}")
+        leaky_relu(-1.0, slope)  # says what is wrong with a slope
     return [float(slope) for slope in slopes]
 
 

@@ -1,0 +1,45 @@
+"""What developers run: `nox -s lint`, `tests`, `oldest`, `free_threaded`, `bench`."""
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "tests"]
+
+
+@nox.session
+def lint(session):
+    """Style and types."""
+    session.install(".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy", "--strict", "src", "tests/typing")
+
+
+@nox.session
+def tests(session):
+    """All tests, or those named: nox -s tests -- tests/test_plot.py."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def oldest(session):
+    """The function and its ufuncs, with the oldest NumPy supported."""
+    session.install(".", "numpy==2.0.*", "hypothesis", "ml_dtypes", "pytest")
+    session.run("python", "-m", "pytest", "tests/test_ufuncs.py", "tests/test_activation.py", "tests/test_files.py")
+
+
+@nox.session(python="3.14t")
+def free_threaded(session):
+    """The same without the interpreter's lock; such a Python has no limited API."""
+    session.install("hypothesis", "ml_dtypes", "pytest")
+    session.install("-Csetup-args=-Dpython.allow_limited_api=false", ".")
+    session.run("python", "-c", "import sys, leakyrelu; assert not sys._is_gil_enabled()")
+    session.run("python", "-m", "pytest", "tests/test_ufuncs.py", "tests/test_activation.py")
+
+
+@nox.session
+def bench(session):
+    """Beside the peers."""
+    session.install(".[test]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
