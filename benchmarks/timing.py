@@ -9,14 +9,16 @@ import numpy as np
 def interleaved(contenders: dict[str, Callable[[], object]], rounds: int = 31) -> dict[str, np.ndarray]:
     """Seconds a call, for each contender, an entry a round.
 
-    In a round each contender is called as often as makes two milliseconds or more, after one call that is not timed.
+    In a round the contenders come in random order. Each is called as often as makes two milliseconds or more, and then
+    as often again, timed: the cache holds its own arrays by then, not those of the one before it.
     """
     calls = {name: _calls(function) for name, function in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    order = np.random.default_rng(0)
     for _ in range(rounds):
-        for name, function in contenders.items():
-            function()
-            seconds[name].append(_time(function, calls[name]) / calls[name])
+        for name in order.permutation(list(contenders)):
+            _time(contenders[name], calls[name])
+            seconds[name].append(_time(contenders[name], calls[name]) / calls[name])
     return {name: np.array(values) for name, values in seconds.items()}
 
 
