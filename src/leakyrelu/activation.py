@@ -317,17 +317,19 @@ def _as_operand(value: Any) -> Any:
 
 def _slope(alpha: Any) -> Any:
     """`alpha` as the kernels take it: a finite number, or an array."""
-    if type(alpha) not in _PYTHON_NUMBERS:
-        if isinstance(alpha, list | tuple):
-            alpha = np.asarray(alpha)
-        if isinstance(alpha, np.ndarray | np.generic) and alpha.dtype.kind not in "biufV":
+    if isinstance(alpha, list | tuple):
+        alpha = np.asarray(alpha)
+    if isinstance(alpha, np.ndarray | np.generic):
+        if alpha.dtype.kind not in "biufV":  # V: bfloat16
             raise TypeError(f"alpha must be real, got {alpha.dtype}")
-        if not isinstance(alpha, Real) and not hasattr(alpha, "dtype") and not hasattr(alpha, "__array__"):
-            raise TypeError(f"alpha must be a real number or an array of them, got {type(alpha).__name__}")
-        if not isinstance(alpha, Real | np.generic) and not (isinstance(alpha, np.ndarray) and alpha.ndim == 0):
+        if alpha.ndim > 0:
             return alpha
-        if not isinstance(alpha, np.longdouble):
-            alpha = float(alpha)
+    elif not isinstance(alpha, Real):
+        if hasattr(alpha, "dtype") or hasattr(alpha, "__array__"):
+            return alpha  # an array of another library
+        raise TypeError(f"alpha must be a real number or an array of them, got {type(alpha).__name__}")
+    if type(alpha) not in _PYTHON_NUMBERS and not isinstance(alpha, np.longdouble):
+        alpha = float(alpha)
     if not -inf < alpha < inf:
         raise ValueError(f"alpha must be finite, got {alpha}")
     return alpha
