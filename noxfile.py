@@ -1,4 +1,4 @@
-"""What developers run: `nox -s lint`, `tests`, `oldest`, `free_threaded`, `bench`."""
+"""What developers run: `nox -s lint`, `tests`, `oldest`, `free_threaded`, `compilers`, `bench`."""
 
 import nox
 
@@ -36,6 +36,16 @@ def free_threaded(session):
     session.install("-Csetup-args=-Dpython.allow_limited_api=false", ".")
     session.run("python", "-c", "import sys, leakyrelu; assert not sys._is_gil_enabled()")
     session.run("python", "-m", "pytest", "tests/test_ufuncs.py", "tests/test_activation.py")
+
+
+@nox.session
+@nox.parametrize("compiler", ["g++", "clang++"])
+def compilers(session, compiler):
+    """It compiles with both, without a warning."""
+    session.install("meson", "ninja", "numpy")
+    build = f"{session.create_tmp()}/{compiler}"
+    session.run("meson", "setup", "--wipe", "--werror", build, env={"CXX": compiler})
+    session.run("ninja", "-C", build)
 
 
 @nox.session

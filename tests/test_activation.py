@@ -155,6 +155,29 @@ def test_what_is_not_a_real_number_is_refused(function, x, name):
         function(x)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.longdouble])
+@pytest.mark.parametrize("number", [1, -1.0, 300])
+def test_a_python_number_beside_an_array_takes_its_type(number, dtype):
+    array = np.array([-2, 3], dtype)
+    assert leaky_relu_backward(number, array).dtype == dtype
+    assert leaky_relu_backward(array, number).dtype == dtype
+
+
+@pytest.mark.parametrize("code", "?bBq")
+def test_a_python_number_beside_integers_is_a_float64(code):
+    array = np.array([0, 1], code)
+    assert_same(leaky_relu_backward(-300, array), np.array([-300.0, -300.0]))
+    assert_same(leaky_relu_backward(array, -300, 0.5), np.array([0, 0.5]))
+
+
+def test_integers_too_large_for_a_float():
+    assert leaky_relu(10**400) == 10**400
+    assert leaky_relu(-(10**400), alpha=2) == -2 * 10**400
+    for arguments in ((-(10**400),), (-1.0, 10**400), (np.ones(2), 10**400)):
+        with pytest.raises(OverflowError, match="too large"):
+            leaky_relu(*arguments)
+
+
 def test_shapes_that_do_not_broadcast_are_refused():
     with pytest.raises(ValueError, match="broadcast"):
         leaky_relu(np.ones(3), np.ones(2))
@@ -185,6 +208,24 @@ def test_ufunc_protocol_is_followed():
 
     assert leaky_relu(Logged(), 0.1) == ("leaky_relu", "__call__", 0.1, {})
     assert leaky_relu_derivative(Logged(), where=True)[3] == {"where": True}
+
+
+def test_frameworks_that_are_only_half_imported_are_left_alone(monkeypatch):
+    for name in ("torch", "jax"):
+        monkeypatch.setitem(sys.modules, name, type(sys)(name))
+    assert_same(leaky_relu([1, -2]), np.array([1, -0.02]))
+
+
+def test_imported_anew_the_functions_are_the_same():
+    code = (
+        "import sys, ml_dtypes, numpy as np\n"
+        "x = np.array([-2], ml_dtypes.bfloat16)\n"
+        "for _ in range(2):\n"
+        "    import leakyrelu\n"
+        "    assert leakyrelu.leaky_relu(x, 0.5).dtype == x.dtype\n"
+        "    for name in [name for name in sys.modules if name.startswith('leakyrelu')]: del sys.modules[name]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_import_loads_numpy_and_nothing_else():

@@ -49,6 +49,27 @@ def test_eval_names_what_is_not_a_number():
     assert "alpha must be finite, got nan" in fails("eval", "--alpha", "nan", "1")
 
 
+def test_eval_without_numbers_still_checks_the_slope_and_its_input():
+    assert "alpha must be finite" in fails("eval", "--alpha", "nan", stdin="")
+    assert "int too large" in fails("eval", "--", f"-1{'0' * 400}")
+    command = f"{sys.executable} -m leakyrelu eval <&-"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+
+
+def test_eval_ends_quietly_when_nobody_reads_on():
+    command = f"yes 1 | {sys.executable} -m leakyrelu eval | head -n 1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert (result.stdout, result.stderr) == ("1\n", "")
+
+
+def test_apply_warns_in_one_line(tmp_path):
+    np.save(tmp_path / "in.npy", np.array([-1e300]))
+    command = [sys.executable, "-m", "leakyrelu", "apply", "in.npy", "out.npy", "--alpha", "1e30"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "leakyrelu: warning: overflow encountered in leaky_relu\n")
+
+
 def test_apply(tmp_path):
     x = np.linspace(-3, 3, 1000, dtype=np.float32)
     np.save(tmp_path / "in.npy", x)
@@ -70,9 +91,9 @@ def test_apply_says_in_one_line_what_is_wrong(tmp_path):
         ("foreign.npy", "out.npy"): "foreign.npy is not a .npy file",
         ("complex.npy", "out.npy"): "got complex128",
         ("none.npy", "out.npy"): "No such file or directory: none.npy",
-        ("directory", "out.npy"): "Is a directory: directory",
+        ("directory", "out.npy"): "directory is not a regular file",
         ("in.npy", "in.npy"): "are the same file",
-        ("in.npy", "directory", "--force"): "directory",
+        ("in.npy", "directory", "--force"): "directory is not a regular file",
         ("in.npy", "out.npy", "--alpha", "inf"): "alpha must be finite, got inf",
     }.items():
         assert text in fails("apply", *arguments, cwd=tmp_path)
@@ -81,11 +102,11 @@ def test_apply_says_in_one_line_what_is_wrong(tmp_path):
 
 def test_apply_interrupted_leaves_nothing(tmp_path):
     with open(tmp_path / "in.npy", "wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"shape": (2**34,), "fortran_order": False, "descr": "<f8"})
-        file.truncate(file.tell() + 2**37)  # 128 GiB of nothing: it cannot have finished
+        np.lib.format.write_array_header_1_0(file, {"shape": (2**31,), "fortran_order": False, "descr": "<f8"})
+        file.truncate(file.tell() + 2**34)  # 16 GiB of nothing: it cannot have finished
     command = [sys.executable, "-m", "leakyrelu", "apply", "in.npy", "out.npy"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        while not list(tmp_path.glob(".out.npy.*.part")):
+        while not list(tmp_path.glob(".*.part")):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         message = process.stderr.read()
@@ -104,7 +125,8 @@ def test_plot(tmp_path, ending):
 def test_plot_refuses_what_it_cannot_write(tmp_path):
     assert "figure.txt must end in .png, .svg, .pdf" in fails("plot", "-o", "figure.txt", cwd=tmp_path)
     assert "alpha must be finite" in fails("plot", "-o", "figure.png", "-a", "nan", cwd=tmp_path)
-    assert "No such file or directory" in fails("plot", "-o", "nowhere/figure.png", cwd=tmp_path)
+    assert "directory: nowhere/figure.png" in fails("plot", "-o", "nowhere/figure.png", cwd=tmp_path)
+    assert "choose smaller slopes" in fails("plot", "-o", "figure.png", "-a", "1e308", cwd=tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -98,6 +98,32 @@ def test_tensors_refuse_numpys_keywords_and_a_slope_that_is_not_finite():
         leaky_relu(torch.ones(2), np.nan)
 
 
+@pytest.mark.parametrize("slopes", [[0.5], np.array([0.5]), torch.tensor([0.5])])
+def test_integer_tensors_with_an_array_of_slopes_become_floats(slopes):
+    x = torch.tensor([-2, 3])
+    torch.testing.assert_close(leaky_relu(x, slopes), torch.tensor([-1.0, 3.0]))
+    torch.testing.assert_close(leaky_relu_derivative(x, slopes), torch.tensor([0.5, 1.0]))
+
+
+def test_a_python_number_or_a_list_beside_a_tensor():
+    x = torch.tensor([-2.0, 3.0])
+    torch.testing.assert_close(leaky_relu_backward([2.0, 2.0], x, 0.5), torch.tensor([1.0, 2.0]))
+    torch.testing.assert_close(leaky_relu_backward(x, [-1, 1], [0.5]), torch.tensor([-1.0, 3.0]))
+
+
+@pytest.mark.parametrize("other", [torch.ones(2), jnp.ones(2), array_api_strict.ones(2)])
+def test_two_libraries_in_one_call_are_refused(other):
+    with pytest.raises(TypeError, match="must be arrays of one library, got"):
+        leaky_relu_backward(np.ones(2), other)
+    with pytest.raises(TypeError, match="must be arrays of one library, got"):
+        leaky_relu_backward(other, np.ones(2))
+
+
+def test_slopes_of_another_library_are_taken_by_numpy():
+    assert_same(leaky_relu(np.array([-1.0, 2.0]), torch.tensor([0.5, 0.5])), np.array([-0.5, 2.0]))
+    assert_same(leaky_relu(-1.0, jnp.array([0.5])), np.array([-0.5]))
+
+
 # JAX.
 
 
@@ -129,6 +155,15 @@ def test_jax_arrays_stay_jax_arrays():
         assert_same(result, np.array(expected, np.float32))
 
 
+def test_jax_arrays_keep_their_type_and_refuse_complex_numbers():
+    x = jnp.array([-2.0, 3.0], jnp.float16)
+    for slopes in (np.array([0.5]), jnp.array([0.5])):
+        assert leaky_relu(x, slopes).dtype == jnp.float16
+    assert leaky_relu_backward(1.0, x).dtype == jnp.float16
+    with pytest.raises(TypeError, match="real numbers are wanted, got complex64"):
+        leaky_relu(jnp.array([1j]))
+
+
 def test_jax_transforms_work():
     x = jnp.array([-2.0, 3.0])
     assert_same(jax.jit(leaky_relu)(x, 0.5), np.array([-1, 3], np.float32))
@@ -156,6 +191,21 @@ def test_array_api_arrays_stay_in_their_namespace(alpha):
 def test_array_api_arrays_keep_their_float_type():
     x = array_api_strict.asarray([-2.0, 3.0], dtype=array_api_strict.float32)
     assert leaky_relu(x).dtype == array_api_strict.float32
+
+
+def test_array_api_devices_are_kept():
+    x = array_api_strict.asarray([-2.0, 3.0], device=array_api_strict.Device("device1"))
+    for result in (leaky_relu(x, [0.5]), leaky_relu_backward(1.0, x), leaky_relu_derivative(x)):
+        assert result.device == x.device
+
+
+def test_array_api_gradient_and_input_promote():
+    single = array_api_strict.ones(2, dtype=array_api_strict.float32)
+    double = array_api_strict.ones(2, dtype=array_api_strict.float64)
+    assert leaky_relu_backward(single, double).dtype == array_api_strict.float64
+    assert leaky_relu_backward(single, -1.0).dtype == array_api_strict.float32
+    with pytest.raises(TypeError, match="real numbers are wanted"):
+        leaky_relu_backward(array_api_strict.ones(2, dtype=array_api_strict.complex64), single)
 
 
 def test_dask_stays_lazy_and_keeps_its_chunks():

@@ -68,6 +68,12 @@ def test_a_picture_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_directory_that_cannot_be_written_is_known_before_the_training(monkeypatch):
+    monkeypatch.setattr("leakyrelu.demo_report.run", None)
+    with pytest.raises(OSError, match="/proc"):
+        show(Path("/proc"), setting=SHORT, console=Console(file=StringIO()))
+
+
 @pytest.mark.parametrize("missing", ["sklearn", "matplotlib", "rich"])
 def test_a_missing_dependency_says_what_to_install(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

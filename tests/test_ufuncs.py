@@ -311,18 +311,19 @@ def test_slopes_of_16_bit_arrays_are_float32():
 # The instruction sets.
 
 DIGEST = """
-import hashlib, numpy as np
+import hashlib, ml_dtypes, numpy as np
 from leakyrelu import _ufuncs, leaky_relu, leaky_relu_backward, leaky_relu_derivative
 digest = hashlib.sha256()
 rng = np.random.default_rng(0)
+floats = ["e", "f", "d", "bfloat16"]
 with np.errstate(all="ignore"):
-    for code in "?bBhHiIlLqQefd":
-        x = rng.standard_normal(3001).astype("f8") * 100 if code in "efd" else rng.integers(0, 2**63, 3001)
+    for code in [*"?bBhHiIlLqQefd", "bfloat16"]:
+        x = rng.standard_normal(3001).astype("f8") * 100 if code in floats else rng.integers(0, 2**63, 3001)
         x = x.astype(code)
-        if code in "efd":
+        if code in floats:
             x[:8] = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-7, -1e-7, -6e4]
-        if code == "e":
-            x = np.concatenate([x, np.arange(0, 2**16, dtype="u2").view("e")])
+        if code in ("e", "bfloat16"):
+            x = np.concatenate([x, np.arange(0, 2**16, dtype="u2").view(code)])
         for alpha in (0.01, -0.5, 2.0, rng.random(len(x))):
             for step in (1, 3, -1):
                 a = alpha if isinstance(alpha, float) else alpha[::step]
@@ -378,7 +379,7 @@ def test_outer_and_at():
     assert_same(x, np.array([-0.25, 2.0]))
 
 
-def test_reductions_are_refused():
+def test_reductions_without_a_type_are_refused():
     for method in ("reduce", "accumulate"):
         with pytest.raises(TypeError, match="each number by itself"):
             getattr(_ufuncs.leaky_relu, method)(np.ones(3))
@@ -425,6 +426,40 @@ def test_memory_is_flat_over_100_000_calls():
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 100_000  # less than four bytes a round: the smallest object would be sixteen
+
+
+def test_refused_calls_leak_no_reference():
+    kinds = [np.ones(2, complex), np.array(["a"]), np.ones(2, ml_dtypes.float8_e4m3), np.array([None])]
+    classes = [type(x.dtype) for x in kinds]
+
+    def refuse():
+        for x in kinds:
+            for call in (leaky_relu, leaky_relu_derivative, lambda x: leaky_relu_backward(x, x)):
+                with contextlib.suppress(TypeError):
+                    call(x)
+
+    refuse()
+    before = [sys.getrefcount(each) for each in classes]
+    for _ in range(100):
+        refuse()
+    assert [sys.getrefcount(each) for each in classes] == before
+
+
+def test_taken_calls_leak_no_reference():
+    arrays = [np.ones(2, dtype) for dtype in (*INTEGERS, np.float16, ml_dtypes.bfloat16, *FLOATS)]
+    classes = [type(x.dtype) for x in arrays]
+
+    def take():
+        for x in arrays:
+            for alpha in (0.1, 1, np.float64(0.1), np.ones(2, np.float16)):
+                leaky_relu(x, alpha)
+                leaky_relu_backward(x, x, alpha)
+
+    take()
+    before = [sys.getrefcount(each) for each in classes]
+    for _ in range(100):
+        take()
+    assert [sys.getrefcount(each) for each in classes] == before
 
 
 def test_clean_in_development_mode_with_warnings_as_errors():

@@ -67,6 +67,8 @@ def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> 
         `alpha` is a single number and NaN or infinite, or the shapes do not broadcast.
     TypeError
         `x` or `alpha` is not real: complex numbers, text, dates, objects.
+    OverflowError
+        A Python integer is too large for a float.
 
     See Also
     --------
@@ -125,7 +127,7 @@ def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKey
 
     Raises
     ------
-    ValueError, TypeError
+    ValueError, TypeError, OverflowError
         As `leaky_relu`.
 
     Notes
@@ -165,7 +167,7 @@ def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack
     grad : number or array_like
         The gradient with respect to the output of `leaky_relu`.
     x : number or array_like
-        The input of `leaky_relu`. For slopes above zero its output serves as well: the signs agree.
+        The input of `leaky_relu`, not its output, in which a small negative number may have become a zero.
     alpha : float or array_like, default 0.01
         The slope for negative `x`, as for `leaky_relu`.
     **keywords
@@ -179,8 +181,8 @@ def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack
 
     Raises
     ------
-    ValueError, TypeError
-        As `leaky_relu`.
+    ValueError, TypeError, OverflowError
+        As `leaky_relu`; also where `grad` and `x` belong to different libraries.
 
     Examples
     --------
@@ -207,37 +209,25 @@ class _Operation(NamedTuple):
     array_api: Callable[..., Any]  # (namespace, alpha, *values)
 
 
-def _array_api(xp: Any, alpha: Any, x: Any) -> Any:
-    x = _floating(xp, x)
-    return xp.where(x >= 0, x, _like(xp, alpha, x) * x)
+# The libraries. An array of slopes comes as an array of the library, in the type of the numbers.
 
 
-def _array_api_derivative(xp: Any, alpha: Any, x: Any) -> Any:
-    x = _floating(xp, x)
-    return _array_api_backward(xp, alpha, xp.ones_like(x), x)
+def _where(xp: Any, alpha: Any, x: Any) -> Any:
+    return xp.where(x >= 0, x, alpha * x)
 
 
-def _array_api_backward(xp: Any, alpha: Any, grad: Any, x: Any) -> Any:
-    grad = _floating(xp, grad)
-    return xp.where(x >= 0, grad, _like(xp, alpha, grad) * grad)
+def _where_derivative(xp: Any, alpha: Any, x: Any) -> Any:
+    return _where_backward(xp, alpha, xp.ones_like(x), x)
 
 
-def _floating(xp: Any, x: Any) -> Any:
-    """Integers and bools as the library's own floating-point type."""
-    if not xp.isdtype(x.dtype, ("bool", "integral")):
-        return x
-    return xp.astype(x, xp.__array_namespace_info__().default_dtypes()["real floating"])
-
-
-def _like(xp: Any, alpha: Any, x: Any) -> Any:
-    """An array of slopes as an array of the library and the type of `x`."""
-    return alpha if isinstance(alpha, float | int) else xp.asarray(alpha, dtype=x.dtype)
+def _where_backward(xp: Any, alpha: Any, grad: Any, x: Any) -> Any:
+    return xp.where(x >= 0, grad, alpha * grad)
 
 
 def _torch(torch: Any, alpha: Any, x: Any) -> Any:
     if isinstance(alpha, float | int):
         return torch.nn.functional.leaky_relu(x, alpha)
-    return torch.where(x > 0, x, torch.as_tensor(alpha, dtype=x.dtype, device=x.device) * x)
+    return torch.where(x > 0, x, alpha * x)
 
 
 def _torch_derivative(torch: Any, alpha: Any, x: Any) -> Any:
@@ -247,7 +237,7 @@ def _torch_derivative(torch: Any, alpha: Any, x: Any) -> Any:
 def _torch_backward(torch: Any, alpha: Any, grad: Any, x: Any) -> Any:
     if isinstance(alpha, float | int):
         return torch.ops.aten.leaky_relu_backward(grad, x, alpha, False)
-    return torch.where(x > 0, grad, torch.as_tensor(alpha, dtype=grad.dtype, device=grad.device) * grad)
+    return torch.where(x > 0, grad, alpha * grad)
 
 
 _LEAKY_RELU = _Operation(
@@ -255,21 +245,21 @@ _LEAKY_RELU = _Operation(
     _ufuncs.leaky_relu,
     _torch,
     lambda jax, alpha, x: jax.nn.leaky_relu(x, alpha),
-    _array_api,
+    _where,
 )
 _DERIVATIVE = _Operation(
     leaky_relu_derivative,
     _ufuncs.leaky_relu_derivative,
     _torch_derivative,
-    lambda jax, alpha, x: _array_api_derivative(jax.numpy, alpha, x),
-    _array_api_derivative,
+    lambda jax, alpha, x: _where_derivative(jax.numpy, alpha, x),
+    _where_derivative,
 )
 _BACKWARD = _Operation(
     leaky_relu_backward,
     _ufuncs.leaky_relu_backward,
     _torch_backward,
-    lambda jax, alpha, grad, x: _array_api_backward(jax.numpy, alpha, grad, x),
-    _array_api_backward,
+    lambda jax, alpha, grad, x: _where_backward(jax.numpy, alpha, grad, x),
+    _where_backward,
 )
 
 _PYTHON_NUMBERS = frozenset((float, int))
@@ -281,38 +271,93 @@ def _on_arrays(operation: _Operation, values: tuple[Any, ...], alpha: Any, keywo
     if not keywords and _PYTHON_NUMBERS.issuperset(map(type, (alpha, *values))):
         return operation.python(*values, alpha)
     for value in values:
-        native = _native(operation, value)
-        if native is not None:
+        library = _library(value)
+        if library is not None:
             if keywords:
-                raise TypeError(
-                    f"{', '.join(keywords)}: for NumPy arrays only, got {type(value).__name__}; leave it out"
-                )
-            return native(alpha, *values)
-    return operation.ufunc(*map(_as_operand, values), alpha, **keywords)
+                names = ", ".join(keywords)
+                raise TypeError(f"{names}: for NumPy arrays only, got {type(value).__name__}; leave it out")
+            return library(operation, alpha, values)
+    return operation.ufunc(*_operands(values), _operand(alpha), **keywords)
 
 
-def _native(operation: _Operation, value: Any) -> Callable[..., Any] | None:
-    """How the library `value` belongs to computes the operation; None where NumPy's ufunc does."""
+def _library(value: Any) -> Callable[[_Operation, Any, tuple[Any, ...]], Any] | None:
+    """What computes an operation in the library `value` belongs to; None where NumPy's ufunc does."""
     if isinstance(value, np.ndarray | np.generic):
         return None
-    # A framework is asked only where the program has imported it already.
+    # A framework is asked only where the program has imported it already (another thread may be about to).
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return partial(operation.torch, torch)
+    if isinstance(value, getattr(torch, "Tensor", ())):
+        return partial(_in_torch, torch)
     jax = sys.modules.get("jax")
-    if jax is not None and isinstance(value, jax.Array):
-        return partial(operation.jax, jax)
+    if isinstance(value, getattr(jax, "Array", ())):
+        return partial(_in_jax, jax)
     if hasattr(value, "__array_namespace__"):
-        return partial(operation.array_api, value.__array_namespace__())
+        return partial(_in_namespace, value.__array_namespace__())
     return None
 
 
-def _as_operand(value: Any) -> Any:
-    """Lists and tuples as arrays of float64 (or of what is wider); the ufunc takes all else as it is."""
-    if not isinstance(value, list | tuple):
-        return value
-    array = np.asarray(value)
-    return array.astype(np.result_type(array, np.float64)) if array.dtype.kind in "biuf" else array
+def _in_torch(torch: Any, operation: _Operation, alpha: Any, values: tuple[Any, ...]) -> Any:
+    values = _of_one_library(values, torch.Tensor, torch.as_tensor)
+    if isinstance(alpha, float | int):
+        return operation.torch(torch, alpha, *values)
+    x = values[-1]
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    return operation.torch(torch, torch.as_tensor(alpha, dtype=dtype, device=x.device), *values)
+
+
+def _in_jax(jax: Any, operation: _Operation, alpha: Any, values: tuple[Any, ...]) -> Any:
+    xp = jax.numpy
+    values = _floating(xp, _of_one_library(values, jax.Array, xp.asarray))
+    return operation.jax(jax, alpha if isinstance(alpha, float | int) else xp.asarray(alpha, values[0].dtype), *values)
+
+
+def _in_namespace(xp: Any, operation: _Operation, alpha: Any, values: tuple[Any, ...]) -> Any:
+    array = next(value for value in values if hasattr(value, "__array_namespace__"))
+    values = _floating(xp, _of_one_library(values, type(array), partial(xp.asarray, device=array.device)))
+    if not isinstance(alpha, float | int):
+        alpha = xp.asarray(alpha, dtype=values[0].dtype, device=array.device)
+    return operation.array_api(xp, alpha, *values)
+
+
+def _of_one_library(values: tuple[Any, ...], kind: type, asarray: Callable[..., Any]) -> tuple[Any, ...]:
+    """All values as arrays of one library: Python numbers and lists take the type of the array beside them."""
+    array: Any = next(value for value in values if isinstance(value, kind))
+    for value in values:
+        if not isinstance(value, (kind, float, int, list, tuple)):
+            mine, other = type(array).__name__, type(value).__name__
+            raise TypeError(f"grad and x must be arrays of one library, got {mine} and {other}; convert one of them")
+    return tuple(value if isinstance(value, kind) else asarray(value, dtype=array.dtype) for value in values)
+
+
+def _floating(xp: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values in their common floating-point type; bools and integers in the library's own."""
+    for value in values:
+        if not xp.isdtype(value.dtype, ("bool", "real floating", "integral")):
+            raise TypeError(f"real numbers are wanted, got {value.dtype}; convert them first")
+    default = xp.__array_namespace_info__().default_dtypes()["real floating"]
+    types = [value.dtype if xp.isdtype(value.dtype, "real floating") else default for value in values]
+    return tuple(xp.astype(value, xp.result_type(*types)) for value in values)
+
+
+# NumPy.
+
+
+def _operands(values: tuple[Any, ...]) -> list[Any]:
+    """The values as the ufunc takes them. A Python number beside an array takes the type that the array gives."""
+    operands = [_operand(value) for value in values]
+    if len(operands) == 2:
+        for i, other in ((0, operands[1]), (1, operands[0])):
+            if type(operands[i]) in _PYTHON_NUMBERS and isinstance(other, np.ndarray | np.generic):
+                operands[i] = np.asarray(operands[i], np.float64 if other.dtype.kind in "biu" else other.dtype)
+    return operands
+
+
+def _operand(value: Any) -> Any:
+    """Lists and tuples as arrays of float64 (or of what is wider); what follows the ufunc protocol as it is."""
+    if isinstance(value, list | tuple):
+        array = np.asarray(value)
+        return array.astype(np.result_type(array, np.float64)) if array.dtype.kind in "biuf" else array
+    return value if type(value) in _PYTHON_NUMBERS or hasattr(value, "__array_ufunc__") else np.asarray(value)
 
 
 def _slope(alpha: Any) -> Any:
@@ -320,7 +365,7 @@ def _slope(alpha: Any) -> Any:
     if isinstance(alpha, list | tuple):
         alpha = np.asarray(alpha)
     if isinstance(alpha, np.ndarray | np.generic):
-        if alpha.dtype.kind not in "biufV":  # V: bfloat16
+        if alpha.dtype.kind not in "biuf" and alpha.dtype.name != "bfloat16":
             raise TypeError(f"alpha must be real, got {alpha.dtype}")
         if alpha.ndim > 0:
             return alpha

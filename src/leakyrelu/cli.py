@@ -1,6 +1,7 @@
 """The command line; no logic of its own."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 import leakyrelu
@@ -43,13 +45,18 @@ def _fail(message: object) -> NoReturn:
 
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    """Bad input ends the command with one clear line and exit code 2."""
-    try:
-        yield
-    except OSError as error:
-        _fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else error)
-    except (ImportError, TypeError, ValueError) as error:
-        _fail(error)
+    """Bad input ends the command with one clear line and exit code 2; a warning is a line, too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = lambda message, *_: typer.echo(f"leakyrelu: warning: {message}", err=True)
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # whoever reads has seen enough: typer ends the command without a word
+        except OSError as error:
+            _fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else error)
+        except (ImportError, OverflowError, TypeError, ValueError) as error:
+            _fail(error)
 
 
 def _show_version(wanted: bool) -> None:
@@ -83,10 +90,11 @@ def evaluate(
 ) -> None:
     """Print the value at each number, one a line."""
     function = leaky_relu_derivative if derivative else leaky_relu
-    if not numbers and sys.stdin.isatty():
+    if not numbers and (sys.stdin is None or sys.stdin.isatty()):
         _fail("no numbers given; name them (leakyrelu eval -- -2 -1 0 1 2) or pipe them in")
     words = numbers or (word for line in sys.stdin for word in line.split())
     with _errors_in_one_line():
+        function(0, alpha)  # says what is wrong with the slope, also where no number follows
         for word in words:
             typer.echo(function(_number(word), alpha))
 
@@ -127,7 +135,7 @@ def apply(
         _errors_in_one_line(),
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
-        task = progress.add_task(source.name)
+        task = progress.add_task(escape(source.name))
         try:
             files.apply(
                 function,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,6 +92,8 @@ def show(directory: Path, *, setting: Setting | None = None, console: "Console |
     setting = Setting() if setting is None else setting
     digits = load_digits()
     directory.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=directory):
+        pass  # it can be written to; better known before the training than after it
 
     _print(console, *(f"{expression} -> {value}" for expression, value in _textbook_values()), "")
     _print(console, f"{_describe(setting)}: chosen because ReLU units die in it.")

@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,29 +20,55 @@ _BLOCK_BYTES = 64 * 2**20
 def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     """A binary file that appears under `path` when the block has ended well, and not at all otherwise.
 
+    What is overwritten keeps its mode; where `path` is a symbolic link, it is the file behind it.
+
     Raises
     ------
     FileExistsError
         `path` exists and is not to be overwritten.
+    ValueError
+        `path` is a directory, a device or the like.
     OSError
         The directory is missing or closed to us, the disk is full, and so on; nothing is left behind.
     """
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path} exists already")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{path} is not a regular file; name another one to write")
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with part.open("xb") as file:
+        with _opened(part, path) as file:
+            if target.exists():
+                part.chmod(stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if overwrite:
-            part.replace(path)
-        else:
-            os.link(part, path)  # unlike a rename, fails where somebody was quicker
+        if not overwrite:
+            _claim(part, target)
+        part.replace(target)
     except FileExistsError:
         raise FileExistsError(f"{path} exists already") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _opened(part: Path, path: Path) -> BinaryIO:
+    try:
+        return part.open("xb")
+    except OSError as error:
+        error.filename = str(path)  # the name that the user knows
+        raise
+
+
+def _claim(part: Path, target: Path) -> None:
+    """Take the name, unless somebody was quicker: a link, unlike a rename, replaces nothing."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        target.open("xb").close()  # a file system without links
 
 
 def apply(
@@ -77,10 +104,10 @@ def apply(
     OSError
         A file cannot be read or written; a `target` that exists is a `FileExistsError`.
     """
-    if target.exists() and source.samefile(target):
+    if source.exists() and target.exists() and source.samefile(target):
         raise ValueError(f"{source} and {target} are the same file; write to another one")
     shape, fortran_order, dtype, start = _read_header(source)
-    result = np.asarray(function(np.empty(0, dtype))).dtype
+    result = np.asarray(function(np.empty(0, dtype))).dtype  # also: does the function take them?
     header = {"shape": shape, "fortran_order": fortran_order, "descr": np.lib.format.dtype_to_descr(result)}
     size = int(np.prod(shape, dtype=object))
     step = _BLOCK_BYTES // max(dtype.itemsize, result.itemsize)
@@ -95,22 +122,24 @@ def apply(
 
 def _read_header(source: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Shape, Fortran order, dtype, and where the data begin."""
-    with source.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{source} is not a regular file")
+    if not stat.S_ISREG(source.stat().st_mode):  # asked first: opening a pipe would wait for its other end
+        raise ValueError(f"{source} is not a regular file")
+    with source.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a header that Python 2 wrote
         try:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran_order, dtype = read(file)
+            np.broadcast_shapes(shape)  # no negative sizes, not too many of them
         except Exception as error:
             # Whatever NumPy's parser stumbles over, the file is not one that np.save wrote.
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{source} is not a .npy file: {reason}") from error
         start = file.tell()
-    if dtype.hasobject:
-        raise ValueError(f"{source} holds Python objects, which are not loaded; save it as an array of numbers")
-    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if status.st_size - start < size:
-        raise ValueError(f"{source} is truncated: {size} bytes of data expected, {status.st_size - start} found")
+        found = os.fstat(file.fileno()).st_size - start
+    if dtype.hasobject or dtype.subdtype is not None:
+        raise ValueError(f"{source} holds {dtype}, not plain numbers; save it as an array of numbers")
+    wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if found < wanted:
+        raise ValueError(f"{source} is truncated: {wanted} bytes of data expected, {found} found")
     return shape, fortran_order, dtype, start

@@ -19,6 +19,7 @@ _SEVERAL = tuple(
     (color, color) for color in ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
 )
 _SAMPLES = 401
+_TOO_LARGE = 1e100  # matplotlib's ticks overflow not far beyond
 
 
 def plot(
@@ -51,7 +52,8 @@ def plot(
     Raises
     ------
     ValueError
-        A slope is NaN or infinite, there is no slope, or `limits` are not two finite numbers in ascending order.
+        A slope is NaN or infinite, there is no slope, `limits` are not two finite numbers in ascending order, or the
+        picture would reach beyond 1e100.
     TypeError
         A slope is not a real number.
     ImportError
@@ -66,6 +68,9 @@ def plot(
     """
     slopes = _slopes(alpha)
     low, high = _limits(limits)
+    leak = max(abs(slope * low) for slope in slopes)
+    if not max(leak, -low, high) < _TOO_LARGE:
+        raise ValueError(f"the picture would reach {max(leak, -low, high):g}; choose smaller slopes or limits")
     if ax is None:
         ax = _new_axes()
     colors = _TEXTBOOK if len(slopes) == 1 else _SEVERAL
@@ -75,7 +80,6 @@ def plot(
     ax.set_ylabel("Output")
     ax.grid(True, alpha=0.4)
     ax.legend(loc="lower right")
-    leak = max(abs(slope * low) for slope in slopes)
     bottom, top = ax.get_ylim()
     if low < 0 < high and 0 < leak < 0.05 * (top - bottom):
         _enlarge(ax, slopes, colors, low, leak, derivative)

@@ -1,7 +1,7 @@
 // float16 and bfloat16: to float32 and back, rounding once. Knows neither Python nor NumPy.
 //
 // Nothing here branches and no comparison is a floating-point one, so that compilers vectorise
-// every function for every instruction set, and no flag is raised but a genuine overflow or underflow.
+// every function for every instruction set, and no flag is raised but that of an overflow.
 
 #pragma once
 

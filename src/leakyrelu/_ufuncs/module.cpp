@@ -1,6 +1,7 @@
 // The module: the ufuncs, their docstrings, how their types are resolved, and the choice of an instruction set.
 
 #define LEAKYRELU_IMPORTS_NUMPY
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -43,7 +44,7 @@ const char* instruction_set = "baseline";
 
 // The DType class of each row and of its slope and result; empty for bfloat16 until ml_dtypes is there.
 struct RowTypes {
-  PyObject* x;
+  std::atomic<PyObject*> x;  // last of the three to be set
   PyObject* slope;
   PyObject* result;
 };
@@ -52,6 +53,9 @@ RowTypes row_types[row_count];
 // The best instruction set this processor has, or the one LEAKYRELU_INSTRUCTION_SET names.
 int choose_instruction_set() {
   const char* wanted = std::getenv("LEAKYRELU_INSTRUCTION_SET");
+  if (wanted != nullptr && *wanted == '\0') {
+    wanted = nullptr;
+  }
   const auto choose = [wanted](const char* name, const Table& candidate, bool supported) {
     if (supported && (wanted == nullptr || std::strcmp(wanted, name) == 0)) {
       instruction_set = name;
@@ -62,7 +66,7 @@ int choose_instruction_set() {
   };
 #ifdef LEAKYRELU_X86
   __builtin_cpu_init();
-  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool has_avx2 = __builtin_cpu_supports("avx2");
   const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
   if (choose("avx512", avx512::table, has_avx512) || choose("avx2", avx2::table, has_avx2)) {
@@ -100,8 +104,12 @@ int add_bfloat16(PyObject* type) {
   }
   PyObject* scalar = PyObject_GetAttrString(module, "bfloat16");
   Py_DECREF(module);
-  PyArray_Descr* descr = scalar ? PyArray_DescrFromTypeObject(scalar) : nullptr;
-  Py_XDECREF(scalar);
+  if (scalar == nullptr) {
+    PyErr_Clear();  // another thread is importing it
+    return 0;
+  }
+  PyArray_Descr* descr = PyArray_DescrFromTypeObject(scalar);
+  Py_DECREF(scalar);
   if (descr == nullptr) {
     return -1;
   }
@@ -163,7 +171,7 @@ PyObject* deciding_type(const PyUFuncObject* ufunc, PyArray_DTypeMeta* const giv
     return Py_NewRef(reinterpret_cast<PyObject*>(wanted));
   }
   // With bool among them a Python number, too, gets a type of its own: int64 or float64.
-  PyArray_DTypeMeta* numbers[3] = {reinterpret_cast<PyArray_DTypeMeta*>(row_types[0].x), given[0], given[1]};
+  PyArray_DTypeMeta* numbers[3] = {reinterpret_cast<PyArray_DTypeMeta*>(row_types[0].x.load()), given[0], given[1]};
   PyObject* common = reinterpret_cast<PyObject*>(PyArray_PromoteDTypeSequence(ufunc->nin, numbers));
   PyErr_Clear();
   return common;
@@ -217,13 +225,13 @@ int promote(PyObject* object, PyArray_DTypeMeta* const given[], PyArray_DTypeMet
   }
   const int alpha = ufunc->nin - 1;
   for (int i = 0; i < ufunc->nargs; ++i) {
-    PyObject* chosen = i == alpha ? row->slope : i == ufunc->nin ? row->result : row->x;
+    PyObject* chosen = i == alpha ? row->slope : i == ufunc->nin ? row->result : row->x.load();
     promoted[i] = reinterpret_cast<PyArray_DTypeMeta*>(Py_NewRef(chosen));
   }
   return 0;
 }
 
-int add_ufunc(PyObject* module, Ufunc& ufunc, PyObject* promoter) {
+int make_ufunc(Ufunc& ufunc, PyObject* promoter) {
   // NumPy reads these arrays as long as the ufunc lives: for ever.
   auto* loops = new PyUFuncGenericFunction[row_count];
   auto* types = new char[row_count * 4];
@@ -248,19 +256,23 @@ int add_ufunc(PyObject* module, Ufunc& ufunc, PyObject* promoter) {
                                     : PyTuple_Pack(4, Py_None, Py_None, Py_None, Py_None);
   const int status = any ? PyUFunc_AddPromoter(ufunc.object, any, promoter) : -1;
   Py_XDECREF(any);
-  return status < 0 ? -1 : PyModule_AddObjectRef(module, ufunc.name, ufunc.object);
+  return status;
 }
 
-int execute(PyObject* module) {
-  if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0 || choose_instruction_set() < 0) {
+// What the process makes once: the ufuncs. NumPy never lets go of them.
+int make_ufuncs() {
+  if (choose_instruction_set() < 0) {
     return -1;
   }
   for (int i = 0; i < row_count; ++i) {
     if (table[i].x == bfloat16_number) {
       continue;
     }
-    row_types[i] = {dtype_class(table[i].x), dtype_class(table[i].slope), dtype_class(table[i].result)};
-    if (row_types[i].x == nullptr || row_types[i].slope == nullptr || row_types[i].result == nullptr) {
+    RowTypes& row = row_types[i];
+    row.slope = dtype_class(table[i].slope);
+    row.result = dtype_class(table[i].result);
+    row.x = dtype_class(table[i].x);
+    if (row.x == nullptr || row.slope == nullptr || row.result == nullptr) {
       return -1;
     }
   }
@@ -270,12 +282,27 @@ int execute(PyObject* module) {
   }
   int status = 0;
   for (Ufunc& ufunc : ufuncs) {
-    if (status == 0) {
-      status = add_ufunc(module, ufunc, promoter);
-    }
+    status = status < 0 ? status : make_ufunc(ufunc, promoter);
   }
   Py_DECREF(promoter);
-  return status < 0 ? -1 : PyModule_AddStringConstant(module, "instruction_set", instruction_set);
+  return status;
+}
+
+int execute(PyObject* module) {
+  if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0) {
+    return -1;
+  }
+  static bool made = false;  // the module may be imported anew, after its removal from sys.modules
+  if (!made && make_ufuncs() < 0) {
+    return -1;
+  }
+  made = true;
+  for (const Ufunc& ufunc : ufuncs) {
+    if (PyModule_AddObjectRef(module, ufunc.name, ufunc.object) < 0) {
+      return -1;
+    }
+  }
+  return PyModule_AddStringConstant(module, "instruction_set", instruction_set);
 }
 
 PyModuleDef_Slot slots[] = {
