@@ -4,17 +4,15 @@ A Python number stays in Python, a NumPy array goes to the ufunc, and so does wh
 An array of PyTorch, JAX or another array-API library is computed by that library.
 """
 
-import sys
 from collections.abc import Callable
-from functools import partial
 from math import inf
 from numbers import Real
-from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from leakyrelu import _ufuncs
+from leakyrelu import _ufuncs, libraries
 
 __all__ = ["leaky_relu", "leaky_relu_backward", "leaky_relu_derivative"]
 
@@ -97,7 +95,7 @@ def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> 
             return _ufuncs.leaky_relu(x, alpha, **keywords)
         if type(x) in _PYTHON_NUMBERS and not keywords:
             return x if x >= 0 else alpha * x
-    return _on_arrays(_LEAKY_RELU, (x,), alpha, keywords)
+    return _on_arrays(leaky_relu, _ufuncs.leaky_relu, libraries.LEAKY_RELU, (x,), alpha, keywords)
 
 
 @overload
@@ -148,7 +146,7 @@ def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKey
             return _ufuncs.leaky_relu_derivative(x, alpha, **keywords)
         if type(x) in _PYTHON_NUMBERS and not keywords:
             return 1 if x >= 0 else alpha
-    return _on_arrays(_DERIVATIVE, (x,), alpha, keywords)
+    return _on_arrays(leaky_relu_derivative, _ufuncs.leaky_relu_derivative, libraries.DERIVATIVE, (x,), alpha, keywords)
 
 
 @overload
@@ -196,150 +194,32 @@ def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack
             return _ufuncs.leaky_relu_backward(grad, x, alpha, **keywords)
         if type(grad) in _PYTHON_NUMBERS and type(x) in _PYTHON_NUMBERS and not keywords:
             return grad if x >= 0 else alpha * grad
-    return _on_arrays(_BACKWARD, (grad, x), alpha, keywords)
+    return _on_arrays(leaky_relu_backward, _ufuncs.leaky_relu_backward, libraries.BACKWARD, (grad, x), alpha, keywords)
 
-
-class _Operation(NamedTuple):
-    """One operation, for every kind of number and array."""
-
-    python: Callable[..., Any]  # (*values, alpha): the public function
-    ufunc: np.ufunc  # (*values, alpha)
-    torch: Callable[..., Any]  # (torch, alpha, *values)
-    jax: Callable[..., Any]  # (jax, alpha, *values)
-    array_api: Callable[..., Any]  # (namespace, alpha, *values)
-
-
-# The libraries. An array of slopes comes as an array of the library, in the type of the numbers.
-
-
-def _where(xp: Any, alpha: Any, x: Any) -> Any:
-    return xp.where(x >= 0, x, alpha * x)
-
-
-def _where_derivative(xp: Any, alpha: Any, x: Any) -> Any:
-    return _where_backward(xp, alpha, xp.ones_like(x), x)
-
-
-def _where_backward(xp: Any, alpha: Any, grad: Any, x: Any) -> Any:
-    return xp.where(x >= 0, grad, alpha * grad)
-
-
-def _torch(torch: Any, alpha: Any, x: Any) -> Any:
-    if isinstance(alpha, float | int):
-        return torch.nn.functional.leaky_relu(x, alpha)
-    return torch.where(x > 0, x, alpha * x)
-
-
-def _torch_derivative(torch: Any, alpha: Any, x: Any) -> Any:
-    return _torch_backward(torch, alpha, torch.ones_like(x), x)
-
-
-def _torch_backward(torch: Any, alpha: Any, grad: Any, x: Any) -> Any:
-    if isinstance(alpha, float | int):
-        return torch.ops.aten.leaky_relu_backward(grad, x, alpha, False)
-    return torch.where(x > 0, grad, alpha * grad)
-
-
-_LEAKY_RELU = _Operation(
-    leaky_relu,
-    _ufuncs.leaky_relu,
-    _torch,
-    lambda jax, alpha, x: jax.nn.leaky_relu(x, alpha),
-    _where,
-)
-_DERIVATIVE = _Operation(
-    leaky_relu_derivative,
-    _ufuncs.leaky_relu_derivative,
-    _torch_derivative,
-    lambda jax, alpha, x: _where_derivative(jax.numpy, alpha, x),
-    _where_derivative,
-)
-_BACKWARD = _Operation(
-    leaky_relu_backward,
-    _ufuncs.leaky_relu_backward,
-    _torch_backward,
-    lambda jax, alpha, grad, x: _where_backward(jax.numpy, alpha, grad, x),
-    _where_backward,
-)
 
 _PYTHON_NUMBERS = frozenset((float, int))
 
 
-def _on_arrays(operation: _Operation, values: tuple[Any, ...], alpha: Any, keywords: UfuncKeywords) -> Any:
-    """Check `alpha`, and leave the work to the library whose arrays the values are."""
+def _on_arrays(
+    function: Callable[..., Any],
+    ufunc: np.ufunc,
+    operation: libraries.Operation,
+    values: tuple[Any, ...],
+    alpha: Any,
+    keywords: UfuncKeywords,
+) -> Any:
+    """Check `alpha`, and leave the work to NumPy's ufunc or to the library whose arrays the values are."""
     alpha = _slope(alpha)
     if not keywords and _PYTHON_NUMBERS.issuperset(map(type, (alpha, *values))):
-        return operation.python(*values, alpha)
+        return function(*values, alpha)
     for value in values:
-        library = _library(value)
-        if library is not None:
+        compute = libraries.library_of(value)
+        if compute is not None:
             if keywords:
                 names = ", ".join(keywords)
                 raise TypeError(f"{names}: for NumPy arrays only, got {type(value).__name__}; leave it out")
-            return library(operation, alpha, values)
-    return operation.ufunc(*_operands(values), _operand(alpha), **keywords)
-
-
-def _library(value: Any) -> Callable[[_Operation, Any, tuple[Any, ...]], Any] | None:
-    """What computes an operation in the library `value` belongs to; None where NumPy's ufunc does."""
-    if isinstance(value, np.ndarray | np.generic):
-        return None
-    # A framework is asked only where the program has imported it already (another thread may be about to).
-    torch = sys.modules.get("torch")
-    if isinstance(value, getattr(torch, "Tensor", ())):
-        return partial(_in_torch, torch)
-    jax = sys.modules.get("jax")
-    if isinstance(value, getattr(jax, "Array", ())):
-        return partial(_in_jax, jax)
-    if hasattr(value, "__array_namespace__"):
-        return partial(_in_namespace, value.__array_namespace__())
-    return None
-
-
-def _in_torch(torch: Any, operation: _Operation, alpha: Any, values: tuple[Any, ...]) -> Any:
-    values = _of_one_library(values, torch.Tensor, torch.as_tensor)
-    if isinstance(alpha, float | int):
-        return operation.torch(torch, alpha, *values)
-    x = values[-1]
-    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
-    return operation.torch(torch, torch.as_tensor(alpha, dtype=dtype, device=x.device), *values)
-
-
-def _in_jax(jax: Any, operation: _Operation, alpha: Any, values: tuple[Any, ...]) -> Any:
-    xp = jax.numpy
-    values = _floating(xp, _of_one_library(values, jax.Array, xp.asarray))
-    return operation.jax(jax, alpha if isinstance(alpha, float | int) else xp.asarray(alpha, values[0].dtype), *values)
-
-
-def _in_namespace(xp: Any, operation: _Operation, alpha: Any, values: tuple[Any, ...]) -> Any:
-    array = next(value for value in values if hasattr(value, "__array_namespace__"))
-    values = _floating(xp, _of_one_library(values, type(array), partial(xp.asarray, device=array.device)))
-    if not isinstance(alpha, float | int):
-        alpha = xp.asarray(alpha, dtype=values[0].dtype, device=array.device)
-    return operation.array_api(xp, alpha, *values)
-
-
-def _of_one_library(values: tuple[Any, ...], kind: type, asarray: Callable[..., Any]) -> tuple[Any, ...]:
-    """All values as arrays of one library: Python numbers and lists take the type of the array beside them."""
-    array: Any = next(value for value in values if isinstance(value, kind))
-    for value in values:
-        if not isinstance(value, (kind, float, int, list, tuple)):
-            mine, other = type(array).__name__, type(value).__name__
-            raise TypeError(f"grad and x must be arrays of one library, got {mine} and {other}; convert one of them")
-    return tuple(value if isinstance(value, kind) else asarray(value, dtype=array.dtype) for value in values)
-
-
-def _floating(xp: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values in their common floating-point type; bools and integers in the library's own."""
-    for value in values:
-        if not xp.isdtype(value.dtype, ("bool", "real floating", "integral")):
-            raise TypeError(f"real numbers are wanted, got {value.dtype}; convert them first")
-    default = xp.__array_namespace_info__().default_dtypes()["real floating"]
-    types = [value.dtype if xp.isdtype(value.dtype, "real floating") else default for value in values]
-    return tuple(xp.astype(value, xp.result_type(*types)) for value in values)
-
-
-# NumPy.
+            return compute(operation, alpha, values)
+    return ufunc(*_operands(values), _operand(alpha), **keywords)
 
 
 def _operands(values: tuple[Any, ...]) -> list[Any]:
