@@ -22,6 +22,18 @@ def test_public_names():
     assert leakyrelu.__all__ == ["leaky_relu", "leaky_relu_backward", "leaky_relu_derivative"]
 
 
+def test_optional_modules_load_on_first_use():
+    code = (
+        "import sys, leakyrelu\n"
+        "assert 'leakyrelu.plot' not in sys.modules\n"
+        "assert leakyrelu.plot.plot and leakyrelu.demo.run\n"
+        "try: leakyrelu.nonsense\n"
+        "except AttributeError as error: assert 'nonsense' in str(error)\n"
+        "else: raise AssertionError\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_textbook_examples_to_the_letter():
     assert str(leaky_relu(0)) == "0"
     assert str(leaky_relu(1)) == "1"
