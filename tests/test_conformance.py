@@ -105,6 +105,12 @@ def test_integer_tensors_with_an_array_of_slopes_become_floats(slopes):
     torch.testing.assert_close(leaky_relu_derivative(x, slopes), torch.tensor([0.5, 1.0]))
 
 
+def test_complex_tensors_are_refused():
+    for function in (leaky_relu, leaky_relu_derivative, lambda z: leaky_relu_backward(z, z)):
+        with pytest.raises(TypeError, match=r"real numbers are wanted, got torch\.complex64"):
+            function(torch.tensor([1j]))
+
+
 def test_a_python_number_or_a_list_beside_a_tensor():
     x = torch.tensor([-2.0, 3.0])
     torch.testing.assert_close(leaky_relu_backward([2.0, 2.0], x, 0.5), torch.tensor([1.0, 2.0]))

@@ -76,6 +76,9 @@ def library_of(value: Any) -> Callable[[Operation, Any, tuple[Any, ...]], Any] |
 
 def _in_torch(torch: Any, operation: Operation, alpha: Any, values: tuple[Any, ...]) -> Any:
     values = _of_one_library(values, torch.Tensor, torch.as_tensor)
+    for value in values:
+        if value.is_complex():
+            raise _not_real(value)
     if isinstance(alpha, float | int):
         return operation.torch(torch, alpha, *values)
     x = values[-1]
@@ -111,7 +114,11 @@ def _floating(xp: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values in their common floating-point type; bools and integers in the library's own."""
     for value in values:
         if not xp.isdtype(value.dtype, ("bool", "real floating", "integral")):
-            raise TypeError(f"real numbers are wanted, got {value.dtype}; convert them first")
+            raise _not_real(value)
     default = xp.__array_namespace_info__().default_dtypes()["real floating"]
     types = [value.dtype if xp.isdtype(value.dtype, "real floating") else default for value in values]
     return tuple(xp.astype(value, xp.result_type(*types)) for value in values)
+
+
+def _not_real(value: Any) -> TypeError:
+    return TypeError(f"real numbers are wanted, got {value.dtype}; convert them first")
