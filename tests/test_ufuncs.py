@@ -428,38 +428,39 @@ def test_memory_is_flat_over_100_000_calls():
     assert grown < 100_000  # less than four bytes a round: the smallest object would be sixteen
 
 
-def test_refused_calls_leak_no_reference():
-    kinds = [np.ones(2, complex), np.array(["a"]), np.ones(2, ml_dtypes.float8_e4m3), np.array([None])]
-    classes = [type(x.dtype) for x in kinds]
+def assert_leaks_no_reference(arrays, call):
+    """`call`, on each of the arrays, leaves the reference counts of their DType classes as they were."""
+    classes = [type(x.dtype) for x in arrays]
 
-    def refuse():
-        for x in kinds:
-            for call in (leaky_relu, leaky_relu_derivative, lambda x: leaky_relu_backward(x, x)):
-                with contextlib.suppress(TypeError):
-                    call(x)
+    def call_on_each():
+        for x in arrays:
+            call(x)
 
-    refuse()
+    call_on_each()
     before = [sys.getrefcount(each) for each in classes]
     for _ in range(100):
-        refuse()
+        call_on_each()
     assert [sys.getrefcount(each) for each in classes] == before
+
+
+def test_refused_calls_leak_no_reference():
+    def refuse(x):
+        for function in (leaky_relu, leaky_relu_derivative, lambda x: leaky_relu_backward(x, x)):
+            with contextlib.suppress(TypeError):
+                function(x)
+
+    kinds = [np.ones(2, complex), np.array(["a"]), np.ones(2, ml_dtypes.float8_e4m3), np.array([None])]
+    assert_leaks_no_reference(kinds, refuse)
 
 
 def test_taken_calls_leak_no_reference():
-    arrays = [np.ones(2, dtype) for dtype in (*INTEGERS, np.float16, ml_dtypes.bfloat16, *FLOATS)]
-    classes = [type(x.dtype) for x in arrays]
+    def take(x):
+        for alpha in (0.1, 1, np.float64(0.1), np.ones(2, np.float16)):
+            leaky_relu(x, alpha)
+            leaky_relu_backward(x, x, alpha)
 
-    def take():
-        for x in arrays:
-            for alpha in (0.1, 1, np.float64(0.1), np.ones(2, np.float16)):
-                leaky_relu(x, alpha)
-                leaky_relu_backward(x, x, alpha)
-
-    take()
-    before = [sys.getrefcount(each) for each in classes]
-    for _ in range(100):
-        take()
-    assert [sys.getrefcount(each) for each in classes] == before
+    dtypes = (*INTEGERS, np.float16, ml_dtypes.bfloat16, *FLOATS)
+    assert_leaks_no_reference([np.ones(2, dtype) for dtype in dtypes], take)
 
 
 def test_clean_in_development_mode_with_warnings_as_errors():

@@ -117,7 +117,7 @@ def _floating(xp: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
             raise _not_real(value)
     default = xp.__array_namespace_info__().default_dtypes()["real floating"]
     types = [value.dtype if xp.isdtype(value.dtype, "real floating") else default for value in values]
-    return tuple(xp.astype(value, xp.result_type(*types)) for value in values)
+    return tuple(xp.astype(value, xp.result_type(*types), copy=False) for value in values)
 
 
 def _not_real(value: Any) -> TypeError:

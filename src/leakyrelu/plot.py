@@ -154,11 +154,13 @@ def _enlarge(
     derivative: bool,
 ) -> None:
     inset = ax.inset_axes((0.07, 0.5, 0.38, 0.4))
-    _draw(inset, slopes, colors, (low, 0.02 * abs(low)), derivative)
-    top = max(leak * 0.3, 1.5 * max(0.0, *slopes) if derivative else 0.0)
-    inset.set_xlim(low, 0.02 * abs(low))
-    inset.set_ylim(-1.15 * leak, top)
+    limits = (low, 0.02 * abs(low))
+    _draw(inset, slopes, colors, limits, derivative)
     if min(slopes) < 0:
-        inset.set_ylim(-1.15 * leak, 1.15 * leak)
+        top = 1.15 * leak
+    else:
+        top = max(0.3 * leak, 1.5 * max(slopes) if derivative else 0.0)
+    inset.set_xlim(limits)
+    inset.set_ylim(-1.15 * leak, top)
     inset.set_title("Negative inputs, enlarged", fontsize="medium")
     inset.grid(True, alpha=0.4)
