@@ -156,11 +156,8 @@ def _enlarge(
     inset = ax.inset_axes((0.07, 0.5, 0.38, 0.4))
     limits = (low, 0.02 * abs(low))
     _draw(inset, slopes, colors, limits, derivative)
-    if min(slopes) < 0:
-        top = 1.15 * leak
-    else:
-        top = max(0.3 * leak, 1.5 * max(slopes) if derivative else 0.0)
+    above = 1.5 * max(slopes) if derivative else 0.0
     inset.set_xlim(limits)
-    inset.set_ylim(-1.15 * leak, top)
+    inset.set_ylim(-1.15 * leak, 1.15 * leak if min(slopes) < 0 else max(0.3 * leak, above))
     inset.set_title("Negative inputs, enlarged", fontsize="medium")
     inset.grid(True, alpha=0.4)
