@@ -1,10 +1,18 @@
 """Types of the compiled module."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import numpy as np
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 instruction_set: Final[str]
 leaky_relu: Final[np.ufunc]
 leaky_relu_derivative: Final[np.ufunc]
 leaky_relu_backward: Final[np.ufunc]
+
+def direct(function: _Function, /) -> _Function: ...
+def get_num_threads() -> int: ...
+def set_num_threads(count: int, /) -> None: ...
+def set_memory_limits(threading: int, streaming: int, /) -> None: ...

@@ -39,6 +39,7 @@ def leaky_relu(
 ) -> npt.NDArray[_Floating]: ...
 @overload
 def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any: ...
+@_ufuncs.direct
 def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any:
     """Leaky ReLU: `x` where `x >= 0`, `alpha * x` elsewhere.
 
@@ -106,6 +107,7 @@ def leaky_relu_derivative(
 ) -> npt.NDArray[_Floating]: ...
 @overload
 def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any: ...
+@_ufuncs.direct
 def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any:
     """Derivative of Leaky ReLU: 1 where `x >= 0`, `alpha` elsewhere (at NaN too).
 
@@ -157,6 +159,7 @@ def leaky_relu_backward(
 ) -> npt.NDArray[_Floating]: ...
 @overload
 def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any: ...
+@_ufuncs.direct
 def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any:
     """Backward pass of Leaky ReLU: `grad` where `x >= 0`, `alpha * grad` elsewhere, in one pass over memory.
 

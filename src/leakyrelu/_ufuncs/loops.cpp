@@ -10,7 +10,12 @@ namespace LEAKYRELU_ISA {
 
 template <class X>
 constexpr Row row(int x, int slope, int result) {
-  return {x, slope, result, unary_loop<LeakyRelu, X>, unary_loop<LeakyReluDerivative, X>, binary_loop<LeakyReluBackward, X>};
+  return {x,
+          slope,
+          result,
+          {unary_loop<LeakyRelu, X>, unary_channels<LeakyRelu, X>},
+          {unary_loop<LeakyReluDerivative, X>, unary_channels<LeakyReluDerivative, X>},
+          {binary_loop<LeakyReluBackward, X>, binary_channels<LeakyReluBackward, X>}};
 }
 
 extern const Table table = {

@@ -1,4 +1,4 @@
-// The table of types: a row a type of number, with the three loops for it.
+// The table of types: a row a type of number, with the loops for it.
 
 #pragma once
 
@@ -6,14 +6,19 @@
 
 namespace leakyrelu {
 
+struct Loops {
+  PyUFuncGenericFunction ufunc;     // NumPy's inner loop
+  PyUFuncGenericFunction channels;  // one slope a channel; see ufunc_loop.hpp
+};
+
 // For numbers of type x, alpha has type `slope` and the result type `result` (NumPy's type numbers).
 struct Row {
   int x;
   int slope;
   int result;
-  PyUFuncGenericFunction leaky_relu;
-  PyUFuncGenericFunction derivative;
-  PyUFuncGenericFunction backward;
+  Loops leaky_relu;
+  Loops derivative;
+  Loops backward;
 };
 
 // bfloat16 belongs to ml_dtypes, which gets its number from NumPy at run time.
@@ -32,5 +37,7 @@ extern const Table table;
 namespace avx512 {
 extern const Table table;
 }
+
+extern const Table* table;  // that of the instruction set in use; module.cpp chooses it
 
 }  // namespace leakyrelu

@@ -4,10 +4,21 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
+#include "direct.hpp"
 #include "loops.hpp"
+#include "memory.hpp"
+#include "thread_pool.hpp"
 
 namespace leakyrelu {
+
+// Measured: from 256 KiB on, two threads in step are faster than one. Results are streamed where they are larger than the
+// last-level cache, once its size is known.
+MemoryLimits memory_limits = {std::size_t{1} << 18, std::numeric_limits<std::size_t>::max()};
+
+const Table* table = &baseline::table;
+
 namespace {
 
 constexpr char leaky_relu_doc[] =
@@ -29,7 +40,7 @@ struct Ufunc {
   const char* name;
   const char* doc;
   int inputs;
-  PyUFuncGenericFunction Row::*loop;
+  Loops Row::*loops;
   PyObject* object;  // set at import, and kept as long as the process lives, as NumPy keeps it
 };
 
@@ -39,7 +50,6 @@ Ufunc ufuncs[] = {
     {"leaky_relu_backward", backward_doc, 3, &Row::backward, nullptr},
 };
 
-const Row* table = baseline::table;
 const char* instruction_set = "baseline";
 
 // The DType class of each row and of its slope and result; empty for bfloat16 until ml_dtypes is there.
@@ -59,7 +69,7 @@ int choose_instruction_set() {
   const auto choose = [wanted](const char* name, const Table& candidate, bool supported) {
     if (supported && (wanted == nullptr || std::strcmp(wanted, name) == 0)) {
       instruction_set = name;
-      table = candidate;
+      table = &candidate;
       return true;
     }
     return false;
@@ -120,22 +130,23 @@ int add_bfloat16(PyObject* type) {
     return 0;
   }
   for (int i = 0; i < row_count; ++i) {
-    if (table[i].x != bfloat16_number || row_types[i].x != nullptr) {
+    if ((*table)[i].x != bfloat16_number || row_types[i].x != nullptr) {
       continue;
     }
     for (const Ufunc& ufunc : ufuncs) {
       int types[4] = {number, number, number, number};
-      types[ufunc.inputs - 1] = table[i].slope;
-      if (PyUFunc_RegisterLoopForType(reinterpret_cast<PyUFuncObject*>(ufunc.object), number, table[i].*ufunc.loop, types,
+      types[ufunc.inputs - 1] = (*table)[i].slope;
+      if (PyUFunc_RegisterLoopForType(reinterpret_cast<PyUFuncObject*>(ufunc.object), number, ((*table)[i].*ufunc.loops).ufunc, types,
                                       nullptr) < 0) {
         return -1;
       }
     }
-    if ((row_types[i].slope = dtype_class(table[i].slope)) == nullptr) {
+    if ((row_types[i].slope = dtype_class((*table)[i].slope)) == nullptr) {
       return -1;
     }
     row_types[i].result = Py_NewRef(type);
     row_types[i].x = Py_NewRef(type);
+    set_bfloat16_number(number);
   }
   return 1;
 }
@@ -237,7 +248,7 @@ int make_ufunc(Ufunc& ufunc, PyObject* promoter) {
   auto* types = new char[row_count * 4];
   int count = 0;
   for (int i = 0; i < row_count; ++i) {
-    const Row& row = table[i];
+    const Row& row = (*table)[i];
     if (row.x == bfloat16_number) {
       continue;
     }
@@ -245,7 +256,7 @@ int make_ufunc(Ufunc& ufunc, PyObject* promoter) {
     std::memset(of, row.x, static_cast<std::size_t>(ufunc.inputs));
     of[ufunc.inputs - 1] = static_cast<char>(row.slope);
     of[ufunc.inputs] = static_cast<char>(row.result);
-    loops[count++] = row.*ufunc.loop;
+    loops[count++] = (row.*ufunc.loops).ufunc;
   }
   static void* const no_data[row_count] = {};
   ufunc.object = PyUFunc_FromFuncAndData(loops, no_data, types, count, ufunc.inputs, 1, PyUFunc_None, ufunc.name, ufunc.doc, 0);
@@ -265,13 +276,13 @@ int make_ufuncs() {
     return -1;
   }
   for (int i = 0; i < row_count; ++i) {
-    if (table[i].x == bfloat16_number) {
+    if ((*table)[i].x == bfloat16_number) {
       continue;
     }
     RowTypes& row = row_types[i];
-    row.slope = dtype_class(table[i].slope);
-    row.result = dtype_class(table[i].result);
-    row.x = dtype_class(table[i].x);
+    row.slope = dtype_class((*table)[i].slope);
+    row.result = dtype_class((*table)[i].result);
+    row.x = dtype_class((*table)[i].x);
     if (row.x == nullptr || row.slope == nullptr || row.result == nullptr) {
       return -1;
     }
@@ -305,6 +316,37 @@ int execute(PyObject* module) {
   return PyModule_AddStringConstant(module, "instruction_set", instruction_set);
 }
 
+// The Python functions that offer these check what they are given.
+PyObject* py_num_threads(PyObject*, PyObject*) { return PyLong_FromLong(num_threads()); }
+
+PyObject* py_set_num_threads(PyObject*, PyObject* count) {
+  const long value = PyLong_AsLong(count);
+  if (value == -1 && PyErr_Occurred()) {
+    return nullptr;
+  }
+  set_num_threads(static_cast<int>(value));
+  Py_RETURN_NONE;
+}
+
+PyObject* py_set_memory_limits(PyObject*, PyObject* arguments) {
+  Py_ssize_t threading = 0;
+  Py_ssize_t streaming = 0;
+  if (PyArg_ParseTuple(arguments, "nn", &threading, &streaming) == 0) {
+    return nullptr;
+  }
+  memory_limits = {static_cast<std::size_t>(threading), static_cast<std::size_t>(streaming)};
+  Py_RETURN_NONE;
+}
+
+PyMethodDef methods[] = {
+    {"direct", direct, METH_O, "The short way for the calls of every day, around a function of activation.py."},
+    {"get_num_threads", py_num_threads, METH_NOARGS, "Threads that work on one large array."},
+    {"set_num_threads", py_set_num_threads, METH_O, "Set the number of threads."},
+    {"set_memory_limits", py_set_memory_limits, METH_VARARGS,
+     "Set the bytes (read and written) from which on several threads work, and the bytes of a result from which on it is streamed."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
 PyModuleDef_Slot slots[] = {
     {Py_mod_exec, reinterpret_cast<void*>(&execute)},
 #ifdef Py_GIL_DISABLED
@@ -314,7 +356,7 @@ PyModuleDef_Slot slots[] = {
 };
 
 PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "leakyrelu._ufuncs", "The NumPy ufuncs of leakyrelu.", 0, nullptr, slots, nullptr, nullptr, nullptr,
+    PyModuleDef_HEAD_INIT, "leakyrelu._ufuncs", "The NumPy ufuncs of leakyrelu.", 0, methods, slots, nullptr, nullptr, nullptr,
 };
 
 }  // namespace

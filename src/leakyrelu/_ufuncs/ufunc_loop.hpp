@@ -1,105 +1,186 @@
 // NumPy's inner loop: by stride, onto the loops over contiguous memory.
 //
-// What lies contiguous is used where it lies. What does not is gathered into a block that stays in the first-level
+// What lies contiguous is used where it lies. What does not is gathered into a buffer that stays in the first-level
 // cache, computed there by the same vector code, and scattered from there.
 
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
-#include <cstring>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <tuple>
 
 #include "elementwise.hpp"
 #include "isa.hpp"
 #include "numpy_api.hpp"
 #include "scalar.hpp"
+#include "slopes.hpp"
 
 namespace leakyrelu {
 namespace LEAKYRELU_ISA {
 
-inline constexpr std::size_t block_size = 512;  // elements
+inline constexpr std::size_t buffer_size = 512;  // elements
+
+// An operand as NumPy hands it over: where it lies, and the bytes from one element to the next.
+struct Operand {
+  char* data;
+  npy_intp stride;
+  char* at(std::size_t i) const { return data + static_cast<npy_intp>(i) * stride; }
+};
 
 template <class T>
 class Input {
  public:
-  Input(const char* data, npy_intp stride) : data_(data), stride_(stride) {}
-
-  bool contiguous() const { return stride_ == sizeof(T); }
-  bool constant() const { return stride_ == 0; }
-  T first() const { return *reinterpret_cast<const T*>(data_); }
+  explicit Input(Operand operand) : operand_(operand) {}
 
   const T* block(std::size_t start, std::size_t size) {
-    const char* from = data_ + static_cast<npy_intp>(start) * stride_;
-    if (contiguous()) {
+    const char* from = operand_.at(start);
+    if (operand_.stride == sizeof(T)) {
       return reinterpret_cast<const T*>(from);
     }
-    for (std::size_t i = 0; i < size; ++i, from += stride_) {
+    for (std::size_t i = 0; i < size; ++i, from += operand_.stride) {
       buffer_[i] = *reinterpret_cast<const T*>(from);
     }
     return buffer_;
   }
 
  private:
-  const char* data_;
-  npy_intp stride_;
-  T buffer_[block_size];
+  Operand operand_;
+  T buffer_[buffer_size];
 };
 
 template <class T>
 class Output {
  public:
-  Output(char* data, npy_intp stride) : data_(data), stride_(stride) {}
-
-  bool contiguous() const { return stride_ == sizeof(T); }
+  explicit Output(Operand operand) : operand_(operand) {}
 
   T* block(std::size_t start) {
-    return contiguous() ? reinterpret_cast<T*>(data_) + start : buffer_;
+    return operand_.stride == sizeof(T) ? reinterpret_cast<T*>(operand_.at(start)) : buffer_;
   }
 
   void finish(std::size_t start, std::size_t size) {
-    if (contiguous()) {
+    if (operand_.stride == sizeof(T)) {
       return;
     }
-    char* to = data_ + static_cast<npy_intp>(start) * stride_;
-    for (std::size_t i = 0; i < size; ++i, to += stride_) {
+    char* to = operand_.at(start);
+    for (std::size_t i = 0; i < size; ++i, to += operand_.stride) {
       *reinterpret_cast<T*>(to) = buffer_[i];
     }
   }
 
  private:
-  char* data_;
-  npy_intp stride_;
-  T buffer_[block_size];
+  Operand operand_;
+  T buffer_[buffer_size];
 };
 
+// The elements from `start` to `end`, by way of the buffers.
 template <class Operation, class Slope, class Result, class... X>
-inline void ufunc_loop(std::size_t size, Input<Slope> alpha, Output<Result> result, Input<X>... x) {
-  const bool contiguous = result.contiguous() && (x.contiguous() && ...) && (alpha.constant() || alpha.contiguous());
-  const std::size_t step = contiguous ? size : block_size;
-  for (std::size_t start = 0; start < size; start += step) {
-    const std::size_t n = std::min(step, size - start);
-    if (alpha.constant()) {
-      elementwise<Operation>(Constant<Slope>{alpha.first()}, result.block(start), n, x.block(start, n)...);
+inline void buffered(std::size_t start, std::size_t end, bool one_slope, Input<Slope> alpha, Output<Result> result, Input<X>... x) {
+  const Constant<Slope> slope{*alpha.block(start, 1)};
+  for (; start < end; start += buffer_size) {
+    const std::size_t n = std::min(buffer_size, end - start);
+    if (one_slope) {
+      run<Operation>(slope, result.block(start), n, x.block(start, n)...);
     } else {
-      elementwise<Operation>(alpha.block(start, n), result.block(start), n, x.block(start, n)...);
+      run<Operation>(Each<Slope>{alpha.block(start, n)}, result.block(start), n, x.block(start, n)...);
     }
     result.finish(start, n);
   }
 }
 
-// leaky_relu and its derivative: (x, alpha) -> result.
-template <class Operation, class X>
-void unary_loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void*) {
-  ufunc_loop<Operation>(static_cast<std::size_t>(dimensions[0]), Input<typename Arithmetic<X>::slope>(args[1], steps[1]),
-                        Output<typename Arithmetic<X>::result>(args[2], steps[2]), Input<X>(args[0], steps[0]));
+template <class Operation, class... X, class... Operands>
+inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands... x) {
+  using First = std::tuple_element_t<0, std::tuple<X...>>;
+  using Slope = typename Arithmetic<First>::slope;
+  using Result = typename Arithmetic<First>::result;
+  const bool one_slope = alpha.stride == 0;
+  const bool contiguous = result.stride == sizeof(Result) && ((x.stride == sizeof(X)) && ...);
+  if (contiguous && one_slope) {
+    elementwise<Operation>(Constant<Slope>{*reinterpret_cast<const Slope*>(alpha.data)}, reinterpret_cast<Result*>(result.data),
+                           size, reinterpret_cast<const X*>(x.data)...);
+  } else if (contiguous && alpha.stride == sizeof(Slope)) {
+    elementwise<Operation>(Each<Slope>{reinterpret_cast<const Slope*>(alpha.data)}, reinterpret_cast<Result*>(result.data), size,
+                           reinterpret_cast<const X*>(x.data)...);
+  } else {
+    const auto range = [=](std::size_t start, std::size_t end) {
+      buffered<Operation>(start, end, one_slope, Input<Slope>(alpha), Output<Result>(result), Input<X>(x)...);
+    };
+    // Results that overlap (a stride of zero, say) are written one after another.
+    if (static_cast<std::size_t>(std::abs(result.stride)) < sizeof(Result)) {
+      range(0, size);
+    } else {
+      in_blocks(0, size, 16 * buffer_size, (sizeof(Result) + ... + sizeof(X)), range);
+    }
+  }
 }
 
-// The backward pass: (grad, x, alpha) -> result.
+// One slope a channel, over contiguous memory: `channels` slopes, and `length` elements of a channel together.
+//
+// Short runs cost more than they compute, so there the slopes are written out, an element each, up to a period of the
+// channels, or so many periods as fit the first-level cache.
+template <class Operation, class Slope, class Result, class... X>
+inline void channel_loop(std::size_t size, std::size_t channels, std::size_t length, const Slope* slopes, Result* result,
+                         const X*... x) {
+  constexpr std::size_t short_run = 256;
+  constexpr std::size_t fits = 4096;
+  constexpr std::size_t most = 1 << 16;
+  const std::size_t period = channels * length;
+  if (length >= short_run || period > most) {
+    elementwise<Operation>(Channels<Slope>{slopes, channels, length}, result, size, x...);
+    return;
+  }
+  const std::size_t written = period * std::max<std::size_t>(1, std::min(fits, size) / period);
+  const std::unique_ptr<Slope[]> each(new (std::nothrow) Slope[written]);
+  if (each == nullptr) {
+    elementwise<Operation>(Channels<Slope>{slopes, channels, length}, result, size, x...);
+    return;
+  }
+  Slope* to = each.get();
+  for (std::size_t channel = 0; channel < channels; ++channel, to += length) {
+    std::fill_n(to, length, slopes[channel]);
+  }
+  for (; to != each.get() + written; to += period) {
+    std::copy_n(each.get(), period, to);
+  }
+  elementwise<Operation>(Repeated<Slope>{each.get(), written}, result, size, x...);
+}
+
+template <class T>
+inline std::size_t unsigned_at(const T* values, int i) {
+  return static_cast<std::size_t>(values[i]);
+}
+
+// As NumPy calls them, for leaky_relu and its derivative: (x, alpha) -> result ...
+template <class Operation, class X>
+void unary_loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void*) {
+  ufunc_loop<Operation, X>(unsigned_at(dimensions, 0), Operand{args[1], steps[1]}, Operand{args[2], steps[2]},
+                           Operand{args[0], steps[0]});
+}
+
+// ... and for the backward pass: (grad, x, alpha) -> result.
 template <class Operation, class X>
 void binary_loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void*) {
-  ufunc_loop<Operation>(static_cast<std::size_t>(dimensions[0]), Input<typename Arithmetic<X>::slope>(args[2], steps[2]),
-                        Output<typename Arithmetic<X>::result>(args[3], steps[3]), Input<X>(args[0], steps[0]),
-                        Input<X>(args[1], steps[1]));
+  ufunc_loop<Operation, X, X>(unsigned_at(dimensions, 0), Operand{args[2], steps[2]}, Operand{args[3], steps[3]},
+                              Operand{args[0], steps[0]}, Operand{args[1], steps[1]});
+}
+
+// The same with one slope a channel. The dimensions are the size, the channels, and the length of a channel's runs; all
+// operands are contiguous.
+template <class Operation, class X>
+void unary_channels(char** args, const npy_intp* dimensions, const npy_intp*, void*) {
+  channel_loop<Operation>(unsigned_at(dimensions, 0), unsigned_at(dimensions, 1), unsigned_at(dimensions, 2),
+                          reinterpret_cast<const typename Arithmetic<X>::slope*>(args[1]),
+                          reinterpret_cast<typename Arithmetic<X>::result*>(args[2]), reinterpret_cast<const X*>(args[0]));
+}
+
+template <class Operation, class X>
+void binary_channels(char** args, const npy_intp* dimensions, const npy_intp*, void*) {
+  channel_loop<Operation>(unsigned_at(dimensions, 0), unsigned_at(dimensions, 1), unsigned_at(dimensions, 2),
+                          reinterpret_cast<const typename Arithmetic<X>::slope*>(args[2]),
+                          reinterpret_cast<typename Arithmetic<X>::result*>(args[3]), reinterpret_cast<const X*>(args[0]),
+                          reinterpret_cast<const X*>(args[1]));
 }
 
 }  // namespace LEAKYRELU_ISA

@@ -1,0 +1,381 @@
+// The short way; see direct.hpp.
+//
+// NumPy's machinery for ufuncs (types, broadcasting, overlap, iteration) takes most of the time of a call on a few
+// elements, and hands a kernel one channel at a time. Here are the cases that need none of it. All others, and all
+// errors, are left to the Python function.
+
+#include "direct.hpp"
+
+#include "loops.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace leakyrelu {
+namespace {
+
+constexpr double default_alpha = 0.01;
+
+std::atomic<int> bfloat16_type{-1};
+
+// A reference that lets go of itself.
+class Reference {
+ public:
+  explicit Reference(PyObject* object = nullptr) : object_(object) {}
+  Reference(const Reference&) = delete;
+  Reference& operator=(const Reference&) = delete;
+  ~Reference() { Py_XDECREF(object_); }
+  PyObject* get() const { return object_; }
+  PyArrayObject* array() const { return reinterpret_cast<PyArrayObject*>(object_); }
+  void reset(PyObject* object) { Py_XDECREF(std::exchange(object_, object)); }
+  PyObject* release() { return std::exchange(object_, nullptr); }
+
+ private:
+  PyObject* object_;
+};
+
+struct Function {
+  const char* name;
+  int inputs;  // with alpha
+  Loops Row::*loops;
+  PyMethodDef definition;
+  std::string documentation;
+  PyObject* python;
+};
+
+// What a call says: the numbers, alpha, and where the result goes; null where it is not said.
+struct Call {
+  PyObject* x[2];
+  PyObject* alpha;
+  PyObject* out;
+};
+
+bool is_array(PyObject* object) { return PyArray_CheckExact(object); }
+PyArrayObject* as_array(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
+
+// The row of a type number, or null.
+const Row* find_row(int number) {
+  for (const Row& row : *table) {
+    if (number == row.x || (row.x == bfloat16_number && number == bfloat16_type.load(std::memory_order_relaxed))) {
+      return &row;
+    }
+  }
+  return nullptr;
+}
+
+int result_number(const Row& row) { return row.result == bfloat16_number ? bfloat16_type.load() : row.result; }
+
+bool read(const Function& function, PyObject* const* arguments, Py_ssize_t positional, PyObject* names, Call& call) {
+  const Py_ssize_t numbers = function.inputs - 1;
+  if (positional < numbers || positional > function.inputs) {
+    return false;
+  }
+  call = {{arguments[0], arguments[numbers - 1]}, positional > numbers ? arguments[numbers] : nullptr, nullptr};
+  const Py_ssize_t named = names == nullptr ? 0 : PyTuple_Size(names);
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    PyObject* name = PyTuple_GetItem(names, i);
+    if (PyUnicode_CompareWithASCIIString(name, "out") == 0) {
+      call.out = arguments[positional + i] == Py_None ? nullptr : arguments[positional + i];
+    } else if (PyUnicode_CompareWithASCIIString(name, "alpha") == 0 && call.alpha == nullptr) {
+      call.alpha = arguments[positional + i];
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+// How the elements of an array lie: the axes of more than one element, from the outermost in memory to the innermost,
+// where together they leave no gap.
+struct Layout {
+  bool dense;
+  int count;
+  std::array<int, NPY_MAXDIMS_LEGACY_ITERS> axes;
+};
+
+Layout layout(PyArrayObject* array) {
+  Layout result{PyArray_NDIM(array) <= NPY_MAXDIMS_LEGACY_ITERS, 0, {}};
+  if (!result.dense) {
+    return result;
+  }
+  const npy_intp* strides = PyArray_STRIDES(array);
+  for (int axis = 0; axis < PyArray_NDIM(array); ++axis) {
+    if (PyArray_DIM(array, axis) != 1) {
+      result.axes[static_cast<std::size_t>(result.count++)] = axis;
+    }
+  }
+  std::stable_sort(result.axes.begin(), result.axes.begin() + result.count,
+                   [=](int a, int b) { return strides[a] > strides[b]; });
+  npy_intp expected = PyArray_ITEMSIZE(array);
+  for (int i = result.count; i-- > 0;) {
+    const int axis = result.axes[static_cast<std::size_t>(i)];
+    result.dense = result.dense && strides[axis] == expected;
+    expected *= PyArray_DIM(array, axis);
+  }
+  return result;
+}
+
+// Of one shape, and its elements in the same order.
+bool lies_alike(PyArrayObject* a, PyArrayObject* b) {
+  if (PyArray_NDIM(a) != PyArray_NDIM(b)) {
+    return false;
+  }
+  for (int axis = 0; axis < PyArray_NDIM(a); ++axis) {
+    const npy_intp size = PyArray_DIM(a, axis);
+    if (size != PyArray_DIM(b, axis) ||
+        (size != 1 && PyArray_STRIDE(a, axis) * PyArray_ITEMSIZE(b) != PyArray_STRIDE(b, axis) * PyArray_ITEMSIZE(a))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// No byte in common, for arrays without gaps.
+bool apart(PyArrayObject* a, PyArrayObject* b) {
+  const char* first = PyArray_BYTES(a);
+  const char* second = PyArray_BYTES(b);
+  return first + PyArray_NBYTES(a) <= second || second + PyArray_NBYTES(b) <= first;
+}
+
+// alpha as the kernels take it: one slope, or one for each channel.
+struct SlopeArgument {
+  alignas(long double) char one[sizeof(long double)];
+  Reference array;
+  npy_intp channels = 0;  // 0: one slope
+  npy_intp length = 0;
+  char* data() { return channels == 0 ? one : PyArray_BYTES(array.array()); }
+};
+
+bool one_slope(double alpha, int number, SlopeArgument& slope) {
+  if (number == NPY_FLOAT) {
+    const float value = static_cast<float>(alpha);
+    std::memcpy(slope.one, &value, sizeof value);
+    return std::isfinite(alpha) && std::isfinite(value);
+  }
+  if (number == NPY_DOUBLE) {
+    std::memcpy(slope.one, &alpha, sizeof alpha);
+  } else {
+    const long double value = alpha;
+    std::memcpy(slope.one, &value, sizeof value);
+  }
+  return std::isfinite(alpha);
+}
+
+// Whether alpha changes along one stretch of the axes of x only, as they lie in memory: outer axes along which it does not,
+// then the channels, then the axes within a channel.
+bool slope_a_channel(PyArrayObject* alpha, PyArrayObject* x, const Layout& in, int number, SlopeArgument& slope) {
+  const int missing = PyArray_NDIM(x) - PyArray_NDIM(alpha);
+  const int given = PyArray_TYPE(alpha);
+  if (PyArray_NDIM(alpha) == 0 || missing < 0 || (given != NPY_FLOAT && given != NPY_DOUBLE) || PyArray_SIZE(x) == 0) {
+    return false;
+  }
+  npy_intp outer = 1;
+  npy_intp channels = 1;
+  npy_intp length = 1;
+  int last = -1;
+  for (int i = 0; i < in.count; ++i) {
+    const int axis = in.axes[static_cast<std::size_t>(i)];
+    const npy_intp size = PyArray_DIM(x, axis);
+    const npy_intp slopes = axis < missing ? 1 : PyArray_DIM(alpha, axis - missing);
+    if (slopes == 1) {
+      (channels == 1 ? outer : length) *= size;
+    } else if (slopes == size && length == 1 && axis > last) {
+      channels *= size;
+      last = axis;
+    } else {
+      return false;
+    }
+  }
+  if (channels != PyArray_SIZE(alpha) || outer * length == 1) {
+    return false;
+  }
+  PyArray_Descr* type = PyArray_DescrFromType(number);
+  slope.array.reset(PyArray_FromArray(alpha, type, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST));
+  slope.channels = channels;
+  slope.length = length;
+  return true;
+}
+
+PyObject* not_this_way() { return Py_NewRef(Py_NotImplemented); }
+
+PyObject* on_float(const Function& function, const Call& call, double alpha) {
+  const bool backward = function.inputs == 3;
+  const double x = PyFloat_AsDouble(backward ? call.x[1] : call.x[0]);
+  if (function.loops == &Row::derivative) {
+    return x >= 0 ? PyLong_FromLong(1) : PyFloat_FromDouble(alpha);
+  }
+  return x >= 0 ? Py_NewRef(call.x[0]) : PyFloat_FromDouble(alpha * PyFloat_AsDouble(call.x[0]));
+}
+
+PyObject* on_arrays(const Function& function, const Call& call, double alpha) {
+  const int numbers = function.inputs - 1;
+  PyArrayObject* x = as_array(call.x[0]);
+  const Row* row = find_row(PyArray_TYPE(x));
+  if (row == nullptr || PyArray_NDIM(x) == 0) {
+    return not_this_way();
+  }
+  for (int i = 0; i < numbers; ++i) {
+    PyArrayObject* array = as_array(call.x[i]);
+    if (PyArray_TYPE(array) != PyArray_TYPE(x) || !PyArray_ISBEHAVED_RO(array) || (i > 0 && !lies_alike(array, x))) {
+      return not_this_way();
+    }
+  }
+  const bool contiguous = PyArray_IS_C_CONTIGUOUS(x) || PyArray_IS_F_CONTIGUOUS(x);
+  const bool channels = call.alpha != nullptr && is_array(call.alpha);
+  Layout in{contiguous, 0, {}};
+  if (channels || !contiguous) {
+    in = layout(x);
+  }
+  SlopeArgument slope;
+  if (!in.dense || !(channels ? slope_a_channel(as_array(call.alpha), x, in, row->slope, slope) : one_slope(alpha, row->slope, slope))) {
+    return not_this_way();
+  }
+  if (slope.channels > 0 && slope.array.get() == nullptr) {
+    return nullptr;  // alpha could not be converted
+  }
+
+  Reference result;
+  if (call.out == nullptr) {
+    PyArray_Descr* type = PyArray_DescrFromType(result_number(*row));
+    result.reset(PyArray_NewLikeArray(x, NPY_KEEPORDER, type, 0));
+    if (result.get() == nullptr) {
+      return nullptr;
+    }
+  } else {
+    PyArrayObject* out = as_array(call.out);
+    if (!is_array(call.out) || PyArray_TYPE(out) != result_number(*row) || !PyArray_ISBEHAVED(out) || !lies_alike(out, x)) {
+      return not_this_way();
+    }
+    for (int i = 0; i < numbers; ++i) {
+      PyArrayObject* array = as_array(call.x[i]);
+      const bool same = PyArray_DATA(array) == PyArray_DATA(out) && PyArray_ITEMSIZE(array) == PyArray_ITEMSIZE(out);
+      if (!same && !apart(array, out)) {
+        return not_this_way();
+      }
+    }
+    if (slope.channels > 0 && !apart(slope.array.array(), out)) {
+      return not_this_way();
+    }
+    result.reset(Py_NewRef(call.out));
+  }
+
+  char* data[4] = {PyArray_BYTES(x), PyArray_BYTES(as_array(call.x[1]))};
+  data[numbers] = slope.data();
+  data[numbers + 1] = PyArray_BYTES(result.array());
+  npy_intp steps[4] = {PyArray_ITEMSIZE(x), PyArray_ITEMSIZE(x)};
+  steps[numbers] = 0;
+  steps[numbers + 1] = PyArray_ITEMSIZE(result.array());
+  const npy_intp dimensions[3] = {PyArray_SIZE(x), slope.channels, slope.length};
+  const Loops& loops = row->*function.loops;
+  NPY_BEGIN_THREADS_DEF;
+  PyUFunc_clearfperr();
+  NPY_BEGIN_THREADS_THRESHOLDED(dimensions[0]);
+  (slope.channels == 0 ? loops.ufunc : loops.channels)(data, dimensions, steps, nullptr);
+  NPY_END_THREADS;
+  const int errors = PyUFunc_getfperr();
+  if (errors != 0 && PyUFunc_GiveFloatingpointErrors(function.name, errors) < 0) {
+    return nullptr;
+  }
+  return result.release();
+}
+
+// The result, NotImplemented where the call needs the long way, or null with an exception.
+PyObject* short_way(const Function& function, PyObject* const* arguments, Py_ssize_t positional, PyObject* names) {
+  Call call;
+  if (!read(function, arguments, positional, names, call)) {
+    return not_this_way();
+  }
+  double alpha = default_alpha;
+  if (call.alpha != nullptr && PyFloat_CheckExact(call.alpha)) {
+    alpha = PyFloat_AsDouble(call.alpha);
+  } else if (call.alpha != nullptr && !is_array(call.alpha)) {
+    return not_this_way();
+  }
+  if (is_array(call.x[0]) && is_array(call.x[1])) {
+    return on_arrays(function, call, alpha);
+  }
+  const bool floats = PyFloat_CheckExact(call.x[0]) && PyFloat_CheckExact(call.x[1]);
+  if (floats && call.out == nullptr && std::isfinite(alpha) && (call.alpha == nullptr || !is_array(call.alpha))) {
+    return on_float(function, call, alpha);
+  }
+  return not_this_way();
+}
+
+PyObject* long_way(const Function& function, PyObject* const* arguments, Py_ssize_t positional, PyObject* names) {
+  const Reference numbers(PyTuple_New(positional));
+  const Reference keywords(names == nullptr ? nullptr : PyDict_New());
+  if (numbers.get() == nullptr || (names != nullptr && keywords.get() == nullptr)) {
+    return nullptr;
+  }
+  for (Py_ssize_t i = 0; i < positional; ++i) {
+    PyTuple_SetItem(numbers.get(), i, Py_NewRef(arguments[i]));
+  }
+  const Py_ssize_t named = names == nullptr ? 0 : PyTuple_Size(names);
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    if (PyDict_SetItem(keywords.get(), PyTuple_GetItem(names, i), arguments[positional + i]) < 0) {
+      return nullptr;
+    }
+  }
+  return PyObject_Call(function.python, numbers.get(), keywords.get());
+}
+
+extern Function functions[3];
+
+template <int index>
+PyObject* call(PyObject*, PyObject* const* arguments, Py_ssize_t positional, PyObject* names) {
+  PyObject* result = short_way(functions[index], arguments, positional, names);
+  if (result != Py_NotImplemented) {
+    return result;
+  }
+  Py_DECREF(result);
+  return long_way(functions[index], arguments, positional, names);
+}
+
+template <int index>
+Function function(const char* name, int inputs, Loops Row::*loops) {
+  const auto method = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call<index>));
+  return {name, inputs, loops, {name, method, METH_FASTCALL | METH_KEYWORDS, nullptr}, {}, nullptr};
+}
+
+Function functions[3] = {
+    function<0>("leaky_relu", 2, &Row::leaky_relu),
+    function<1>("leaky_relu_derivative", 2, &Row::derivative),
+    function<2>("leaky_relu_backward", 3, &Row::backward),
+};
+
+}  // namespace
+
+void set_bfloat16_number(int number) { bfloat16_type = number; }
+
+PyObject* direct(PyObject*, PyObject* python) {
+  const Reference name(PyObject_GetAttrString(python, "__name__"));
+  const Reference module(PyObject_GetAttrString(python, "__module__"));
+  const Reference text(PyObject_GetAttrString(python, "__doc__"));
+  if (name.get() == nullptr || module.get() == nullptr || text.get() == nullptr) {
+    return nullptr;
+  }
+  for (Function& function : functions) {
+    if (PyUnicode_CompareWithASCIIString(name.get(), function.name) != 0) {
+      continue;
+    }
+    const char* parameters = function.inputs == 2 ? "(x, alpha=0.01, **keywords)" : "(grad, x, alpha=0.01, **keywords)";
+    const Reference utf8(PyUnicode_AsUTF8String(text.get()));
+    if (utf8.get() == nullptr) {
+      return nullptr;
+    }
+    // The first line is where Python looks for a builtin's signature.
+    function.documentation = std::string(function.name) + parameters + "\n--\n\n" + PyBytes_AsString(utf8.get());
+    function.definition.ml_doc = function.documentation.c_str();
+    function.python = Py_NewRef(python);
+    return PyCFunction_NewEx(&function.definition, nullptr, module.get());
+  }
+  PyErr_Format(PyExc_ValueError, "there is no kernel called %R", name.get());
+  return nullptr;
+}
+
+}  // namespace leakyrelu

@@ -1,0 +1,235 @@
+// The thread pool; see thread_pool.hpp.
+
+#include "thread_pool.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cfenv>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <thread>
+
+#if !defined(_WIN32)
+#include <pthread.h>
+#include <signal.h>
+#endif
+
+namespace leakyrelu {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Longer than the pause between two calls of a loop in Python, far shorter than a time slice.
+constexpr std::chrono::microseconds spinning_time{5};
+
+std::atomic<int> thread_count{1};
+
+inline void pause_briefly() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) && defined(__GNUC__)
+  asm volatile("yield");
+#endif
+}
+
+// Whether the condition came true within the spinning time.
+template <class Condition>
+bool spin_until(Condition condition) {
+  const Clock::time_point end = Clock::now() + spinning_time;
+  do {
+    for (int i = 0; i < 16; ++i) {
+      if (condition()) {
+        return true;
+      }
+      pause_briefly();
+    }
+  } while (Clock::now() < end);
+  return false;
+}
+
+class Pool {
+ public:
+  void run(std::size_t blocks, void (*task)(void*, std::size_t), void* context);
+
+ private:
+  // The gate counts the helpers inside the current job, and above them the seats left. Without a seat no helper enters,
+  // so that when the caller has taken the seats away, the number inside can only fall.
+  static constexpr std::uint32_t inside_mask = 0xffff;
+  static constexpr std::uint32_t seat = inside_mask + 1;
+
+  void take_blocks(bool caller);
+  void start_helpers(int wanted);
+  void open_gate(std::uint32_t seats);
+  void close_gate();
+  bool enter();
+  void leave();
+  void help();
+
+  bool has_seats() const { return gate_.load() >= seat; }
+
+  std::atomic<bool> busy_{false};
+  std::atomic<std::uint32_t> gate_{0};
+  std::atomic<std::uint64_t> taken_{0};  // blocks taken by the caller, and above them those taken by helpers
+  std::atomic<int> flags_{0};         // floating-point flags raised by helpers
+  std::atomic<int> sleepers_{0};
+  std::mutex mutex_;  // held only to fall asleep and to wake
+  std::condition_variable seats_;
+  std::condition_variable empty_;
+  int helpers_ = 0;
+
+  std::size_t blocks_ = 0;
+  void (*task_)(void*, std::size_t) = nullptr;
+  void* context_ = nullptr;
+  std::fenv_t environment_;
+};
+
+void Pool::run(std::size_t blocks, void (*task)(void*, std::size_t), void* context) {
+  const int wanted = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(thread_count.load()), blocks)) - 1;
+  if (wanted < 1 || busy_.exchange(true, std::memory_order_acquire)) {
+    for (std::size_t block = 0; block < blocks; ++block) {
+      task(context, block);
+    }
+    return;
+  }
+  start_helpers(wanted);
+  blocks_ = blocks;
+  task_ = task;
+  context_ = context;
+  std::fegetenv(&environment_);
+  flags_.store(0, std::memory_order_relaxed);
+  taken_.store(0, std::memory_order_relaxed);
+  open_gate(static_cast<std::uint32_t>(std::min(wanted, helpers_)));
+  take_blocks(true);
+  close_gate();
+  const int flags = flags_.load(std::memory_order_relaxed);
+  busy_.store(false, std::memory_order_release);
+  if (flags != 0) {
+    std::feraiseexcept(flags);
+  }
+}
+
+// The caller takes blocks from the front, helpers take them from the back: so in a loop over the same memory, each finds
+// most of its half in its own cache.
+void Pool::take_blocks(bool caller) {
+  constexpr std::uint64_t by_helper = std::uint64_t{1} << 32;
+  for (;;) {
+    const std::uint64_t taken = taken_.fetch_add(caller ? 1 : by_helper, std::memory_order_relaxed);
+    const std::uint64_t front = taken % by_helper;
+    const std::uint64_t back = taken / by_helper;
+    if (front + back >= blocks_) {
+      return;
+    }
+    task_(context_, static_cast<std::size_t>(caller ? front : blocks_ - 1 - back));
+  }
+}
+
+// Detached: a helper that sleeps is no reason for a process not to end. Signals are for the threads of the program.
+void Pool::start_helpers(int wanted) {
+#if !defined(_WIN32)
+  sigset_t all;
+  sigset_t before;
+  if (helpers_ < wanted) {
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+  }
+#endif
+  const int missing = wanted - helpers_;
+  for (int i = 0; i < missing; ++i) {
+    try {
+      std::thread([this] { help(); }).detach();
+    } catch (const std::system_error&) {
+      break;  // the system gives no more threads: those there are do the work
+    }
+    ++helpers_;
+  }
+#if !defined(_WIN32)
+  if (missing > 0) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+#endif
+}
+
+// A helper falls asleep in this order: it counts itself a sleeper, then looks for seats. Here the seats come first,
+// then the look for sleepers. So one of the two sees the other.
+void Pool::open_gate(std::uint32_t seats) {
+  gate_.store(seats * seat);
+  const int asleep = sleepers_.load();
+  if (asleep > 0) {
+    { const std::lock_guard<std::mutex> lock(mutex_); }
+    for (int i = 0; i < std::min(asleep, static_cast<int>(seats)); ++i) {
+      seats_.notify_one();
+    }
+  }
+}
+
+// Sleeping, the caller leaves its processor to a helper that has lost its own in the middle of a block.
+void Pool::close_gate() {
+  gate_.fetch_and(inside_mask);
+  const auto is_empty = [this] { return gate_.load() == 0; };
+  if (!spin_until(is_empty)) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    empty_.wait(lock, is_empty);
+  }
+}
+
+bool Pool::enter() {
+  std::uint32_t gate = gate_.load();
+  while (gate >= seat) {
+    if (gate_.compare_exchange_weak(gate, gate - seat + 1)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void Pool::leave() {
+  if (gate_.fetch_sub(1) == 1) {
+    { const std::lock_guard<std::mutex> lock(mutex_); }
+    empty_.notify_one();
+  }
+}
+
+void Pool::help() {
+  for (;;) {
+    if (!spin_until([this] { return has_seats(); })) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      ++sleepers_;
+      seats_.wait(lock, [this] { return has_seats(); });
+      --sleepers_;
+    }
+    if (enter()) {
+      std::fesetenv(&environment_);
+      take_blocks(false);
+      flags_.fetch_or(std::fetestexcept(FE_ALL_EXCEPT), std::memory_order_relaxed);
+      leave();
+    }
+  }
+}
+
+// Never destroyed: a helper may sleep on it when the process ends.
+alignas(Pool) unsigned char storage[sizeof(Pool)];
+
+Pool* pool() {
+  static Pool* const made = [] {
+#if !defined(_WIN32)
+    // The child of a fork has none of the helpers, and a copy of the pool as it happened to be.
+    pthread_atfork(nullptr, nullptr, [] { new (storage) Pool; });
+#endif
+    return new (storage) Pool;
+  }();
+  return made;
+}
+
+}  // namespace
+
+void run_blocks(std::size_t blocks, void (*task)(void*, std::size_t), void* context) { pool()->run(blocks, task, context); }
+
+int num_threads() { return thread_count.load(); }
+
+void set_num_threads(int count) { thread_count.store(count); }
+
+}  // namespace leakyrelu
