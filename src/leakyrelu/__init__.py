@@ -4,8 +4,16 @@ from importlib import import_module
 from types import ModuleType
 
 from leakyrelu.activation import leaky_relu, leaky_relu_backward, leaky_relu_derivative
+from leakyrelu.threads import get_num_threads, num_threads, set_num_threads
 
-__all__ = ["leaky_relu", "leaky_relu_backward", "leaky_relu_derivative"]
+__all__ = [
+    "get_num_threads",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "leaky_relu_derivative",
+    "num_threads",
+    "set_num_threads",
+]
 __version__ = "0.1.0"
 
 _OPTIONAL = ("demo", "plot")  # load on first use: leakyrelu.plot.plot()

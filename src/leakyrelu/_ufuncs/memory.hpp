@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,12 +15,11 @@
 
 namespace leakyrelu {
 
+// In bytes; see module.cpp for how large they are, and why.
 struct MemoryLimits {
-  std::size_t threading;  // bytes read and written from which on helpers are called
-  std::size_t streaming;  // bytes of the result beyond which it is streamed
+  std::atomic<std::size_t> threading;  // read and written, from which on several threads work
+  std::atomic<std::size_t> streaming;  // of the result, beyond which it is streamed
 };
-
-// module.cpp sets `streaming` to the size of the last-level cache, where the system tells it.
 extern MemoryLimits memory_limits;
 
 namespace LEAKYRELU_ISA {

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 
 #include "direct.hpp"
 #include "loops.hpp"
@@ -15,7 +14,7 @@ namespace leakyrelu {
 
 // Measured: from 256 KiB on, two threads in step are faster than one. Results are streamed where they are larger than the
 // last-level cache, once its size is known.
-MemoryLimits memory_limits = {std::size_t{1} << 18, std::numeric_limits<std::size_t>::max()};
+MemoryLimits memory_limits = {{std::size_t{1} << 18}, {static_cast<std::size_t>(PY_SSIZE_T_MAX)}};
 
 const Table* table = &baseline::table;
 
@@ -328,22 +327,32 @@ PyObject* py_set_num_threads(PyObject*, PyObject* count) {
   Py_RETURN_NONE;
 }
 
-PyObject* py_set_memory_limits(PyObject*, PyObject* arguments) {
-  Py_ssize_t threading = 0;
-  Py_ssize_t streaming = 0;
-  if (PyArg_ParseTuple(arguments, "nn", &threading, &streaming) == 0) {
+// Sets one of the memory limits, and gives back what it was.
+PyObject* set_threshold(std::atomic<std::size_t>& threshold, PyObject* bytes) {
+  const std::size_t value = PyLong_AsSize_t(bytes);
+  if (value == static_cast<std::size_t>(-1) && PyErr_Occurred()) {
     return nullptr;
   }
-  memory_limits = {static_cast<std::size_t>(threading), static_cast<std::size_t>(streaming)};
-  Py_RETURN_NONE;
+  return PyLong_FromSize_t(threshold.exchange(value));
+}
+
+// For the tests too, which cannot all be made of large arrays.
+PyObject* py_set_threading_threshold(PyObject*, PyObject* bytes) {
+  return set_threshold(memory_limits.threading, bytes);
+}
+
+PyObject* py_set_streaming_threshold(PyObject*, PyObject* bytes) {
+  return set_threshold(memory_limits.streaming, bytes);
 }
 
 PyMethodDef methods[] = {
     {"direct", direct, METH_O, "The short way for the calls of every day, around a function of activation.py."},
     {"get_num_threads", py_num_threads, METH_NOARGS, "Threads that work on one large array."},
     {"set_num_threads", py_set_num_threads, METH_O, "Set the number of threads."},
-    {"set_memory_limits", py_set_memory_limits, METH_VARARGS,
-     "Set the bytes (read and written) from which on several threads work, and the bytes of a result from which on it is streamed."},
+    {"set_threading_threshold", py_set_threading_threshold, METH_O,
+     "Set the bytes (read and written) from which on several threads work; gives those of before."},
+    {"set_streaming_threshold", py_set_streaming_threshold, METH_O,
+     "Set the bytes of a result beyond which it is streamed past the caches; gives those of before."},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -26,6 +26,18 @@ using Clock = std::chrono::steady_clock;
 // Longer than the pause between two calls of a loop in Python, far shorter than a time slice.
 constexpr std::chrono::microseconds spinning_time{5};
 
+// A helper that loses its processor in the middle of a block, to another process, has it back after a time slice of
+// several milliseconds, and the caller has to wait for it. Where that happens the pool rests, twice as long each time that
+// it happens again. A block takes microseconds; with fresh memory to be mapped, some hundreds.
+constexpr std::chrono::milliseconds long_wait{1};
+constexpr std::chrono::milliseconds shortest_rest{100};
+constexpr std::chrono::milliseconds longest_rest{3200};
+
+// To wake a helper takes about as long as so many blocks. Work of fewer blocks is done by helpers that are still awake,
+// as they are in a loop of such work, and wakes one only once in a while.
+constexpr std::size_t blocks_worth_waking = 16;
+constexpr std::chrono::milliseconds between_wakings{2};
+
 std::atomic<int> thread_count{1};
 
 inline void pause_briefly() {
@@ -62,8 +74,10 @@ class Pool {
   static constexpr std::uint32_t seat = inside_mask + 1;
 
   void take_blocks(bool caller);
+  void rest_after(Clock::duration wait);
+  void run_with_helpers(int wanted, std::size_t blocks, void (*task)(void*, std::size_t), void* context);
   void start_helpers(int wanted);
-  void open_gate(std::uint32_t seats);
+  void open_gate(int seats);
   void close_gate();
   bool enter();
   void leave();
@@ -79,7 +93,12 @@ class Pool {
   std::mutex mutex_;  // held only to fall asleep and to wake
   std::condition_variable seats_;
   std::condition_variable empty_;
+
+  // Used by the caller alone, of which there is one at a time.
   int helpers_ = 0;
+  Clock::time_point sleeps_until_;
+  Clock::time_point rests_until_;
+  Clock::duration rest_{};
 
   std::size_t blocks_ = 0;
   void (*task_)(void*, std::size_t) = nullptr;
@@ -88,13 +107,22 @@ class Pool {
 };
 
 void Pool::run(std::size_t blocks, void (*task)(void*, std::size_t), void* context) {
-  const int wanted = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(thread_count.load()), blocks)) - 1;
-  if (wanted < 1 || busy_.exchange(true, std::memory_order_acquire)) {
+  const auto threads = static_cast<std::size_t>(thread_count.load());
+  const int wanted = static_cast<int>(std::min(threads, blocks)) - 1;
+  const bool mine = wanted > 0 && !busy_.exchange(true, std::memory_order_acquire);
+  if (mine && Clock::now() >= rests_until_) {
+    run_with_helpers(wanted, blocks, task, context);
+  } else {
     for (std::size_t block = 0; block < blocks; ++block) {
       task(context, block);
     }
-    return;
   }
+  if (mine) {
+    busy_.store(false, std::memory_order_release);
+  }
+}
+
+void Pool::run_with_helpers(int wanted, std::size_t blocks, void (*task)(void*, std::size_t), void* context) {
   start_helpers(wanted);
   blocks_ = blocks;
   task_ = task;
@@ -102,11 +130,10 @@ void Pool::run(std::size_t blocks, void (*task)(void*, std::size_t), void* conte
   std::fegetenv(&environment_);
   flags_.store(0, std::memory_order_relaxed);
   taken_.store(0, std::memory_order_relaxed);
-  open_gate(static_cast<std::uint32_t>(std::min(wanted, helpers_)));
+  open_gate(std::min(wanted, helpers_));
   take_blocks(true);
   close_gate();
   const int flags = flags_.load(std::memory_order_relaxed);
-  busy_.store(false, std::memory_order_release);
   if (flags != 0) {
     std::feraiseexcept(flags);
   }
@@ -155,25 +182,42 @@ void Pool::start_helpers(int wanted) {
 
 // A helper falls asleep in this order: it counts itself a sleeper, then looks for seats. Here the seats come first,
 // then the look for sleepers. So one of the two sees the other.
-void Pool::open_gate(std::uint32_t seats) {
-  gate_.store(seats * seat);
+void Pool::open_gate(int seats) {
+  gate_.store(static_cast<std::uint32_t>(seats) * seat);
   const int asleep = sleepers_.load();
-  if (asleep > 0) {
-    { const std::lock_guard<std::mutex> lock(mutex_); }
-    for (int i = 0; i < std::min(asleep, static_cast<int>(seats)); ++i) {
-      seats_.notify_one();
-    }
+  if (asleep == 0) {
+    return;
+  }
+  const Clock::time_point now = Clock::now();
+  if (blocks_ < blocks_worth_waking && now < sleeps_until_) {
+    return;
+  }
+  sleeps_until_ = now + between_wakings;
+  { const std::lock_guard<std::mutex> lock(mutex_); }
+  for (int i = 0; i < std::min(asleep, seats); ++i) {
+    seats_.notify_one();
   }
 }
 
-// Sleeping, the caller leaves its processor to a helper that has lost its own in the middle of a block.
 void Pool::close_gate() {
   gate_.fetch_and(inside_mask);
   const auto is_empty = [this] { return gate_.load() == 0; };
   if (!spin_until(is_empty)) {
+    const Clock::time_point start = Clock::now();
     std::unique_lock<std::mutex> lock(mutex_);
     empty_.wait(lock, is_empty);
+    rest_after(Clock::now() - start);
   }
+}
+
+void Pool::rest_after(Clock::duration wait) {
+  if (wait < long_wait) {
+    return;
+  }
+  const Clock::time_point now = Clock::now();
+  const bool again = now - rests_until_ < 2 * rest_;
+  rest_ = again ? std::min<Clock::duration>(2 * rest_, longest_rest) : shortest_rest;
+  rests_until_ = now + rest_;
 }
 
 bool Pool::enter() {

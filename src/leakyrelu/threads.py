@@ -1,0 +1,176 @@
+"""How many threads work on a large array, and how large the cache is: what the system allows, and the user wants."""
+
+import operator
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from leakyrelu import _ufuncs
+
+__all__ = ["get_num_threads", "num_threads", "set_num_threads"]
+
+_MOST_THREADS = 1024
+
+
+def get_num_threads() -> int:
+    """Number of threads that work on one large array, the calling one included.
+
+    Returns
+    -------
+    int
+        At first the number of processors the process may use (its affinity and its control group's limit), or what the
+        environment variable ``LEAKYRELU_NUM_THREADS`` says.
+
+    See Also
+    --------
+    set_num_threads, num_threads
+
+    Examples
+    --------
+    >>> import leakyrelu
+    >>> leakyrelu.get_num_threads() >= 1
+    True
+    """
+    return _ufuncs.get_num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Set the number of threads that work on one large array, for the whole process.
+
+    Parameters
+    ----------
+    n : int
+        At least 1, which is the calling thread alone, and at most 1024. Results are the same bits for any number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `n` is no integer, or out of range.
+
+    Examples
+    --------
+    >>> import leakyrelu
+    >>> before = leakyrelu.get_num_threads()
+    >>> leakyrelu.set_num_threads(2)
+    >>> leakyrelu.get_num_threads()
+    2
+    >>> leakyrelu.set_num_threads(before)
+    """
+    try:
+        count = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n must be an integer, got {type(n).__name__}") from None
+    if not 1 <= count <= _MOST_THREADS:
+        raise ValueError(f"n must be from 1 to {_MOST_THREADS}, got {n}")
+    _ufuncs.set_num_threads(count)
+
+
+@contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """Work with `n` threads within a ``with`` statement, and with as many as before after it.
+
+    Parameters
+    ----------
+    n : int
+        As for `set_num_threads`; it holds for the whole process meanwhile, other threads included.
+
+    Examples
+    --------
+    >>> import leakyrelu
+    >>> with leakyrelu.num_threads(1):
+    ...     leakyrelu.get_num_threads()
+    1
+    """
+    before = get_num_threads()
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
+
+
+def _initial_threads() -> int:
+    """What LEAKYRELU_NUM_THREADS says, else what the process may use."""
+    wanted = os.environ.get("LEAKYRELU_NUM_THREADS", "").strip()
+    if not wanted:
+        return max(1, min(_processors(), _control_group_limit(), _MOST_THREADS))
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= _MOST_THREADS:
+        raise ImportError(
+            f"LEAKYRELU_NUM_THREADS must be an integer from 1 to {_MOST_THREADS}, got {wanted!r}; "
+            "unset it to use every processor"
+        )
+    return int(wanted)
+
+
+def _processors() -> int:
+    """Processors that the process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _control_group_limit(root: Path = Path("/")) -> int:
+    """Processors' worth of time that the control groups of the process leave it (a container's limit), rounded up.
+
+    The limit of a group holds for the groups in it. cgroups(7); Documentation/admin-guide/cgroup-v2.rst in Linux.
+    """
+    limit = _MOST_THREADS
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            mount = root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):
+            mount = root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        inner = mount / group.lstrip("/")
+        for folder in (inner, *inner.parents):
+            quota, period = _quota(folder)
+            if quota > 0 and period > 0:
+                limit = min(limit, -(-quota // period))
+            if folder == mount:
+                break
+    return limit
+
+
+def _quota(folder: Path) -> tuple[int, int]:
+    """Microseconds of processor time in every so many microseconds; (0, 0) where there is no limit."""
+    words = _text(folder / "cpu.max").split()
+    if not words:
+        words = [_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+    if len(words) == 2 and all(word.isdecimal() for word in words):
+        return int(words[0]), int(words[1])
+    return 0, 0
+
+
+def _last_level_cache(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int:
+    """Bytes of the largest cache that holds data, or 0 where the system does not say.
+
+    Asked of Linux's sysfs: sysconf(_SC_LEVEL3_CACHE_SIZE) gives ten times as much on some AMD processors.
+    """
+    sizes = [0]
+    for index in folder.glob("index*"):
+        size = _text(index / "size").strip()
+        if _text(index / "type").strip() in {"Data", "Unified"} and size[-1:] in {"K", "M"} and size[:-1].isdecimal():
+            sizes.append(int(size[:-1]) << (10 if size[-1] == "K" else 20))
+    return max(sizes)
+
+
+def _text(path: Path) -> str:
+    """What a file holds; nothing, where it cannot be read."""
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _set_up() -> None:
+    """Tell the kernels, once, at import."""
+    _ufuncs.set_num_threads(_initial_threads())
+    cache = _last_level_cache()
+    if cache:
+        _ufuncs.set_streaming_threshold(cache)
+
+
+_set_up()
