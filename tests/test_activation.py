@@ -19,7 +19,14 @@ FUNCTIONS = [leaky_relu, leaky_relu_derivative, lambda x, alpha=0.01: leaky_relu
 
 
 def test_public_names():
-    assert leakyrelu.__all__ == ["leaky_relu", "leaky_relu_backward", "leaky_relu_derivative"]
+    assert leakyrelu.__all__ == [
+        "get_num_threads",
+        "leaky_relu",
+        "leaky_relu_backward",
+        "leaky_relu_derivative",
+        "num_threads",
+        "set_num_threads",
+    ]
 
 
 def test_optional_modules_load_on_first_use():

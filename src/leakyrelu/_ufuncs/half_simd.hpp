@@ -20,46 +20,53 @@
 #include "scalar.hpp"
 #include "slopes.hpp"
 
-#if defined(__AVX512BW__)
-#if defined(__clang__)
-#include <immintrin.h>
-#else  // GCC 12 warns of its own header
+#if defined(__AVX512BW__) || (defined(__AVX2__) && defined(__F16C__) && defined(__FMA__))
+#define LEAKYRELU_HALF_SIMD
+#if !defined(__clang__)  // GCC 12 warns of its own header
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #pragma GCC diagnostic pop
+#else
+#include <immintrin.h>
 #endif
+#elif defined(__aarch64__)
 #define LEAKYRELU_HALF_SIMD
+#include <arm_neon.h>
 #endif
 
 namespace leakyrelu {
 namespace LEAKYRELU_ISA {
 
-#ifdef LEAKYRELU_HALF_SIMD
+#if defined(LEAKYRELU_HALF_SIMD)
 
 #if defined(__AVX512BW__)
-#define LEAKYRELU_REGISTER __attribute__((vector_size(64)))
+using HalfRegister = __m256i;
 #elif defined(__AVX2__)
-#define LEAKYRELU_REGISTER __attribute__((vector_size(32)))
+using HalfRegister = __m128i;
 #else
-#define LEAKYRELU_REGISTER __attribute__((vector_size(16)))
+using HalfRegister = uint16x4_t;
 #endif
-using Float32 = LEAKYRELU_REGISTER float;
-using Bits32 = LEAKYRELU_REGISTER std::uint32_t;
-using Bits16 = LEAKYRELU_REGISTER std::uint16_t;
+inline constexpr std::size_t register_bytes = 2 * sizeof(HalfRegister);
+using Float32 = float __attribute__((vector_size(register_bytes)));
+using Bits32 = std::uint32_t __attribute__((vector_size(register_bytes)));
+using Int32 = std::int32_t __attribute__((vector_size(register_bytes)));
+using Bits16 = std::uint16_t __attribute__((vector_size(register_bytes)));
 
-// As many numbers X, of 16 bits, as a register holds.
+// As many numbers X as have room in a register of 16 bits each.
 template <class X>
 struct Vector;
 template <>
 struct Vector<half> {
+  using number = half;
   static constexpr int digits = 11;
   static constexpr int min_exponent = -14;
   static constexpr std::uint16_t infinity = 0x7c00;
-  Bits16 bits;
+  HalfRegister first, second;
 };
 template <>
 struct Vector<bfloat16> {
+  using number = bfloat16;
   static constexpr int digits = 8;
   static constexpr int min_exponent = -126;
   static constexpr std::uint16_t infinity = 0x7f80;
@@ -70,62 +77,32 @@ struct Arithmetic<Vector<X>> {
   using result = Vector<X>;
 };
 
-// The same numbers as float32: of float16, the first and the second half of them; of bfloat16, which is the upper half
-// of a float32, those of even and those of odd index.
-struct Floats {
-  Float32 first, second;
+// The same numbers as float32 fill two registers: of float16 with the first and the second half of them; of bfloat16,
+// which is the upper half of a float32, with those of even and those of odd index.
+template <class T>
+struct Pair {
+  T first, second;
 };
 
 inline Float32 broadcast(float x) { return bit_cast<Float32>(Bits32{} + bit_cast<std::uint32_t>(x)); }
 
-// One slope for a vector, or one for each of its numbers. `ties`: whether a product may be one.
-template <bool ties>
-struct Alphas : Floats {
-  explicit Alphas(float alpha) : Floats{broadcast(alpha), broadcast(alpha)} {}
-  explicit Alphas(Floats alpha) : Floats(alpha) {}
-};
-
 #if defined(__AVX512BW__)
 
-inline Floats deinterleave(Float32 a, Float32 b) {
+inline Float32 widen_register(HalfRegister x) { return _mm512_cvt_roundph_ps(x, _MM_FROUND_NO_EXC); }
+
+inline HalfRegister narrow_register(Bits32 x) {
+  return _mm512_cvt_roundps_ph(bit_cast<__m512>(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+inline Bits16 whole(Vector<half> x) { return bit_cast<Bits16>(_mm512_inserti64x4(_mm512_castsi256_si512(x.first), x.second, 1)); }
+
+inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
   const __m512i odd = _mm512_or_si512(even, _mm512_set1_epi32(1));
   return {_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)};
 }
 
-inline Floats widen(Vector<half> x) {
-  const __m512i bits = bit_cast<__m512i>(x.bits);
-  return {_mm512_cvt_roundph_ps(_mm512_castsi512_si256(bits), _MM_FROUND_NO_EXC),
-          _mm512_cvt_roundph_ps(_mm512_extracti64x4_epi64(bits, 1), _MM_FROUND_NO_EXC)};
-}
-
-inline Vector<half> narrow_halves(Bits32 first, Bits32 second) {
-  constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-  const __m256i lower = _mm512_cvt_roundps_ph(bit_cast<__m512>(first), nearest);
-  const __m256i upper = _mm512_cvt_roundps_ph(bit_cast<__m512>(second), nearest);
-  return {bit_cast<Bits16>(_mm512_inserti64x4(_mm512_castsi256_si512(lower), upper, 1))};
-}
-
 inline bool any_equal(Bits16 a, Bits16 b) { return _mm512_cmpeq_epi16_mask(bit_cast<__m512i>(a), bit_cast<__m512i>(b)) != 0; }
-
-// The slope is multiplied by under a mask; elsewhere the number stays what it is.
-struct Choice {
-  __mmask16 negative;
-  Float32 alpha;
-};
-
-inline Choice choose(Float32 x, Float32 alpha) {
-  return {_mm512_cmp_round_ps_mask(x, _mm512_setzero_ps(), _CMP_NGE_UQ, _MM_FROUND_NO_EXC), alpha};
-}
-
-// Whether a float32 that is no zero has more than digits + 1 bits from its first to its last 1.
-constexpr std::uint32_t last_bits(int digits) { return (1u << (23 - digits)) - 1; }
-
-template <class X>
-bool may_tie(float alpha) {
-  const std::uint32_t bits = bit_cast<std::uint32_t>(alpha);
-  return (bits & last_bits(Vector<X>::digits)) == 0 || !std::isnormal(alpha);
-}
 
 // AVX-512 rounds towards zero where it is told to, and without a flag. A product is so cut off to float32; and if then
 // its last bit is set wherever anything was cut off ("rounding to odd"), it lies between the same two ties as before.
@@ -134,64 +111,176 @@ bool may_tie(float alpha) {
 // odd integer, and x the number likewise.
 //  - s has more than digits + 1 bits: then so has s x, which a tie has not. The bit is set always: what is no tie and
 //    is exact will not be lost by it.
-//  - s has less: then s x has at most 2 digits + 1, and nothing is cut off a normal float32. A subnormal one is 0 as
-//    float16; as bfloat16 it would be mistaken for a tie if it had 17 bits, of which the last alone is cut off, and
-//    the first alone is not 0: that is 65537, a prime.
-//  - The slope is subnormal: then s says nothing, and a NaN in its place leaves it to the functions on one number.
+//  - s has fewer: then s x has at most 2 digits + 1, and nothing is cut off a normal float32. A subnormal one is 0 as
+//    float16; as bfloat16 it would be mistaken for a tie if it had 17 bits, of which only the last is cut off, and
+//    only the first is not 0 besides: that is 65537, a prime.
+//  - The slope is subnormal: s says nothing, and a NaN in its place leaves the vector to the functions on one number.
+struct Slope {
+  Float32 value;
+  Bits32 odd;  // the bit to be set
+  operator Float32() const { return value; }
+};
+
+template <class X>
+constexpr std::uint32_t last_bits = (1u << (23 - Vector<X>::digits)) - 1;
+
+template <class X>
+inline bool may_tie(float alpha) {
+  return (bit_cast<std::uint32_t>(alpha) & last_bits<X>) == 0 || !std::isnormal(alpha);
+}
+
 template <class X, bool ties>
-inline Bits32 multiply(Float32 x, Choice slope) {
-  __m512 alpha = slope.alpha;
+inline Slope prepare(Float32 alpha) {
   if constexpr (ties) {
-    constexpr int subnormal_or_nan = 0x20 | 0x01 | 0x80;
-    alpha = _mm512_mask_mov_ps(alpha, _mm512_fpclass_ps_mask(alpha, subnormal_or_nan), _mm512_set1_ps(NAN));
-  }
-  Bits32 product = bit_cast<Bits32>(_mm512_mask_mul_round_ps(x, slope.negative, x, alpha, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
-  if constexpr (ties) {
-    const __mmask16 many = _mm512_test_epi32_mask(bit_cast<__m512i>(alpha), _mm512_set1_epi32(last_bits(X::digits)));
-    product |= bit_cast<Bits32>(_mm512_maskz_set1_epi32(many, 1));
-  } else if constexpr (X::digits > 8) {
-    product |= 1u;
-  }
-  if constexpr (X::digits > 8) {
-    return product;
-  } else if constexpr (ties) {
-    return product + 0x7fffu + ((product >> 16) & 1u);
+    constexpr int subnormal = 0x20, nan = 0x81;
+    const __m512 value = _mm512_mask_mov_ps(alpha, _mm512_fpclass_ps_mask(alpha, subnormal | nan), broadcast(NAN));
+    const __mmask16 odd = _mm512_test_epi32_mask(bit_cast<__m512i>(value), _mm512_set1_epi32(last_bits<X>));
+    return {value, bit_cast<Bits32>(_mm512_maskz_set1_epi32(odd, 1))};
   } else {
-    return product + 0x8000u;
+    return {alpha, Bits32{} + 1u};
   }
+}
+
+// The number is multiplied by the slope under a mask; elsewhere it stays what it is.
+struct Choice {
+  __mmask16 mask;
+  Slope slope;
+};
+
+inline Choice choose(Float32 x, Slope slope) {
+  constexpr int negative = 0x40, minus_infinity = 0x10, nan = 0x81;
+  return {_mm512_fpclass_ps_mask(x, negative | minus_infinity | nan), slope};
+}
+
+template <class X>
+inline Bits32 multiply(Float32 x, Choice by) {
+  const Bits32 product = bit_cast<Bits32>(
+      _mm512_mask_mul_round_ps(x, by.mask, x, by.slope.value, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+  if constexpr (std::is_same_v<X, half>) {
+    return product | by.slope.odd;
+  } else {
+    return product + 0x7fffu + (((product >> 16) | by.slope.odd) & 1u);
+  }
+}
+
+#else
+
+#if defined(__AVX2__)
+
+inline Float32 widen_register(HalfRegister x) { return _mm256_cvtph_ps(x); }
+
+inline HalfRegister narrow_register(Bits32 x) { return _mm256_cvtps_ph(bit_cast<__m256>(x), _MM_FROUND_TO_NEAREST_INT); }
+
+inline Bits16 whole(Vector<half> x) { return bit_cast<Bits16>(_mm256_set_m128i(x.second, x.first)); }
+
+inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
+  const auto order = [](__m256 x) { return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(x), 0xd8)); };
+  return {order(_mm256_shuffle_ps(a, b, 0x88)), order(_mm256_shuffle_ps(a, b, 0xdd))};
+}
+
+inline bool any_equal(Bits16 a, Bits16 b) { return _mm256_movemask_epi8(bit_cast<__m256i>(a == b)) != 0; }
+
+inline Float32 fma(Float32 a, Float32 b, Float32 c) { return _mm256_fmadd_ps(a, b, c); }
+
+inline Bits32 add_saturated(Bits32 a, Bits32 b) {
+  return bit_cast<Bits32>(_mm256_adds_epi16(bit_cast<__m256i>(a), bit_cast<__m256i>(b)));
+}
+
+#else
+
+inline Float32 widen_register(HalfRegister x) { return bit_cast<Float32>(vcvt_f32_f16(vreinterpret_f16_u16(x))); }
+
+inline HalfRegister narrow_register(Bits32 x) { return vreinterpret_u16_f16(vcvt_f16_f32(bit_cast<float32x4_t>(x))); }
+
+inline Bits16 whole(Vector<half> x) { return bit_cast<Bits16>(vcombine_u16(x.first, x.second)); }
+
+inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
+  const auto x = bit_cast<float32x4_t>(a), y = bit_cast<float32x4_t>(b);
+  return {bit_cast<Float32>(vuzp1q_f32(x, y)), bit_cast<Float32>(vuzp2q_f32(x, y))};
+}
+
+inline bool any_equal(Bits16 a, Bits16 b) { return vmaxvq_u16(bit_cast<uint16x8_t>(a == b)) != 0; }
+
+inline Float32 fma(Float32 a, Float32 b, Float32 c) {
+  return bit_cast<Float32>(vfmaq_f32(bit_cast<float32x4_t>(c), bit_cast<float32x4_t>(a), bit_cast<float32x4_t>(b)));
+}
+
+inline Bits32 add_saturated(Bits32 a, Bits32 b) {
+  return bit_cast<Bits32>(vqaddq_s16(bit_cast<int16x8_t>(a), bit_cast<int16x8_t>(b)));
 }
 
 #endif
 
-inline Floats widen(Vector<bfloat16> x) {
+using Slope = Float32;
+using Choice = Float32;
+
+template <class X>
+constexpr bool may_tie(float) {
+  return true;
+}
+
+template <class X, bool ties>
+inline Slope prepare(Float32 alpha) {
+  return alpha;
+}
+
+// x + 0 is x, but 0 for -0. Then all that is above infinity, as an unsigned integer, is negative or NaN. (No comparison
+// of floating-point numbers: it might raise a flag at NaN.)
+inline Choice choose(Float32 x, Slope alpha) {
+  return bit_cast<Bits32>(x + 0.0f) > 0x7f800000u ? alpha : broadcast(1);
+}
+
+// A fused multiply-add rounds once, and the number added tells where: for a product in [2^e, 2^(e + 1)) that number is
+// c = 1.5 * 2^(e + 24 - digits), whose last bit is at 2^(e + 1 - digits). Subtracting c again is exact. (Should a*b round
+// up to the next power of two, then this is where the product rounds to at fewer digits too.)
+//
+// For products from 2^(103 + digits) on, c is more than a float32 holds. The addition of 16-bit integers saturates, which
+// makes c a NaN, and leaves the vector to the functions on one number.
+template <class X>
+inline Bits32 multiply(Float32 x, Choice slope) {
+  constexpr int digits = Vector<X>::digits;
+  const Int32 least = Int32{} + ((127 + Vector<X>::min_exponent) << 23);
+  const Bits32 product = bit_cast<Bits32>(x * slope);
+  const Int32 exponent = bit_cast<Int32>(product & 0x7f800000u);
+  const Int32 at = exponent > least ? exponent : least;
+  const Float32 c = bit_cast<Float32>(add_saturated(bit_cast<Bits32>(at), Bits32{} + (((24u - digits) << 23) | 0x400000u)));
+  return bit_cast<Bits32>(fma(x, slope, c) - c) | (product & 0x80000000u);
+}
+
+#endif
+
+inline Pair<Float32> widen(Vector<half> x) { return {widen_register(x.first), widen_register(x.second)}; }
+
+inline Pair<Float32> widen(Vector<bfloat16> x) {
   const Bits32 pairs = bit_cast<Bits32>(x.bits);
   return {bit_cast<Float32>(pairs << 16), bit_cast<Float32>(pairs & 0xffff0000u)};
 }
 
-template <class Result>
-inline Result join(Bits32 first, Bits32 second);
-template <>
-inline Vector<half> join<Vector<half>>(Bits32 first, Bits32 second) {
-  return narrow_halves(first, second);
-}
-template <>
-inline Vector<bfloat16> join<Vector<bfloat16>>(Bits32 first, Bits32 second) {
-  return {bit_cast<Bits16>((first >> 16) | (second & 0xffff0000u))};
+inline Vector<half> join(Pair<Bits32> x, half) { return {narrow_register(x.first), narrow_register(x.second)}; }
+
+inline Vector<bfloat16> join(Pair<Bits32> x, bfloat16) {
+  return {bit_cast<Bits16>((x.first >> 16) | (x.second & 0xffff0000u))};
 }
 
-template <bool ties>
-struct Choices {
-  Choice first, second;
+// The slopes for a vector of X.
+template <class X>
+struct Alphas {
+  Pair<Slope> slopes;
+  explicit Alphas(Pair<Slope> each) : slopes(each) {}
+  explicit Alphas(Slope all) : slopes{all, all} {}
+  explicit Alphas(float all) : Alphas(prepare<X, true>(broadcast(all))) {}
+  operator Pair<Float32>() const { return {slopes.first, slopes.second}; }
 };
 
-template <class Slope, bool ties>
-inline Choices<ties> slope(Floats x, Alphas<ties> alpha) {
-  return {choose(x.first, alpha.first), choose(x.second, alpha.second)};
+template <class, class X>
+inline Pair<Choice> slope(Pair<Float32> x, Alphas<X> alpha) {
+  return {choose(x.first, alpha.slopes.first), choose(x.second, alpha.slopes.second)};
 }
 
-template <class Result, bool ties>
-inline Result product(Floats x, Choices<ties> slope) {
-  return join<Result>(multiply<Result, ties>(x.first, slope.first), multiply<Result, ties>(x.second, slope.second));
+template <class Result>
+inline Result product(Pair<Float32> x, Pair<Choice> by) {
+  using X = typename Result::number;
+  return join({multiply<X>(x.first, by.first), multiply<X>(x.second, by.second)}, X());
 }
 
 template <class Register, class T>
@@ -201,15 +290,26 @@ inline Register load(const T* from) {
   return to;
 }
 
-template <class X, bool ties>
-inline Alphas<ties> load_alphas(Constant<float> alpha) {
-  return Alphas<ties>(alpha.value);
+template <class Register, class T>
+inline void store(T* to, Register from) {
+  std::memcpy(to, &from, sizeof from);
 }
-template <class X, bool ties>
-inline Alphas<ties> load_alphas(Each<float> alpha) {
-  const Float32 a = load<Float32>(alpha.slopes);
-  const Float32 b = load<Float32>(alpha.slopes + sizeof(Float32) / sizeof(float));
-  return Alphas<ties>(sizeof(X) == 2 && Vector<X>::digits == 8 ? deinterleave(a, b) : Floats{a, b});
+
+inline Vector<half> load_vector(const half* x) {
+  return {load<HalfRegister>(x), load<HalfRegister>(x + sizeof(HalfRegister) / sizeof(half))};
+}
+
+inline Vector<bfloat16> load_vector(const bfloat16* x) { return {load<Bits16>(x)}; }
+
+inline Bits16 whole(Vector<bfloat16> x) { return x.bits; }
+
+template <class X>
+inline Alphas<X> load_alphas(const float* alpha) {
+  Pair<Float32> a = {load<Float32>(alpha), load<Float32>(alpha + register_bytes / sizeof(float))};
+  if constexpr (std::is_same_v<X, bfloat16>) {
+    a = even_and_odd(a.first, a.second);
+  }
+  return Alphas<X>(Pair<Slope>{prepare<X, true>(a.first), prepare<X, true>(a.second)});
 }
 
 template <class Operation, class Slopes, class X, class... Xs>
@@ -220,31 +320,37 @@ template <class Operation, class Slopes, class X, class... Xs>
   }
 }
 
-template <class Operation, bool ties, class Slopes, class X, class... Xs>
-inline std::size_t vectors(Slopes alpha, X* result, std::size_t size, const Xs*... x) {
-  constexpr std::size_t lanes = sizeof(Bits16) / sizeof(X);
+// `alphas(i)` are the slopes, the same as alpha[i], for the vector at i.
+template <class Operation, class AlphasAt, class Slopes, class X, class... Xs>
+inline std::size_t run_vectors(AlphasAt alphas, Slopes alpha, X* result, std::size_t size, const Xs*... x) {
+  constexpr std::size_t numbers = register_bytes / sizeof(X);
   constexpr std::uint16_t infinity = Vector<X>::infinity;
   std::size_t i = 0;
-  for (; i + lanes <= size; i += lanes) {
-    const Vector<X> y = Operation::of(load_alphas<X, ties>(alpha + i), Vector<Xs>{load<Bits16>(x + i)}...);
-    if (__builtin_expect(any_equal(y.bits & infinity, Bits16{} + infinity), false)) {
-      one_by_one<Operation>(alpha + i, result + i, lanes, (x + i)...);
+  for (; i + numbers <= size; i += numbers) {
+    const Bits16 y = whole(Operation::of(alphas(i), load_vector(x + i)...));
+    if (__builtin_expect(any_equal(y & infinity, Bits16{} + infinity), false)) {
+      one_by_one<Operation>(alpha + i, result + i, numbers, (x + i)...);
     } else {
-      std::memcpy(result + i, &y, sizeof y);
+      store(result + i, y);
     }
   }
   return i;
 }
 
+// As elementwise, for as many of the first elements as fill whole vectors; returns how many these are.
 template <class Operation, class X, class... Xs>
 inline std::size_t run_vectors(Constant<float> alpha, X* result, std::size_t size, const Xs*... x) {
-  return may_tie<X>(alpha.value) ? vectors<Operation, true>(alpha, result, size, x...)
-                                 : vectors<Operation, false>(alpha, result, size, x...);
+  if (may_tie<X>(alpha.value)) {
+    const Alphas<X> alphas(prepare<X, true>(broadcast(alpha.value)));
+    return run_vectors<Operation>([=](std::size_t) { return alphas; }, alpha, result, size, x...);
+  }
+  const Float32 value = broadcast(alpha.value);
+  return run_vectors<Operation>([=](std::size_t) { return Alphas<X>(prepare<X, false>(value)); }, alpha, result, size, x...);
 }
 
 template <class Operation, class X, class... Xs>
 inline std::size_t run_vectors(Each<float> alpha, X* result, std::size_t size, const Xs*... x) {
-  return vectors<Operation, true>(alpha, result, size, x...);
+  return run_vectors<Operation>([=](std::size_t i) { return load_alphas<X>(alpha.slopes + i); }, alpha, result, size, x...);
 }
 
 #else

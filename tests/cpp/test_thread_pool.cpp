@@ -1,0 +1,155 @@
+// The thread pool by itself, to be run under ThreadSanitizer as well; tests/test_cpp.py compiles and runs it.
+
+#include "thread_pool.hpp"
+
+#include <atomic>
+#include <cfenv>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#if !defined(_WIN32)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
+using leakyrelu::run_blocks;
+using leakyrelu::set_num_threads;
+
+namespace {
+
+void check(bool fact, const char* what) {
+  if (!fact) {
+    std::fprintf(stderr, "false: %s\n", what);
+    std::exit(1);
+  }
+}
+
+void each_block_is_done_once() {
+  for (int threads : {1, 2, 3, 8}) {
+    set_num_threads(threads);
+    for (std::size_t blocks : {0, 1, 2, 3, 17, 1000}) {
+      std::vector<int> done(blocks);  // not atomic: no block is two threads'
+      for (int round = 0; round < 50; ++round) {
+        run_blocks(blocks, [&](std::size_t block) { ++done[block]; });
+      }
+      for (int count : done) {
+        check(count == 50, "each block is done once");
+      }
+    }
+  }
+}
+
+// Blocks go on until a helper has done one, so this ends only if helpers do work.
+void helpers_work_in_the_environment_of_the_caller() {
+  set_num_threads(4);
+  const std::thread::id caller = std::this_thread::get_id();
+  std::fesetround(FE_UPWARD);
+  std::feclearexcept(FE_ALL_EXCEPT);
+  std::atomic<bool> helped{false};
+  std::atomic<bool> wrong{false};
+  while (!helped) {
+    run_blocks(100, [&](std::size_t) {
+      if (std::fegetround() != FE_UPWARD) {
+        wrong = true;
+      }
+      if (std::this_thread::get_id() != caller) {
+        std::feraiseexcept(FE_OVERFLOW);
+        helped = true;
+      } else {
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+      }
+    });
+  }
+  std::fesetround(FE_TONEAREST);
+  check(!wrong, "a helper rounds as the caller does");
+  check(std::fetestexcept(FE_OVERFLOW) != 0, "a helper's overflow reaches the caller");
+  std::feclearexcept(FE_ALL_EXCEPT);
+  run_blocks(100, [](std::size_t) {});
+  check(std::fetestexcept(FE_ALL_EXCEPT) == 0, "the next call starts without flags");
+}
+
+void no_more_threads_than_asked_for() {
+  set_num_threads(8);
+  run_blocks(100, [](std::size_t) { std::this_thread::sleep_for(std::chrono::microseconds(100)); });
+  set_num_threads(2);
+  for (int round = 0; round < 50; ++round) {
+    std::mutex mutex;
+    std::set<std::thread::id> workers;
+    run_blocks(50, [&](std::size_t) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      workers.insert(std::this_thread::get_id());
+    });
+    check(workers.size() <= 2, "no more threads than asked for");
+  }
+}
+
+void many_callers_at_a_time() {
+  std::atomic<bool> done{false};
+  std::thread changing([&] {
+    for (int count = 1; !done; count = count % 7 + 1) {
+      set_num_threads(count);
+    }
+  });
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 8; ++i) {
+    callers.emplace_back([] {
+      std::vector<std::size_t> squares(64);
+      for (std::size_t round = 0; round < 500; ++round) {
+        run_blocks(squares.size(), [&](std::size_t block) { squares[block] = round + block * block; });
+        for (std::size_t block = 0; block < squares.size(); ++block) {
+          check(squares[block] == round + block * block, "what helpers wrote, the caller reads");
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) {
+    caller.join();
+  }
+  done = true;
+  changing.join();
+}
+
+// Within a block another call works alone.
+void a_call_within_a_call() {
+  set_num_threads(3);
+  std::atomic<int> count{0};
+  run_blocks(20, [&](std::size_t) { run_blocks(20, [&](std::size_t) { ++count; }); });
+  check(count == 400, "a call within a call does its blocks");
+}
+
+void a_forked_child_has_helpers_of_its_own() {
+#if !defined(_WIN32)
+  set_num_threads(4);
+  for (int round = 0; round < 20; ++round) {
+    run_blocks(100, [](std::size_t) {});
+    const pid_t child = fork();
+    if (child == 0) {
+      std::atomic<int> count{0};
+      run_blocks(100, [&](std::size_t) { ++count; });
+      _exit(count == 100 ? 0 : 1);
+    }
+    int status = 1;
+    check(waitpid(child, &status, 0) == child && status == 0, "the child of a fork does its blocks");
+  }
+#endif
+}
+
+}  // namespace
+
+int main(int count, char**) {
+  check(leakyrelu::num_threads() == 1, "at first there is one thread");
+  each_block_is_done_once();
+  helpers_work_in_the_environment_of_the_caller();
+  no_more_threads_than_asked_for();
+  many_callers_at_a_time();
+  a_call_within_a_call();
+  if (count == 1) {  // ThreadSanitizer starts no threads in the child of a fork
+    a_forked_child_has_helpers_of_its_own();
+  }
+  std::puts("ok");
+}
