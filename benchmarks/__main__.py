@@ -1,52 +1,106 @@
-"""Leaky ReLU of float32 on one thread, beside the textbook line, NumPy's copy and PyTorch."""
+"""The whole run: tables on the screen, figures as JSON, and a picture."""
 
-import platform
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryFile
 
-import numpy as np
-import torch
+from benchmarks import contenders, machine, picture, report, special, stalls
+from benchmarks.cells import OPERATIONS, SIZES, TYPES, cells
+from benchmarks.measure import Result, measure
+from benchmarks.timing import Effort, quartiles
+from leakyrelu.files import written_whole
 
-from benchmarks.timing import interleaved, ratio
-from leakyrelu import _ufuncs, leaky_relu
-
-SLOPE = np.float32(0.01)
-
-# Whose time, over which of ours.
-RATIOS = (
-    ("np.where(x >= 0, x, alpha * x)", "leaky_relu(x, out=out)"),
-    ("np.copyto(out, x)", "leaky_relu(x, out=out)"),
-    ("torch, out=out", "leaky_relu(x, out=out)"),
-    ("np.where(x >= 0, x, alpha * x)", "leaky_relu(x)"),
-    ("torch", "leaky_relu(x)"),
-)
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    print(f"{platform.machine()}, {_ufuncs.instruction_set}, Python {platform.python_version()}, ", end="")
-    print(f"NumPy {np.__version__}, torch {torch.__version__}, one thread")
-    for size in (1, 1000, 100_000, 1_000_000):
-        seconds = measure(size)
-        print(f"\n{size:,} elements")
-        for ours in ("leaky_relu(x, out=out)", "leaky_relu(x)"):
-            print(f"  {ours}: {np.median(seconds[ours]) * 1e6:.2f} us")
-        for theirs, ours in RATIOS:
-            print(f"  {theirs:32}/ {ours:24}{ratio(seconds[theirs], seconds[ours])}")
+QUICK_TYPES = ("float16", "bfloat16", "float32")
+QUICK_SIZES = (1, 10**4, 10**6, 10**7)
+QUICK = Effort(batch=1e-3, budget=0.7, fewest=3, most=7)
 
 
-def measure(size: int) -> dict[str, np.ndarray]:
-    x = np.random.default_rng(0).standard_normal(size, np.float32)
-    out = np.empty_like(x)
-    tensor, tensor_out = torch.from_numpy(x), torch.from_numpy(np.empty_like(x))
-    return interleaved(
-        {
-            "leaky_relu(x, out=out)": lambda: leaky_relu(x, out=out),
-            "leaky_relu(x)": lambda: leaky_relu(x),
-            "np.where(x >= 0, x, alpha * x)": lambda: np.where(x >= 0, x, SLOPE * x),
-            "np.copyto(out, x)": lambda: np.copyto(out, x),
-            "torch, out=out": lambda: torch._C._nn.leaky_relu(tensor, 0.01, out=tensor_out),
-            "torch": lambda: torch.nn.functional.leaky_relu(tensor, 0.01),
-        }
-    )
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    for path in (options.json, options.picture):
+        with TemporaryFile(dir=path.absolute().parent):
+            pass  # it can be written to; better known before the run than after it
+    effort = QUICK if options.quick else Effort()
+    described = machine.describe()
+    _print(machine.summary(described))
+    for package in contenders.missing():
+        _print(f"{package} is missing and left out: pip install '.[bench]'")
+
+    results: list[Result] = []
+    for _, group in groupby(
+        cells(options.operations, options.types, options.sizes), lambda cell: (cell.type, cell.operation)
+    ):
+        results += (rows := [measure(cell, effort) for cell in group])
+        _print(*report.table(rows))
+    document = {"machine": described, "effort": asdict(effort), "cells": [as_json(result) for result in results]}
+    if not options.cells_only:
+        document["per_channel"] = special.per_channel(effort)
+        _print(*special.per_channel_table(document["per_channel"]))
+        document["python_float"] = special.python_float(rounds=effort.most)
+        _print("", special.python_float_line(document["python_float"]))
+        document["stalls"] = stalls.stalls((10**4, 10**6), 10) if options.quick else stalls.stalls()
+        _print(*stalls.stalls_table(document["stalls"]))
+    _print("", "The least favourable figures", *(f"  {line}" for line in report.least(results)))
+    lost = list(report.where_we_lose(results))
+    _print("", "Where we lose", *(f"  {line}" for line in lost or ["nowhere"]), "")
+
+    with written_whole(options.json) as file:
+        file.write(json.dumps(document).encode())
+    with written_whole(options.picture) as file:
+        picture.draw(results, f"Leaky ReLU on {machine.title(described)}").savefig(file, format="png", dpi=110)
+    _print(f"Figures: {options.json}", f"Picture: {options.picture}")
+
+
+def as_json(result: Result) -> dict[str, object]:
+    """Everything that was measured for one cell."""
+    return {
+        **asdict(result.cell),
+        "bytes": result.cell.bytes,
+        "cores_used_by_others": result.others,
+        "contenders": {
+            name: {
+                "kind": result.kinds[name],
+                "seconds": quartiles(seconds),
+                "time_over_ours": result.ratio(name),
+                "rounds": seconds.tolist(),
+            }
+            for name, seconds in result.seconds.items()
+        },
+        "left_out": result.dropped,
+    }
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Leaky ReLU beside its peers, in one run.")
+    parser.add_argument("--quick", action="store_true", help="fewer types, sizes and rounds: under two minutes")
+    parser.add_argument("--json", type=Path, default="benchmarks.json", help="where the figures go (%(default)s)")
+    parser.add_argument("--picture", type=Path, default="benchmarks.png", help="where the picture goes (%(default)s)")
+    parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=tuple(OPERATIONS), metavar="NAME")
+    parser.add_argument("--types", nargs="+", choices=TYPES, metavar="NAME", help=f"of {', '.join(TYPES)}")
+    parser.add_argument("--sizes", nargs="+", type=_size, metavar="N", help="elements, such as 1 1000 1e6")
+    parser.add_argument("--cells-only", action="store_true", help="no slopes by channel, no Python float, no stalls")
+    options = parser.parse_args(arguments)
+    options.types = options.types or (QUICK_TYPES if options.quick else TYPES)
+    options.sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
+    if not any(cells(options.operations, options.types, options.sizes)):
+        parser.error("integers have no gradient, and their result does not fit in their place")
+    return options
+
+
+def _size(text: str) -> int:
+    size = int(float(text))
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"at least 1 element, got {text}")
+    return size
+
+
+def _print(*lines: str) -> None:
+    for line in lines:
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

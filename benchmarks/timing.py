@@ -1,42 +1,99 @@
 """Interleaved timing: every contender in every round, so that a noisy machine is noisy for all of them."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+
+Quartiles = tuple[float, float, float]  # the lower one, the median, the upper one
+
+_OWN_WARM_UP = 0.05  # seconds
 
 
-def interleaved(contenders: dict[str, Callable[[], object]], rounds: int = 31) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Contender:
+    """Something to be timed, and the context it runs in, which is entered before the clock starts."""
+
+    call: Callable[[], object]
+    context: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Calls are timed in batches of so many seconds or more, in as many rounds as the budget allows."""
+
+    batch: float = 2e-3
+    budget: float = 8.0
+    fewest: int = 10
+    most: int = 31
+
+
+def interleaved(contenders: Mapping[str, Contender], effort: Effort) -> dict[str, npt.NDArray[np.float64]]:
     """Seconds a call, for each contender, an entry a round.
 
-    In a round the contenders come in random order. Each is called as often as makes two milliseconds or more, and then
-    as often again, timed: the cache holds its own arrays by then, not those of the one before it.
+    In a round the contenders come in random order. Each waits for the threads of the one before it to fall asleep; is
+    called as often as makes a batch; and then as often again, timed: the cache holds its own arrays by then, and its
+    own threads are awake.
     """
-    calls = {name: _calls(function) for name, function in contenders.items()}
+    calls = dict.fromkeys(contenders, 1)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     order = np.random.default_rng(0)
-    for _ in range(rounds):
+    start = time.perf_counter()
+    for done in range(effort.most):
+        if done >= effort.fewest and (time.perf_counter() - start) * (done + 1) / done > effort.budget:
+            break
         for name in order.permutation(list(contenders)):
-            _time(contenders[name], calls[name])
-            seconds[name].append(_time(contenders[name], calls[name]) / calls[name])
+            contender = contenders[name]
+            settle()
+            with contender.context():
+                # A call of this length is its own warm-up: what goes before it weighs a hundredth.
+                if not seconds[name] or seconds[name][-1] < _OWN_WARM_UP:
+                    while elapsed(contender.call, calls[name]) < effort.batch:
+                        calls[name] *= 2  # for this round and the later ones
+                seconds[name].append(elapsed(contender.call, calls[name]) / calls[name])
     return {name: np.array(values) for name, values in seconds.items()}
 
 
-def ratio(theirs: np.ndarray, ours: np.ndarray) -> str:
-    """The median over the rounds of their time over ours, and the quartiles."""
-    low, middle, high = np.quantile(theirs / ours, [0.25, 0.5, 0.75])
-    return f"{middle:6.2f}  ({low:.2f} to {high:.2f})"
+def quartiles(values: npt.NDArray[np.float64]) -> Quartiles:
+    """The lower quartile, the median and the upper quartile."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return float(low), float(middle), float(high)
 
 
-def _calls(function: Callable[[], object]) -> int:
-    calls = 1
-    while _time(function, calls) < 2e-3:
-        calls *= 2
-    return calls
-
-
-def _time(function: Callable[[], object], calls: int) -> float:
+def elapsed(function: Callable[[], object], calls: int) -> float:
+    """Seconds that so many calls take."""
     start = time.perf_counter()
     for _ in range(calls):
         function()
     return time.perf_counter() - start
+
+
+def settle() -> None:
+    """Wait until no other thread of this process runs, for a tenth of a second at most.
+
+    Worker threads spin for a while after their work, lest they be woken for the next piece: OpenMP's for 4 ms,
+    ONNX Runtime's for 45 ms. On a machine with few cores that would slow whoever comes next.
+    """
+    deadline = time.perf_counter() + 0.1
+    while _others_running() and time.perf_counter() < deadline:
+        time.sleep(1e-3)
+
+
+def _others_running() -> bool:
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        time.sleep(0.05)  # no way to tell
+        return False
+    return any(_is_running(task) for task in tasks.iterdir() if task.name != str(os.getpid()))
+
+
+def _is_running(task: Path) -> bool:
+    try:
+        return (task / "stat").read_text().rpartition(") ")[2].startswith("R")
+    except OSError:  # it has ended
+        return False

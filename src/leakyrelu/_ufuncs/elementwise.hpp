@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
+#include "half_simd.hpp"
 #include "isa.hpp"
 #include "memory.hpp"
 #include "slopes.hpp"
@@ -18,6 +20,15 @@ inline constexpr std::size_t cache_line = 64;        // bytes
 inline constexpr std::size_t tile_bytes = 4096;      // small beside the first-level cache
 inline constexpr std::size_t block_bytes = 1 << 16;  // of results, for one thread at a time
 
+template <class T>
+inline constexpr bool is_16_bit = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
+
+// Whether the result goes where an input is: element for element, as NumPy makes sure.
+template <class Result, class... X>
+inline bool lies_over(const Result* result, const X*... x) {
+  return ((static_cast<const void*>(x) == result) || ...);
+}
+
 // `omp simd` (a promise to the compiler, not the OpenMP library) says that no element depends on another.
 template <class Operation, class Slopes, class Result, class... X>
 inline void loop(Slopes alpha, Result* result, std::size_t size, const X*... x) {
@@ -29,27 +40,95 @@ inline void loop(Slopes alpha, Result* result, std::size_t size, const X*... x) 
 
 // The same where the result lies over none of its inputs, so that several vectors can be loaded before one is stored.
 // A processor takes a load for one of what it has just stored where the two addresses are equal modulo 4096, and waits.
-template <class Operation, class Slopes, class Result, class... X>
-inline void loop_apart(Slopes alpha, Result* __restrict result, std::size_t size, const X* __restrict... x) {
+template <class Operation, class Slope, class Result, class... X>
+inline void loop_apart(Constant<Slope> alpha, Result* __restrict result, std::size_t size, const X* __restrict... x) {
+#pragma omp simd
+  for (std::size_t i = 0; i < size; ++i) {
+    result[i] = Operation::of(alpha.value, x[i]...);
+  }
+}
+
+template <class Operation, class Slope, class Result, class... X>
+inline void loop_apart(const Slope* __restrict alpha, Result* __restrict result, std::size_t size, const X* __restrict... x) {
 #pragma omp simd
   for (std::size_t i = 0; i < size; ++i) {
     result[i] = Operation::of(alpha[i], x[i]...);
   }
 }
 
+template <class Operation, class Slope, class Result, class... X>
+inline void loop_apart(Each<Slope> alpha, Result* result, std::size_t size, const X*... x) {
+  loop_apart<Operation>(alpha.slopes, result, size, x...);
+}
+
+template <class Operation, class Slopes, class Result, class... X>
+inline void loop_anyhow(Slopes alpha, Result* result, std::size_t size, const X*... x) {
+  std::size_t done = 0;
+  if constexpr (is_16_bit<Result>) {
+    done = run_vectors<Operation>(alpha, result, size, x...);
+  }
+  if (lies_over(result, x...)) {
+    loop<Operation>(alpha + done, result + done, size - done, (x + done)...);
+  } else {
+    loop_apart<Operation>(alpha + done, result + done, size - done, (x + done)...);
+  }
+}
+
+// Elements up to the next boundary of cache lines.
+template <class T>
+inline std::size_t head(const T* data, std::size_t size) {
+  const std::size_t bytes = (cache_line - reinterpret_cast<std::uintptr_t>(data) % cache_line) % cache_line;
+  return std::min(size, bytes / sizeof(T));
+}
+
+// The head goes by itself, for a vector stored across the boundary of two cache lines costs two stores.
 template <class Operation, class Slopes, class Result, class... X>
 inline void run(Slopes alpha, Result* result, std::size_t size, const X*... x) {
-  if constexpr (Slopes::in_runs) {
-    for (std::size_t start = 0; start < size;) {
-      const std::size_t n = std::min(size - start, alpha.run_length());
+  for (std::size_t start = 0, end = head(result, size); start < size; start = end, end = size) {
+    loop_anyhow<Operation>(alpha + start, result + start, end - start, (x + start)...);
+  }
+}
+
+template <class Operation, class Slope, class Result, class... X>
+inline void run(Repeated<Slope> alpha, Result* result, std::size_t size, const X*... x) {
+  for (std::size_t start = 0, n = head(result, size); start < size; start += n, n = std::min(size - start, alpha.run_length())) {
+    run<Operation>(alpha.run(), result + start, n, (x + start)...);
+    alpha = alpha + n;
+  }
+}
+
+// One cache line of results, in which a run may end and another begin.
+template <class Operation, class Slope, class Result, class... X>
+inline void run_line(const Channels<Slope>& alpha, Result* result, const X*... x) {
+  constexpr int line = cache_line / sizeof(Result);
+  const int end = static_cast<int>(std::min<std::size_t>(alpha.run_length(), line));
+  const Slope first = alpha.run().value;
+  const Slope second = alpha.next_run().value;
+#pragma omp simd
+  for (int i = 0; i < line; ++i) {
+    result[i] = Operation::of(i < end ? first : second, x[i]...);
+  }
+}
+
+// Long runs have one slope; of shorter ones the slopes are chosen a line at a time. Where that is no way, they are
+// written out, a tile at a time.
+template <class Operation, class Slope, class Result, class... X>
+inline void run(Channels<Slope> alpha, Result* result, std::size_t size, const X*... x) {
+  constexpr std::size_t line = cache_line / sizeof(Result);
+  constexpr std::size_t tile = tile_bytes / sizeof(Slope);
+  alignas(cache_line) Slope slopes[tile];
+  for (std::size_t start = 0, n = head(result, size); start < size; start += n, n = std::min(size - start, tile)) {
+    if (n == tile && alpha.run_length() >= 8 * line) {
+      n = std::min(alpha.run_length(), size - start) / line * line;
       run<Operation>(alpha.run(), result + start, n, (x + start)...);
-      alpha = alpha + n;
-      start += n;
+    } else if (!is_16_bit<Result> && n == tile && alpha.length >= line) {
+      n = line;
+      run_line<Operation>(alpha, result + start, (x + start)...);
+    } else {
+      alpha.write(slopes, n);
+      run<Operation>(Each<Slope>{slopes}, result + start, n, (x + start)...);
     }
-  } else if (((static_cast<const void*>(x) == result) || ...)) {
-    loop<Operation>(alpha, result, size, x...);
-  } else {
-    loop_apart<Operation>(alpha, result, size, x...);
+    alpha = alpha + n;
   }
 }
 
@@ -57,33 +136,29 @@ inline void run(Slopes alpha, Result* result, std::size_t size, const X*... x) {
 template <class Operation, class Slopes, class Result, class... X>
 inline void run_streaming(Slopes alpha, Result* result, std::size_t size, const X*... x) {
   alignas(cache_line) Result tile[tile_bytes / sizeof(Result)];
-  constexpr std::size_t step = tile_bytes / sizeof(Result);
-  for (std::size_t start = 0; start < size; start += step) {
-    const std::size_t n = std::min(step, size - start);
+  std::size_t start = head(result, size);
+  run<Operation>(alpha, result, start, x...);
+  while (start < size) {
+    const std::size_t n = std::min(tile_bytes / sizeof(Result), size - start);
     run<Operation>(alpha + start, tile, n, (x + start)...);
     stream(result + start, tile, n * sizeof(Result));
+    start += n;
   }
   finish_streaming();
 }
 
-// Elements up to the next boundary of cache lines: a vector stored across one costs two stores.
-template <class T>
-inline std::size_t head(const T* data, std::size_t size) {
-  const std::size_t bytes = (cache_line - reinterpret_cast<std::uintptr_t>(data) % cache_line) % cache_line;
-  return std::min(size, bytes / sizeof(T));
-}
-
-// Calls range(start, end) for stretches of `step` elements that make up [first, size): on several threads, where there
-// is so much memory to go through that it is worth waking them.
+// Calls range(start, end) for the whole of [0, size), on several threads where there is so much memory to go through that
+// it is worth it: each range but the first has `step` elements, and the first so many more that the others start where
+// `first` does.
 template <class Range>
 inline void in_blocks(std::size_t first, std::size_t size, std::size_t step, std::size_t bytes_an_element, Range range) {
   if (size * bytes_an_element < memory_limits.threading) {
-    range(first, size);
+    range(0, size);
     return;
   }
   run_blocks((size - first + step - 1) / step, [=](std::size_t block) {
     const std::size_t start = first + block * step;
-    range(start, std::min(start + step, size));
+    range(block == 0 ? 0 : start, std::min(start + step, size));
   });
 }
 
@@ -92,11 +167,12 @@ inline void in_blocks(std::size_t first, std::size_t size, std::size_t step, std
 // Memory that was just read is in a cache, and an ordinary store finds it there: so in place nothing is streamed.
 template <class Operation, class Slopes, class Result, class... X>
 inline void elementwise(Slopes alpha, Result* result, std::size_t size, const X*... x) {
-  const std::size_t first = head(result, size);
-  const bool in_place = ((static_cast<const void*>(x) == result) || ...);
-  const bool streaming = can_stream && !in_place && size * sizeof(Result) > memory_limits.streaming;
-  run<Operation>(alpha, result, first, x...);
-  in_blocks(first, size, block_bytes / sizeof(Result), (sizeof(Result) + ... + sizeof(X)), [=](std::size_t start, std::size_t end) {
+  constexpr std::size_t step = block_bytes / sizeof(Result);
+  constexpr std::size_t bytes = (sizeof(Result) + ... + sizeof(X));
+  const bool streaming =
+      can_stream && cache_line % sizeof(Result) == 0 && !lies_over(result, x...) && size * sizeof(Result) > memory_limits.streaming;
+  const std::size_t first = size > step ? head(result, size) : 0;
+  in_blocks(first, size, step, bytes, [=](std::size_t start, std::size_t end) {
     if (streaming) {
       run_streaming<Operation>(alpha + start, result + start, end - start, (x + start)...);
     } else {

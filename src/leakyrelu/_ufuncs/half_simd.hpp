@@ -6,7 +6,8 @@
 // `digits` of the result it would be rounded twice, which is wrong where the first rounding ends on a tie, halfway
 // between two results, that the product itself is not. How an instruction set avoids that is told with `multiply`.
 //
-// A vector of which a result is infinite or NaN is left to the functions on one number, for the right NaN and flags.
+// A vector with an infinite product or a NaN is left to the functions on one number, for the right NaN and flags. Nothing
+// else raises a flag but an overflow on the way to float16, rightly.
 
 #pragma once
 
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "half.hpp"
 #include "isa.hpp"
@@ -22,14 +24,7 @@
 
 #if defined(__AVX512BW__) || (defined(__AVX2__) && defined(__F16C__) && defined(__FMA__))
 #define LEAKYRELU_HALF_SIMD
-#if !defined(__clang__)  // GCC 12 warns of its own header
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
-#pragma GCC diagnostic pop
-#else
-#include <immintrin.h>
-#endif
 #elif defined(__aarch64__)
 #define LEAKYRELU_HALF_SIMD
 #include <arm_neon.h>
@@ -51,50 +46,50 @@ inline constexpr std::size_t register_bytes = 2 * sizeof(HalfRegister);
 using Float32 = float __attribute__((vector_size(register_bytes)));
 using Bits32 = std::uint32_t __attribute__((vector_size(register_bytes)));
 using Int32 = std::int32_t __attribute__((vector_size(register_bytes)));
-using Bits16 = std::uint16_t __attribute__((vector_size(register_bytes)));
 
-// As many numbers X as have room in a register of 16 bits each.
+// As many numbers X, of 16 bits, as one register holds. As float32 they fill two: of float16, the first half of them and
+// the second; of bfloat16, which is the upper half of a float32, those of even index and those of odd index.
 template <class X>
 struct Vector;
 template <>
 struct Vector<half> {
-  using number = half;
   static constexpr int digits = 11;
   static constexpr int min_exponent = -14;
-  static constexpr std::uint16_t infinity = 0x7c00;
   HalfRegister first, second;
 };
 template <>
 struct Vector<bfloat16> {
-  using number = bfloat16;
   static constexpr int digits = 8;
   static constexpr int min_exponent = -126;
-  static constexpr std::uint16_t infinity = 0x7f80;
-  Bits16 bits;
-};
-template <class X>
-struct Arithmetic<Vector<X>> {
-  using result = Vector<X>;
+  Bits32 pairs;
 };
 
-// The same numbers as float32 fill two registers: of float16 with the first and the second half of them; of bfloat16,
-// which is the upper half of a float32, with those of even and those of odd index.
 template <class T>
 struct Pair {
   T first, second;
+};
+
+// Products: of float16, to be rounded to 16 bits once more without harm; of bfloat16, in the upper 16 bits.
+template <class X>
+struct Products {
+  using number = X;
+  Bits32 first, second;
+};
+template <class X>
+struct Arithmetic<Vector<X>> {
+  using result = Products<X>;
 };
 
 inline Float32 broadcast(float x) { return bit_cast<Float32>(Bits32{} + bit_cast<std::uint32_t>(x)); }
 
 #if defined(__AVX512BW__)
 
-inline Float32 widen_register(HalfRegister x) { return _mm512_cvt_roundph_ps(x, _MM_FROUND_NO_EXC); }
+// These functions are given a mask, of ones, because GCC 12 warns of its own header where it has none.
+inline Float32 widen_register(HalfRegister x) { return _mm512_maskz_cvt_roundph_ps(0xffff, x, _MM_FROUND_NO_EXC); }
 
 inline HalfRegister narrow_register(Bits32 x) {
-  return _mm512_cvt_roundps_ph(bit_cast<__m512>(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  return _mm512_maskz_cvt_roundps_ph(0xffff, bit_cast<__m512>(x), _MM_FROUND_TO_NEAREST_INT);
 }
-
-inline Bits16 whole(Vector<half> x) { return bit_cast<Bits16>(_mm512_inserti64x4(_mm512_castsi256_si512(x.first), x.second, 1)); }
 
 inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
@@ -102,7 +97,11 @@ inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   return {_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)};
 }
 
-inline bool any_equal(Bits16 a, Bits16 b) { return _mm512_cmpeq_epi16_mask(bit_cast<__m512i>(a), bit_cast<__m512i>(b)) != 0; }
+inline bool any_special(Bits32 a, Bits32 b) {
+  constexpr int infinity = 0x18, nan = 0x81;
+  return !_mm512_kortestz(_mm512_fpclass_ps_mask(bit_cast<__m512>(a), infinity | nan),
+                          _mm512_fpclass_ps_mask(bit_cast<__m512>(b), infinity | nan));
+}
 
 // AVX-512 rounds towards zero where it is told to, and without a flag. A product is so cut off to float32; and if then
 // its last bit is set wherever anything was cut off ("rounding to odd"), it lies between the same two ties as before.
@@ -171,14 +170,12 @@ inline Float32 widen_register(HalfRegister x) { return _mm256_cvtph_ps(x); }
 
 inline HalfRegister narrow_register(Bits32 x) { return _mm256_cvtps_ph(bit_cast<__m256>(x), _MM_FROUND_TO_NEAREST_INT); }
 
-inline Bits16 whole(Vector<half> x) { return bit_cast<Bits16>(_mm256_set_m128i(x.second, x.first)); }
-
 inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   const auto order = [](__m256 x) { return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(x), 0xd8)); };
   return {order(_mm256_shuffle_ps(a, b, 0x88)), order(_mm256_shuffle_ps(a, b, 0xdd))};
 }
 
-inline bool any_equal(Bits16 a, Bits16 b) { return _mm256_movemask_epi8(bit_cast<__m256i>(a == b)) != 0; }
+inline bool any(Bits32 mask) { return _mm256_movemask_ps(bit_cast<__m256>(mask)) != 0; }
 
 inline Float32 fma(Float32 a, Float32 b, Float32 c) { return _mm256_fmadd_ps(a, b, c); }
 
@@ -192,14 +189,12 @@ inline Float32 widen_register(HalfRegister x) { return bit_cast<Float32>(vcvt_f3
 
 inline HalfRegister narrow_register(Bits32 x) { return vreinterpret_u16_f16(vcvt_f16_f32(bit_cast<float32x4_t>(x))); }
 
-inline Bits16 whole(Vector<half> x) { return bit_cast<Bits16>(vcombine_u16(x.first, x.second)); }
-
 inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   const auto x = bit_cast<float32x4_t>(a), y = bit_cast<float32x4_t>(b);
   return {bit_cast<Float32>(vuzp1q_f32(x, y)), bit_cast<Float32>(vuzp2q_f32(x, y))};
 }
 
-inline bool any_equal(Bits16 a, Bits16 b) { return vmaxvq_u16(bit_cast<uint16x8_t>(a == b)) != 0; }
+inline bool any(Bits32 mask) { return vmaxvq_u32(bit_cast<uint32x4_t>(mask)) != 0; }
 
 inline Float32 fma(Float32 a, Float32 b, Float32 c) {
   return bit_cast<Float32>(vfmaq_f32(bit_cast<float32x4_t>(c), bit_cast<float32x4_t>(a), bit_cast<float32x4_t>(b)));
@@ -210,6 +205,10 @@ inline Bits32 add_saturated(Bits32 a, Bits32 b) {
 }
 
 #endif
+
+inline bool any_special(Bits32 a, Bits32 b) {
+  return any(((a & 0x7f800000u) == 0x7f800000u) | ((b & 0x7f800000u) == 0x7f800000u));
+}
 
 using Slope = Float32;
 using Choice = Float32;
@@ -252,14 +251,7 @@ inline Bits32 multiply(Float32 x, Choice slope) {
 inline Pair<Float32> widen(Vector<half> x) { return {widen_register(x.first), widen_register(x.second)}; }
 
 inline Pair<Float32> widen(Vector<bfloat16> x) {
-  const Bits32 pairs = bit_cast<Bits32>(x.bits);
-  return {bit_cast<Float32>(pairs << 16), bit_cast<Float32>(pairs & 0xffff0000u)};
-}
-
-inline Vector<half> join(Pair<Bits32> x, half) { return {narrow_register(x.first), narrow_register(x.second)}; }
-
-inline Vector<bfloat16> join(Pair<Bits32> x, bfloat16) {
-  return {bit_cast<Bits16>((x.first >> 16) | (x.second & 0xffff0000u))};
+  return {bit_cast<Float32>(x.pairs << 16), bit_cast<Float32>(x.pairs & 0xffff0000u)};
 }
 
 // The slopes for a vector of X.
@@ -279,8 +271,7 @@ inline Pair<Choice> slope(Pair<Float32> x, Alphas<X> alpha) {
 
 template <class Result>
 inline Result product(Pair<Float32> x, Pair<Choice> by) {
-  using X = typename Result::number;
-  return join({multiply<X>(x.first, by.first), multiply<X>(x.second, by.second)}, X());
+  return {multiply<typename Result::number>(x.first, by.first), multiply<typename Result::number>(x.second, by.second)};
 }
 
 template <class Register, class T>
@@ -290,18 +281,21 @@ inline Register load(const T* from) {
   return to;
 }
 
-template <class Register, class T>
-inline void store(T* to, Register from) {
-  std::memcpy(to, &from, sizeof from);
-}
-
 inline Vector<half> load_vector(const half* x) {
   return {load<HalfRegister>(x), load<HalfRegister>(x + sizeof(HalfRegister) / sizeof(half))};
 }
 
-inline Vector<bfloat16> load_vector(const bfloat16* x) { return {load<Bits16>(x)}; }
+inline Vector<bfloat16> load_vector(const bfloat16* x) { return {load<Bits32>(x)}; }
 
-inline Bits16 whole(Vector<bfloat16> x) { return x.bits; }
+inline void store(half* to, Products<half> y) {
+  const HalfRegister registers[] = {narrow_register(y.first), narrow_register(y.second)};
+  std::memcpy(to, registers, sizeof registers);
+}
+
+inline void store(bfloat16* to, Products<bfloat16> y) {
+  const Bits32 pairs = (y.first >> 16) | (y.second & 0xffff0000u);
+  std::memcpy(to, &pairs, sizeof pairs);
+}
 
 template <class X>
 inline Alphas<X> load_alphas(const float* alpha) {
@@ -324,11 +318,10 @@ template <class Operation, class Slopes, class X, class... Xs>
 template <class Operation, class AlphasAt, class Slopes, class X, class... Xs>
 inline std::size_t run_vectors(AlphasAt alphas, Slopes alpha, X* result, std::size_t size, const Xs*... x) {
   constexpr std::size_t numbers = register_bytes / sizeof(X);
-  constexpr std::uint16_t infinity = Vector<X>::infinity;
   std::size_t i = 0;
   for (; i + numbers <= size; i += numbers) {
-    const Bits16 y = whole(Operation::of(alphas(i), load_vector(x + i)...));
-    if (__builtin_expect(any_equal(y & infinity, Bits16{} + infinity), false)) {
+    const Products<X> y = Operation::of(alphas(i), load_vector(x + i)...);
+    if (__builtin_expect(any_special(y.first, y.second), false)) {
       one_by_one<Operation>(alpha + i, result + i, numbers, (x + i)...);
     } else {
       store(result + i, y);

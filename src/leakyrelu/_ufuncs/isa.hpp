@@ -8,3 +8,9 @@
 #ifndef LEAKYRELU_ISA
 #define LEAKYRELU_ISA baseline
 #endif
+
+#if defined(__GNUC__)
+#define LEAKYRELU_INLINE [[gnu::always_inline]] inline
+#else
+#define LEAKYRELU_INLINE inline
+#endif

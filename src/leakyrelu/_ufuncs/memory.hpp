@@ -30,17 +30,16 @@ inline constexpr bool can_stream = true;
 
 #if defined(__AVX512F__)
 using StreamVector = __m512i;
-inline void stream_vector(StreamVector* to, const StreamVector* from) { _mm512_stream_si512(to, _mm512_load_si512(from)); }
+inline void stream_vector(StreamVector* to, const StreamVector* from) { _mm512_stream_si512(to, _mm512_loadu_si512(from)); }
 #elif defined(__AVX__)
 using StreamVector = __m256i;
-inline void stream_vector(StreamVector* to, const StreamVector* from) { _mm256_stream_si256(to, _mm256_load_si256(from)); }
+inline void stream_vector(StreamVector* to, const StreamVector* from) { _mm256_stream_si256(to, _mm256_loadu_si256(from)); }
 #else
 using StreamVector = __m128i;
-inline void stream_vector(StreamVector* to, const StreamVector* from) { _mm_stream_si128(to, _mm_load_si128(from)); }
+inline void stream_vector(StreamVector* to, const StreamVector* from) { _mm_stream_si128(to, _mm_loadu_si128(from)); }
 #endif
 
-// Copies to memory aligned like a cache line, from memory aligned likewise; the last bytes, short of a line, with
-// ordinary stores.
+// Copies to memory that is aligned like a cache line; the last bytes, short of a line, with ordinary stores.
 inline void stream(void* to, const void* from, std::size_t bytes) {
   auto* target = static_cast<StreamVector*>(to);
   auto* source = static_cast<const StreamVector*>(from);

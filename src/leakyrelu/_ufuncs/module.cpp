@@ -75,7 +75,7 @@ int choose_instruction_set() {
   };
 #ifdef LEAKYRELU_X86
   __builtin_cpu_init();
-  const bool has_avx2 = __builtin_cpu_supports("avx2");
+  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
   if (choose("avx512", avx512::table, has_avx512) || choose("avx2", avx2::table, has_avx2)) {

@@ -13,7 +13,6 @@ namespace LEAKYRELU_ISA {
 // One slope for all.
 template <class T>
 struct Constant {
-  static constexpr bool in_runs = false;
   T value;
   T operator[](std::size_t) const { return value; }
   Constant operator+(std::size_t) const { return *this; }
@@ -22,7 +21,6 @@ struct Constant {
 // A slope for each element.
 template <class T>
 struct Each {
-  static constexpr bool in_runs = false;
   const T* slopes;
   T operator[](std::size_t i) const { return slopes[i]; }
   Each operator+(std::size_t n) const { return {slopes + n}; }
@@ -31,7 +29,6 @@ struct Each {
 // A slope for each channel; a channel's elements lie in runs of `length`, and after the last channel comes the first.
 template <class T>
 struct Channels {
-  static constexpr bool in_runs = true;
   const T* slopes;
   std::size_t channels;
   std::size_t length;
@@ -39,28 +36,55 @@ struct Channels {
   std::size_t position = 0;  // in the run
 
   Constant<T> run() const { return {slopes[channel]}; }
+  Constant<T> next_run() const { return {slopes[channel + 1 == channels ? 0 : channel + 1]}; }
   std::size_t run_length() const { return length - position; }
-  Channels operator+(std::size_t n) const {
+
+  // Inlined, it stays in registers. (Otherwise it is written to memory by fields and read as a whole, for which a
+  // processor waits.)
+  LEAKYRELU_INLINE Channels operator+(std::size_t n) const {
     Channels moved = *this;
     moved.position += n;
     if (moved.position >= length) {
-      moved.channel = (channel + moved.position / length) % channels;
-      moved.position %= length;
+      const std::size_t runs = moved.position < 2 * length ? 1 : moved.position / length;  // most often without a division
+      moved.position -= runs * length;
+      moved.channel += runs;
+      if (moved.channel >= channels) {
+        moved.channel %= channels;
+      }
     }
     return moved;
   }
+
+  // Writes out the slopes of the next `size` elements.
+  void write(T* to, std::size_t size) const {
+    const std::size_t period = std::min(size, channels * length);
+    Channels from = *this;
+    for (std::size_t done = 0; done < period;) {
+      const std::size_t n = std::min(period - done, from.run_length());
+      std::fill_n(to + done, n, slopes[from.channel]);
+      from = from + n;
+      done += n;
+    }
+    for (std::size_t done = period; done < size;) {
+      const std::size_t n = std::min(done / period * period, size - done);
+      std::copy_n(to, n, to + done);
+      done += n;
+    }
+  }
 };
 
-// The same, written out, an element each; after the last comes the first.
+// The same where the channels come again soon: written out, an element each, for whole periods and `margin` more. So a
+// run can end where a cache line does, and none is short.
 template <class T>
 struct Repeated {
-  static constexpr bool in_runs = true;
+  static constexpr std::size_t line = 64;  // elements: whole cache lines of any type
+  static constexpr std::size_t margin = 512;
   const T* slopes;
   std::size_t period;
   std::size_t position = 0;
 
   Each<T> run() const { return {slopes + position}; }
-  std::size_t run_length() const { return period - position; }
+  std::size_t run_length() const { return (period + margin - position) / line * line; }
   Repeated operator+(std::size_t n) const { return {slopes, period, (position + n) % period}; }
 };
 

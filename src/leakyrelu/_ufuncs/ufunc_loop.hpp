@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <tuple>
 
 #include "elementwise.hpp"
@@ -117,34 +118,28 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
 }
 
 // One slope a channel, over contiguous memory: `channels` slopes, and `length` elements of a channel together.
-//
-// Short runs cost more than they compute, so there the slopes are written out, an element each, up to a period of the
-// channels, or so many periods as fit the first-level cache.
 template <class Operation, class Slope, class Result, class... X>
 inline void channel_loop(std::size_t size, std::size_t channels, std::size_t length, const Slope* slopes, Result* result,
                          const X*... x) {
-  constexpr std::size_t short_run = 256;
-  constexpr std::size_t fits = 4096;
-  constexpr std::size_t most = 1 << 16;
-  const std::size_t period = channels * length;
-  if (length >= short_run || period > most) {
-    elementwise<Operation>(Channels<Slope>{slopes, channels, length}, result, size, x...);
+  // Written out, the slopes stay in the first-level cache if they take a quarter of it. Where they repeat, results and
+  // slopes begin a cache line together, again and again.
+  constexpr std::size_t most = (1 << 13) / sizeof(Slope);
+  constexpr std::size_t line = cache_line / std::min(sizeof(Slope), sizeof(Result));
+  const Channels<Slope> alpha{slopes, channels, length};
+  const std::size_t shortest = std::lcm(channels * length, line);
+  const std::size_t period = shortest * std::max<std::size_t>(1, most / 2 / shortest);
+  const std::size_t written = period + Repeated<Slope>::margin;
+  std::unique_ptr<Slope[]> memory;
+  if (period <= most && written < size / 4) {
+    memory.reset(new (std::nothrow) Slope[written + 2 * line]);
+  }
+  if (memory == nullptr) {
+    elementwise<Operation>(alpha, result, size, x...);
     return;
   }
-  const std::size_t written = period * std::max<std::size_t>(1, std::min(fits, size) / period);
-  const std::unique_ptr<Slope[]> each(new (std::nothrow) Slope[written]);
-  if (each == nullptr) {
-    elementwise<Operation>(Channels<Slope>{slopes, channels, length}, result, size, x...);
-    return;
-  }
-  Slope* to = each.get();
-  for (std::size_t channel = 0; channel < channels; ++channel, to += length) {
-    std::fill_n(to, length, slopes[channel]);
-  }
-  for (; to != each.get() + written; to += period) {
-    std::copy_n(each.get(), period, to);
-  }
-  elementwise<Operation>(Repeated<Slope>{each.get(), written}, result, size, x...);
+  Slope* const each = memory.get() + head(memory.get(), line) + line - head(result, size) % line;
+  alpha.write(each, written);
+  elementwise<Operation>(Repeated<Slope>{each, period}, result, size, x...);
 }
 
 template <class T>

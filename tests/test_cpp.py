@@ -1,0 +1,71 @@
+"""The kernel headers by themselves: compiled and run without Python, by whatever CXX, CXXFLAGS and CXX_RUNNER say.
+
+`nox -s sanitizers` and `nox -s arm64` set these.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from leakyrelu import _ufuncs
+
+HERE = Path(__file__).parent
+KERNELS = HERE.parent / "src" / "leakyrelu" / "_ufuncs"
+COMPILER = shlex.split(os.environ.get("CXX", "c++"))
+FLAGS = shlex.split(os.environ.get("CXXFLAGS", "-O2"))
+RUNNER = shlex.split(os.environ.get("CXX_RUNNER", ""))
+
+pytestmark = pytest.mark.skipif(shutil.which(COMPILER[0]) is None, reason="no C++ compiler")
+
+# As in meson.build.
+INSTRUCTION_SETS = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512": ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"],
+}
+
+
+def compile_and_run(folder, source, *flags, arguments=()):
+    program = folder / "program"
+    command = [*COMPILER, "-std=c++17", "-ffp-contract=off", "-fopenmp-simd", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    subprocess.run(
+        [*command, *FLAGS, *flags, "-pthread", f"-I{KERNELS}", HERE / "cpp" / source, KERNELS / "thread_pool.cpp", "-o", program],
+        check=True,
+    )
+    result = subprocess.run([*RUNNER, program, *arguments], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def can_run(instruction_set):
+    target = subprocess.run([*COMPILER, "-dumpmachine"], capture_output=True, text=True, check=True).stdout
+    if not target.startswith("x86_64"):
+        return instruction_set == "baseline"
+    order = list(INSTRUCTION_SETS)
+    best = subprocess.run(
+        ["python", "-c", "from leakyrelu import _ufuncs; print(_ufuncs.instruction_set)"],
+        env={**os.environ, "LEAKYRELU_INSTRUCTION_SET": ""}, capture_output=True, text=True, check=True,
+    ).stdout.strip()
+    return order.index(instruction_set) <= order.index(best)
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+def test_kernels(instruction_set, tmp_path):
+    if not can_run(instruction_set):
+        pytest.skip(f"{instruction_set} does not run here")
+    compile_and_run(
+        tmp_path,
+        "test_kernels.cpp",
+        f"-DLEAKYRELU_ISA={instruction_set}",
+        *INSTRUCTION_SETS[instruction_set],
+        arguments=["--quick"] if RUNNER else [],
+    )
+
+
+def test_thread_pool(tmp_path):
+    # Not under ThreadSanitizer, which starts no threads in the child of a fork.
+    arguments = ["--no-fork"] if "thread" in " ".join(FLAGS) else []
+    compile_and_run(tmp_path, "test_thread_pool.cpp", arguments=arguments)
