@@ -69,7 +69,9 @@ def test_slopes_along_any_axes(shape, along, order, dtype, slope_type, call, mis
     function, ufunc, inputs = call
     axes = [axis for axis in order if axis < len(shape)]
     # Laid out in the order of `axes`, and seen in the order of `shape`.
-    operands = [numbers([shape[axis] for axis in axes], dtype, seed).transpose(np.argsort(axes)) for seed in range(inputs)]
+    operands = [
+        numbers([shape[axis] for axis in axes], dtype, seed).transpose(np.argsort(axes)) for seed in range(inputs)
+    ]
     slopes = [size if varies else 1 for size, varies in zip(shape, along, strict=False)]
     while missing and slopes and slopes[0] == 1:
         slopes, missing = slopes[1:], missing - 1
@@ -173,7 +175,9 @@ def test_extreme_slopes(dtype, alpha):
 
 
 def test_floats_as_the_textbook_has_them():
-    for x, alpha in itertools.product([-2.0, -0.0, 0.0, 3.0, float("inf"), -float("inf"), 5e-324], [0.01, 0.0, -1.0, 2.0]):
+    for x, alpha in itertools.product(
+        [-2.0, -0.0, 0.0, 3.0, float("inf"), -float("inf"), 5e-324], [0.01, 0.0, -1.0, 2.0]
+    ):
         for value, expected in [
             (leaky_relu(x, alpha), x if x >= 0 else alpha * x),
             (leaky_relu_derivative(x, alpha), 1 if x >= 0 else alpha),

@@ -333,7 +333,9 @@ def test_the_number_of_threads_is_set_and_restored():
     assert leakyrelu.get_num_threads() == 3
 
 
-@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-1, ValueError), (1025, ValueError), (1.0, TypeError), ("2", TypeError)])
+@pytest.mark.parametrize(
+    ("n", "error"), [(0, ValueError), (-1, ValueError), (1025, ValueError), (1.0, TypeError), ("2", TypeError)]
+)
 def test_a_wrong_number_of_threads_is_refused(n, error):
     before = leakyrelu.get_num_threads()
     with pytest.raises(error, match=r"^n must be .*got"):
@@ -394,7 +396,9 @@ def test_without_control_groups_there_is_no_limit(tmp_path):
 
 
 def test_the_last_level_cache_is_the_largest_that_holds_data(tmp_path):
-    for i, (kind, size) in enumerate([("Data", "32K"), ("Instruction", "64M"), ("Unified", "1024K"), ("Unified", "32M")]):
+    for i, (kind, size) in enumerate(
+        [("Data", "32K"), ("Instruction", "64M"), ("Unified", "1024K"), ("Unified", "32M")]
+    ):
         folder = tmp_path / f"index{i}"
         folder.mkdir()
         (folder / "type").write_text(kind + "\n")
