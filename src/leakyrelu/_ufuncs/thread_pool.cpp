@@ -12,10 +12,14 @@
 #include <new>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #if !defined(_WIN32)
 #include <pthread.h>
 #include <signal.h>
+#endif
+#if defined(__linux__)
+#include <sched.h>
 #endif
 
 namespace leakyrelu {
@@ -30,8 +34,8 @@ constexpr std::chrono::microseconds spinning_time{5};
 // several milliseconds, and the caller has to wait for it. Where that happens the pool rests, twice as long each time that
 // it happens again. A block takes microseconds; with fresh memory to be mapped, some hundreds.
 constexpr std::chrono::milliseconds long_wait{1};
-constexpr std::chrono::milliseconds shortest_rest{100};
-constexpr std::chrono::milliseconds longest_rest{3200};
+constexpr std::chrono::milliseconds shortest_rest{20};
+constexpr std::chrono::milliseconds longest_rest{2560};
 
 // To wake a helper takes about as long as so many blocks. Work of fewer blocks is done by helpers that are still awake,
 // as they are in a loop of such work, and wakes one only once in a while.
@@ -77,6 +81,7 @@ class Pool {
   void rest_after(Clock::duration wait);
   void run_with_helpers(int wanted, std::size_t blocks, void (*task)(void*, std::size_t), void* context);
   void start_helpers(int wanted);
+  void keep_helpers_apart();
   void open_gate(int seats);
   void close_gate();
   bool enter();
@@ -95,7 +100,8 @@ class Pool {
   std::condition_variable empty_;
 
   // Used by the caller alone, of which there is one at a time.
-  int helpers_ = 0;
+  std::vector<std::thread::native_handle_type> helpers_;
+  int processor_ = -1;  // the caller's, which the helpers keep away from
   Clock::time_point sleeps_until_;
   Clock::time_point rests_until_;
   Clock::duration rest_{};
@@ -130,7 +136,7 @@ void Pool::run_with_helpers(int wanted, std::size_t blocks, void (*task)(void*, 
   std::fegetenv(&environment_);
   flags_.store(0, std::memory_order_relaxed);
   taken_.store(0, std::memory_order_relaxed);
-  open_gate(std::min(wanted, helpers_));
+  open_gate(std::min(wanted, static_cast<int>(helpers_.size())));
   take_blocks(true);
   close_gate();
   const int flags = flags_.load(std::memory_order_relaxed);
@@ -156,26 +162,47 @@ void Pool::take_blocks(bool caller) {
 
 // Detached: a helper that sleeps is no reason for a process not to end. Signals are for the threads of the program.
 void Pool::start_helpers(int wanted) {
+  const int missing = wanted - static_cast<int>(helpers_.size());
+  if (missing <= 0) {
+    return;
+  }
 #if !defined(_WIN32)
   sigset_t all;
   sigset_t before;
-  if (helpers_ < wanted) {
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-  }
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
 #endif
-  const int missing = wanted - helpers_;
   for (int i = 0; i < missing; ++i) {
     try {
-      std::thread([this] { help(); }).detach();
+      std::thread helper([this] { help(); });
+      helpers_.push_back(helper.native_handle());
+      helper.detach();
     } catch (const std::system_error&) {
       break;  // the system gives no more threads: those there are do the work
     }
-    ++helpers_;
   }
 #if !defined(_WIN32)
-  if (missing > 0) {
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+#endif
+  processor_ = -1;
+  keep_helpers_apart();
+}
+
+// Linux is apt to wake a thread on the processor of the one that wakes it, where the two take turns while another
+// processor is idle. So where the caller has come to another processor, that is taken from those the helpers may use.
+void Pool::keep_helpers_apart() {
+#if defined(__linux__)
+  const int processor = sched_getcpu();
+  cpu_set_t allowed;
+  if (processor == processor_ || pthread_getaffinity_np(pthread_self(), sizeof allowed, &allowed) != 0) {
+    return;
+  }
+  processor_ = processor;
+  CPU_CLR(processor, &allowed);
+  if (CPU_COUNT(&allowed) > 0) {
+    for (const pthread_t helper : helpers_) {
+      pthread_setaffinity_np(helper, sizeof allowed, &allowed);
+    }
   }
 #endif
 }
@@ -193,6 +220,7 @@ void Pool::open_gate(int seats) {
     return;
   }
   sleeps_until_ = now + between_wakings;
+  keep_helpers_apart();
   { const std::lock_guard<std::mutex> lock(mutex_); }
   for (int i = 0; i < std::min(asleep, seats); ++i) {
     seats_.notify_one();
