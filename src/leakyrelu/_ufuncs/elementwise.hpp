@@ -18,7 +18,7 @@ namespace LEAKYRELU_ISA {
 
 inline constexpr std::size_t cache_line = 64;        // bytes
 inline constexpr std::size_t tile_bytes = 4096;      // small beside the first-level cache
-inline constexpr std::size_t block_bytes = 1 << 16;  // of results, for one thread at a time
+inline constexpr std::size_t block_bytes = 1 << 15;  // of results, for one thread at a time
 
 template <class T>
 inline constexpr bool is_16_bit = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
@@ -170,7 +170,7 @@ inline void elementwise(Slopes alpha, Result* result, std::size_t size, const X*
   constexpr std::size_t step = block_bytes / sizeof(Result);
   constexpr std::size_t bytes = (sizeof(Result) + ... + sizeof(X));
   const bool streaming =
-      can_stream && cache_line % sizeof(Result) == 0 && !lies_over(result, x...) && size * sizeof(Result) > memory_limits.streaming;
+      can_stream && cache_line % sizeof(Result) == 0 && !lies_over(result, x...) && size * bytes > memory_limits.streaming;
   const std::size_t first = size > step ? head(result, size) : 0;
   in_blocks(first, size, step, bytes, [=](std::size_t start, std::size_t end) {
     if (streaming) {

@@ -15,10 +15,10 @@
 
 namespace leakyrelu {
 
-// In bytes; see module.cpp for how large they are, and why.
+// In bytes, read and written; see module.cpp for how many, and why.
 struct MemoryLimits {
-  std::atomic<std::size_t> threading;  // read and written, from which on several threads work
-  std::atomic<std::size_t> streaming;  // of the result, beyond which it is streamed
+  std::atomic<std::size_t> threading;  // from which on several threads work
+  std::atomic<std::size_t> streaming;  // beyond which the result is streamed
 };
 extern MemoryLimits memory_limits;
 

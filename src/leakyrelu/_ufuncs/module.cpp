@@ -12,8 +12,9 @@
 
 namespace leakyrelu {
 
-// Measured: from 256 KiB on, two threads in step are faster than one. Results are streamed where they are larger than the
-// last-level cache, once its size is known.
+// Measured: from 256 KiB on, two threads in step are faster than one. What is more than the last-level cache
+// holds, once its size is known, is streamed: with 32 MiB of it, both ways were equally fast at 40 MB of float32, and
+// streaming a fifth faster at 48 MB.
 MemoryLimits memory_limits = {{std::size_t{1} << 18}, {static_cast<std::size_t>(PY_SSIZE_T_MAX)}};
 
 const Table* table = &baseline::table;
@@ -352,7 +353,7 @@ PyMethodDef methods[] = {
     {"set_threading_threshold", py_set_threading_threshold, METH_O,
      "Set the bytes (read and written) from which on several threads work; gives those of before."},
     {"set_streaming_threshold", py_set_streaming_threshold, METH_O,
-     "Set the bytes of a result beyond which it is streamed past the caches; gives those of before."},
+     "Set the bytes (read and written) beyond which a result is streamed past the caches; gives those of before."},
     {nullptr, nullptr, 0, nullptr},
 };
 

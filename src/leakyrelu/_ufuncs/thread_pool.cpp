@@ -39,8 +39,8 @@ constexpr std::chrono::milliseconds longest_rest{2560};
 
 // To wake a helper takes about as long as so many blocks. Work of fewer blocks is done by helpers that are still awake,
 // as they are in a loop of such work, and wakes one only once in a while.
-constexpr std::size_t blocks_worth_waking = 16;
-constexpr std::chrono::milliseconds between_wakings{2};
+constexpr std::size_t blocks_worth_waking = 32;
+constexpr std::chrono::milliseconds between_wakings{1};
 
 std::atomic<int> thread_count{1};
 
