@@ -61,20 +61,22 @@ inline Result product(T a, T b) {
 
 // 1 where x >= 0, alpha elsewhere (at NaN too).
 //
-// `x >= 0 ? 1 : alpha` is not vectorised, because a floating-point comparison may trap. So let m be the bits of |x|,
-// as an unsigned integer. Then bits(x) & -m has the top bit where x is negative and not zero, and bits(inf) - m where
-// x is NaN. That bit, spread over a mask, chooses.
+// `x >= 0 ? 1 : alpha` is not vectorised, because a floating-point comparison may trap. But x + 0 is x, and 0 for -0; and
+// of its bits, as an unsigned integer, those of infinity are the largest that are neither negative nor NaN. AVX-512 makes
+// of such a comparison a product under a mask. The others need a mask of bits: the top bit of bits | (infinity - bits).
 template <class T>
 inline T slope(T x, T alpha) {
   if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
     using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-    constexpr int top = std::numeric_limits<Bits>::digits - 1;
-    const Bits bits = bit_cast<Bits>(x);
-    const Bits m = bits & (static_cast<Bits>(-1) >> 1);
+    const Bits bits = bit_cast<Bits>(x + T(0));
     const Bits infinity = bit_cast<Bits>(std::numeric_limits<T>::infinity());
-    const Bits negative_or_nan = (bits & (0 - m)) | (infinity - m);
-    const Bits mask = static_cast<Bits>(static_cast<std::make_signed_t<Bits>>(negative_or_nan) >> top);
+#if defined(__AVX512F__)
+    return bits > infinity ? alpha : T(1);
+#else
+    constexpr int top = std::numeric_limits<Bits>::digits - 1;
+    const Bits mask = static_cast<Bits>(static_cast<std::make_signed_t<Bits>>(bits | (infinity - bits)) >> top);
     return bit_cast<T>(blend(mask, bit_cast<Bits>(alpha), bit_cast<Bits>(T(1))));
+#endif
   } else {
     return std::isgreaterequal(x, T(0)) ? T(1) : alpha;  // long double; raises no flag at NaN
   }

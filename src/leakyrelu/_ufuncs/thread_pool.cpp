@@ -8,9 +8,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -93,7 +93,7 @@ class Pool {
   std::atomic<bool> busy_{false};
   std::atomic<std::uint32_t> gate_{0};
   std::atomic<std::uint64_t> taken_{0};  // blocks taken by the caller, and above them those taken by helpers
-  std::atomic<int> flags_{0};         // floating-point flags raised by helpers
+  std::atomic<int> flags_{0};  // floating-point flags raised by helpers
   std::atomic<int> sleepers_{0};
   std::mutex mutex_;  // held only to fall asleep and to wake
   std::condition_variable seats_;
@@ -101,6 +101,7 @@ class Pool {
 
   // Used by the caller alone, of which there is one at a time.
   std::vector<std::thread::native_handle_type> helpers_;
+  bool no_more_helpers_ = false;
   int processor_ = -1;  // the caller's, which the helpers keep away from
   Clock::time_point sleeps_until_;
   Clock::time_point rests_until_;
@@ -163,7 +164,7 @@ void Pool::take_blocks(bool caller) {
 // Detached: a helper that sleeps is no reason for a process not to end. Signals are for the threads of the program.
 void Pool::start_helpers(int wanted) {
   const int missing = wanted - static_cast<int>(helpers_.size());
-  if (missing <= 0) {
+  if (missing <= 0 || no_more_helpers_) {
     return;
   }
 #if !defined(_WIN32)
@@ -174,11 +175,13 @@ void Pool::start_helpers(int wanted) {
 #endif
   for (int i = 0; i < missing; ++i) {
     try {
+      helpers_.reserve(helpers_.size() + 1);
       std::thread helper([this] { help(); });
       helpers_.push_back(helper.native_handle());
       helper.detach();
-    } catch (const std::system_error&) {
-      break;  // the system gives no more threads: those there are do the work
+    } catch (const std::exception&) {
+      no_more_helpers_ = true;  // the system gives no more: those there are do the work
+      break;
     }
   }
 #if !defined(_WIN32)
