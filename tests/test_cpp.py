@@ -49,7 +49,7 @@ def can_run(instruction_set):
     return target.startswith("x86_64") and needs <= set(PROCESSOR.read_text().split())
 
 
-@pytest.mark.parametrize("instruction_set", filter(can_run, INSTRUCTION_SETS))
+@pytest.mark.parametrize("instruction_set", list(filter(can_run, INSTRUCTION_SETS)))
 def test_kernels(instruction_set, tmp_path):
     compile_and_run(
         tmp_path,
