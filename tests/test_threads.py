@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,6 +111,35 @@ def test_streamed_results_are_the_same_at_every_alignment(dtype, count, threads_
         assert_same(out, expected[:size])
         assert (memory[:head] == 77).all()
         assert (memory[head + size :] == 77).all()
+
+
+@pytest.mark.parametrize("step", [1, 2, -1])
+@pytest.mark.parametrize("shift", [1, 100_000, -1, -100_000])
+@pytest.mark.parametrize("function", [leaky_relu, _ufuncs.leaky_relu])
+def test_large_results_that_overlap_their_input(step, shift, function):
+    leakyrelu.set_num_threads(2)
+    size = 1_000_000
+    for _ in range(5):
+        memory = -np.arange(1, size * abs(step) + 300_001, dtype=np.float32)
+        x, out = (memory[150_000 + offset :][: size * abs(step)][::step] for offset in (shift, 0))
+        expected = leaky_relu(x.copy(), 0.5)
+        function(x, 0.5, out=out)
+        assert_same(out, expected)
+
+
+def test_large_results_that_overlap_a_strided_input_or_the_slopes():
+    leakyrelu.set_num_threads(2)
+    memory = -np.arange(1.0, 2_000_001.0)
+    expected = leaky_relu(memory[::2].copy(), 0.5)
+    leaky_relu(memory[::2], 0.5, out=memory[:1_000_000])
+    assert_same(memory[:1_000_000].copy(), expected)
+    for shift in (0, 1, 100_000):
+        x, memory = np.full(1_000_000, -1.0), np.arange(1_100_000.0)
+        alpha = memory[shift:][:1_000_000]
+        expected = -alpha
+        expected[alpha == 0] = -0.0
+        leaky_relu(x, alpha, out=memory[:1_000_000])
+        assert_same(memory[:1_000_000].copy(), expected)
 
 
 def test_in_place_with_threads_and_streaming(threads_for_all, streams_for_all):
@@ -259,14 +287,14 @@ def forever():
     out = np.empty_like(x)
     while True:
         leakyrelu.leaky_relu(x, 0.5, out=out)
+        leakyrelu.leaky_relu(x[::20], 0.5)
+        leakyrelu.leaky_relu(x[:1_000_000], 0.5)
 for _ in range(2):
     threading.Thread(target=forever, daemon=True).start()
 time.sleep(0.3)
 {end}
 """
-    start = time.monotonic()
     assert run(code).returncode == 3
-    assert time.monotonic() - start < 30  # no time is measured here: it hangs, or it does not
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

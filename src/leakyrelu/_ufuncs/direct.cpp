@@ -23,7 +23,8 @@ constexpr double default_alpha = 0.01;
 
 std::atomic<int> bfloat16_type{-1};
 
-// A reference that lets go of itself.
+// A reference that lets go of itself. None may live across a call that gives up the interpreter's lock: while Python ends,
+// a thread that asks for it back is unwound (before 3.14), and has no right to touch an object any more.
 class Reference {
  public:
   explicit Reference(PyObject* object = nullptr) : object_(object) {}
@@ -197,7 +198,7 @@ bool slope_a_channel(PyArrayObject* alpha, PyArrayObject* x, const Layout& in, i
   PyArray_Descr* type = PyArray_DescrFromType(number);
   slope.array.reset(PyArray_FromArray(alpha, type, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST));
   slope.channels = channels;
-  slope.length = length;
+  slope.length = channels == 1 ? outer : length;
   return true;
 }
 
@@ -272,16 +273,21 @@ PyObject* on_arrays(const Function& function, const Call& call, double alpha) {
   steps[numbers + 1] = PyArray_ITEMSIZE(result.array());
   const npy_intp dimensions[3] = {PyArray_SIZE(x), slope.channels, slope.length};
   const Loops& loops = row->*function.loops;
+  PyObject* const made = result.release();
+  PyObject* const slopes = slope.array.release();
   NPY_BEGIN_THREADS_DEF;
   PyUFunc_clearfperr();
   NPY_BEGIN_THREADS_THRESHOLDED(dimensions[0]);
   (slope.channels == 0 ? loops.ufunc : loops.channels)(data, dimensions, steps, nullptr);
   NPY_END_THREADS;
   const int errors = PyUFunc_getfperr();
-  if (errors != 0 && PyUFunc_GiveFloatingpointErrors(function.name, errors) < 0) {
+  const bool failed = errors != 0 && PyUFunc_GiveFloatingpointErrors(function.name, errors) < 0;
+  Py_XDECREF(slopes);
+  if (failed) {
+    Py_DECREF(made);
     return nullptr;
   }
-  return result.release();
+  return made;
 }
 
 // The result, NotImplemented where the call needs the long way, or null with an exception.
@@ -307,21 +313,20 @@ PyObject* short_way(const Function& function, PyObject* const* arguments, Py_ssi
 }
 
 PyObject* long_way(const Function& function, PyObject* const* arguments, Py_ssize_t positional, PyObject* names) {
-  const Reference numbers(PyTuple_New(positional));
-  const Reference keywords(names == nullptr ? nullptr : PyDict_New());
-  if (numbers.get() == nullptr || (names != nullptr && keywords.get() == nullptr)) {
-    return nullptr;
-  }
-  for (Py_ssize_t i = 0; i < positional; ++i) {
-    PyTuple_SetItem(numbers.get(), i, Py_NewRef(arguments[i]));
+  PyObject* numbers = PyTuple_New(positional);
+  PyObject* keywords = names == nullptr ? nullptr : PyDict_New();
+  bool ready = numbers != nullptr && (names == nullptr || keywords != nullptr);
+  for (Py_ssize_t i = 0; ready && i < positional; ++i) {
+    ready = PyTuple_SetItem(numbers, i, Py_NewRef(arguments[i])) == 0;
   }
   const Py_ssize_t named = names == nullptr ? 0 : PyTuple_Size(names);
-  for (Py_ssize_t i = 0; i < named; ++i) {
-    if (PyDict_SetItem(keywords.get(), PyTuple_GetItem(names, i), arguments[positional + i]) < 0) {
-      return nullptr;
-    }
+  for (Py_ssize_t i = 0; ready && i < named; ++i) {
+    ready = PyDict_SetItem(keywords, PyTuple_GetItem(names, i), arguments[positional + i]) == 0;
   }
-  return PyObject_Call(function.python, numbers.get(), keywords.get());
+  PyObject* result = ready ? PyObject_Call(function.python, numbers, keywords) : nullptr;
+  Py_XDECREF(numbers);
+  Py_XDECREF(keywords);
+  return result;
 }
 
 extern Function functions[3];

@@ -23,7 +23,7 @@ inline constexpr std::size_t block_bytes = 1 << 15;  // of results, for one thre
 template <class T>
 inline constexpr bool is_16_bit = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
 
-// Whether the result goes where an input is: element for element, as NumPy makes sure.
+// Whether the result goes where an input is, element for element; ufunc_loop.hpp sees to all other ways to overlap.
 template <class Result, class... X>
 inline bool lies_over(const Result* result, const X*... x) {
   return ((static_cast<const void*>(x) == result) || ...);

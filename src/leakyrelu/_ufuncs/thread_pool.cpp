@@ -102,8 +102,10 @@ class Pool {
   // Used by the caller alone, of which there is one at a time.
   std::vector<std::thread::native_handle_type> helpers_;
   bool no_more_helpers_ = false;
-  int processor_ = -1;  // the caller's, which the helpers keep away from
-  Clock::time_point sleeps_until_;
+#if defined(__linux__)
+  cpu_set_t processors_{};  // that the helpers may use
+#endif
+  Clock::time_point next_waking_;
   Clock::time_point rests_until_;
   Clock::duration rest_{};
 
@@ -171,6 +173,9 @@ void Pool::start_helpers(int wanted) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
+  for (const int fault : {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP}) {
+    sigdelset(&all, fault);  // a helper's own
+  }
   pthread_sigmask(SIG_SETMASK, &all, &before);
 #endif
   for (int i = 0; i < missing; ++i) {
@@ -187,7 +192,9 @@ void Pool::start_helpers(int wanted) {
 #if !defined(_WIN32)
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 #endif
-  processor_ = -1;
+#if defined(__linux__)
+  CPU_ZERO(&processors_);
+#endif
   keep_helpers_apart();
 }
 
@@ -197,12 +204,12 @@ void Pool::keep_helpers_apart() {
 #if defined(__linux__)
   const int processor = sched_getcpu();
   cpu_set_t allowed;
-  if (processor == processor_ || pthread_getaffinity_np(pthread_self(), sizeof allowed, &allowed) != 0) {
+  if (processor < 0 || pthread_getaffinity_np(pthread_self(), sizeof allowed, &allowed) != 0) {
     return;
   }
-  processor_ = processor;
   CPU_CLR(processor, &allowed);
-  if (CPU_COUNT(&allowed) > 0) {
+  if (CPU_COUNT(&allowed) > 0 && !CPU_EQUAL(&allowed, &processors_)) {
+    processors_ = allowed;
     for (const pthread_t helper : helpers_) {
       pthread_setaffinity_np(helper, sizeof allowed, &allowed);
     }
@@ -219,10 +226,10 @@ void Pool::open_gate(int seats) {
     return;
   }
   const Clock::time_point now = Clock::now();
-  if (blocks_ < blocks_worth_waking && now < sleeps_until_) {
+  if (blocks_ < blocks_worth_waking && now < next_waking_) {
     return;
   }
-  sleeps_until_ = now + between_wakings;
+  next_waking_ = now + between_wakings;
   keep_helpers_apart();
   { const std::lock_guard<std::mutex> lock(mutex_); }
   for (int i = 0; i < std::min(asleep, seats); ++i) {
@@ -288,20 +295,17 @@ void Pool::help() {
 // Never destroyed: a helper may sleep on it when the process ends.
 alignas(Pool) unsigned char storage[sizeof(Pool)];
 
-Pool* pool() {
-  static Pool* const made = [] {
+Pool* const pool = [] {
 #if !defined(_WIN32)
-    // The child of a fork has none of the helpers, and a copy of the pool as it happened to be.
-    pthread_atfork(nullptr, nullptr, [] { new (storage) Pool; });
+  // The child of a fork has none of the helpers, and a copy of the pool as it happened to be.
+  pthread_atfork(nullptr, nullptr, [] { new (storage) Pool; });
 #endif
-    return new (storage) Pool;
-  }();
-  return made;
-}
+  return new (storage) Pool;
+}();
 
 }  // namespace
 
-void run_blocks(std::size_t blocks, void (*task)(void*, std::size_t), void* context) { pool()->run(blocks, task, context); }
+void run_blocks(std::size_t blocks, void (*task)(void*, std::size_t), void* context) { pool->run(blocks, task, context); }
 
 int num_threads() { return thread_count.load(); }
 

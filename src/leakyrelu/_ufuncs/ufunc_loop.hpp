@@ -31,6 +31,13 @@ struct Operand {
   char* at(std::size_t i) const { return data + static_cast<npy_intp>(i) * stride; }
 };
 
+// Whether two operands have a byte in common, of `size` elements of so many bytes each.
+inline bool meet(Operand a, std::size_t a_bytes, Operand b, std::size_t b_bytes, std::size_t size) {
+  const auto begin = [=](Operand operand) { return std::min(operand.data, operand.at(size - 1)); };
+  const auto end = [=](Operand operand, std::size_t bytes) { return std::max(operand.data, operand.at(size - 1)) + bytes; };
+  return size > 0 && begin(a) < end(b, b_bytes) && begin(b) < end(a, a_bytes);
+}
+
 template <class T>
 class Input {
  public:
@@ -55,14 +62,12 @@ class Input {
 template <class T>
 class Output {
  public:
-  explicit Output(Operand operand) : operand_(operand) {}
+  Output(Operand operand, bool in_order) : operand_(operand), buffered_(in_order || operand.stride != sizeof(T)) {}
 
-  T* block(std::size_t start) {
-    return operand_.stride == sizeof(T) ? reinterpret_cast<T*>(operand_.at(start)) : buffer_;
-  }
+  T* block(std::size_t start) { return buffered_ ? buffer_ : reinterpret_cast<T*>(operand_.at(start)); }
 
   void finish(std::size_t start, std::size_t size) {
-    if (operand_.stride == sizeof(T)) {
+    if (!buffered_) {
       return;
     }
     char* to = operand_.at(start);
@@ -73,6 +78,7 @@ class Output {
 
  private:
   Operand operand_;
+  bool buffered_;
   T buffer_[buffer_size];
 };
 
@@ -98,7 +104,16 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
   using Result = typename Arithmetic<First>::result;
   const bool one_slope = alpha.stride == 0;
   const bool contiguous = result.stride == sizeof(Result) && ((x.stride == sizeof(X)) && ...);
-  if (contiguous && one_slope) {
+  // NumPy leaves it to us where an input runs ahead of the result over the same memory: read and written in order, nothing
+  // is overwritten that is still to be read. Results that overlap one another (a stride of zero) come in order, too.
+  const auto crosses = [=](Operand input, std::size_t bytes) {
+    return meet(input, bytes, result, sizeof(Result), size) && (input.data != result.data || input.stride != result.stride);
+  };
+  const bool in_order = static_cast<std::size_t>(std::abs(result.stride)) < sizeof(Result) || (crosses(x, sizeof(X)) || ...) ||
+                        meet(alpha, sizeof(Slope), result, sizeof(Result), size);
+  if (in_order) {
+    buffered<Operation>(0, size, one_slope, Input<Slope>(alpha), Output<Result>(result, true), Input<X>(x)...);
+  } else if (contiguous && one_slope) {
     elementwise<Operation>(Constant<Slope>{*reinterpret_cast<const Slope*>(alpha.data)}, reinterpret_cast<Result*>(result.data),
                            size, reinterpret_cast<const X*>(x.data)...);
   } else if (contiguous && alpha.stride == sizeof(Slope)) {
@@ -106,14 +121,9 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
                            reinterpret_cast<const X*>(x.data)...);
   } else {
     const auto range = [=](std::size_t start, std::size_t end) {
-      buffered<Operation>(start, end, one_slope, Input<Slope>(alpha), Output<Result>(result), Input<X>(x)...);
+      buffered<Operation>(start, end, one_slope, Input<Slope>(alpha), Output<Result>(result, false), Input<X>(x)...);
     };
-    // Results that overlap (a stride of zero, say) are written one after another.
-    if (static_cast<std::size_t>(std::abs(result.stride)) < sizeof(Result)) {
-      range(0, size);
-    } else {
-      in_blocks(0, size, 16 * buffer_size, (sizeof(Result) + ... + sizeof(X)), range);
-    }
+    in_blocks(0, size, 16 * buffer_size, (sizeof(Result) + ... + sizeof(X)), range);
   }
 }
 
@@ -121,12 +131,12 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
 template <class Operation, class Slope, class Result, class... X>
 inline void channel_loop(std::size_t size, std::size_t channels, std::size_t length, const Slope* slopes, Result* result,
                          const X*... x) {
-  // Written out, the slopes stay in the first-level cache if they take a quarter of it. Where they repeat, results and
+  // Written out, the slopes stay in the first-level cache if they take a third of it. Where they repeat, results and
   // slopes begin a cache line together, again and again.
   constexpr std::size_t most = (1 << 13) / sizeof(Slope);
   constexpr std::size_t line = cache_line / std::min(sizeof(Slope), sizeof(Result));
   const Channels<Slope> alpha{slopes, channels, length};
-  const std::size_t shortest = std::lcm(channels * length, line);
+  const std::size_t shortest = std::lcm(std::min(channels * length, most + 1), line);
   const std::size_t period = shortest * std::max<std::size_t>(1, most / 2 / shortest);
   const std::size_t written = period + Repeated<Slope>::margin;
   std::unique_ptr<Slope[]> memory;
