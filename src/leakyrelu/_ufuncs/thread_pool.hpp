@@ -1,7 +1,7 @@
 // Several threads over one stretch of memory. Knows neither Python nor NumPy.
 //
-// The work is cut into blocks, and a block is whoever's takes it: the calling thread takes blocks like any other, and at
-// the end waits only for helpers that are in the middle of one. A helper that does not wake in time is not missed.
+// The work is cut into blocks, and a block belongs to whoever takes it: the calling thread takes blocks like any other, and
+// at the end waits only for helpers that are in the middle of one. A helper that does not wake in time is not missed.
 
 #pragma once
 
