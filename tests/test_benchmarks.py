@@ -3,6 +3,7 @@
 import json
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,6 +18,14 @@ from leakyrelu import leaky_relu
 
 INSTANT = timing.Effort(batch=0, budget=0, fewest=2, most=3)
 BROUGHT_BY_TEST = ("ours", "with_numpy", "with_torch", "with_jax")
+
+
+@pytest.fixture(autouse=True)
+def keep_jax_as_it_was():
+    """The benchmarks turn its float64 on, for the whole process."""
+    before = jax.config.jax_enable_x64
+    yield
+    jax.config.update("jax_enable_x64", before)
 
 
 def result(size=10**6, operation="out", type_="float32", **seconds):

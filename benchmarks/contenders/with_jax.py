@@ -9,10 +9,9 @@ import jax.numpy as jnp
 from benchmarks.cells import Arrays
 from benchmarks.contenders import Offer
 
-jax.config.update("jax_enable_x64", True)
-
 
 def offers(arrays: Arrays, slope: float) -> Iterator[Offer]:
+    jax.config.update("jax_enable_x64", True)
     operation, result = arrays.cell.operation, arrays.cell.result_dtype
     if operation == "out":
         return
