@@ -20,7 +20,7 @@ INSTANT = timing.Effort(batch=0, budget=0, fewest=2, most=3)
 BROUGHT_BY_TEST = ("ours", "with_numpy", "with_torch", "with_jax")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def keep_jax_as_it_was():
     """The benchmarks turn its float64 on, for the whole process."""
     before = jax.config.jax_enable_x64

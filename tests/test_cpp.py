@@ -61,6 +61,6 @@ def test_kernels(instruction_set, tmp_path):
 
 
 def test_thread_pool(tmp_path):
-    # Not under ThreadSanitizer, which starts no threads in the child of a fork.
-    arguments = ["--no-fork"] if "thread" in " ".join(FLAGS) else []
+    # Neither ThreadSanitizer nor QEMU starts threads in the child of a fork.
+    arguments = ["--no-fork"] if RUNNER or "thread" in " ".join(FLAGS) else []
     compile_and_run(tmp_path, "test_thread_pool.cpp", arguments=arguments)

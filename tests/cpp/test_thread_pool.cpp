@@ -148,7 +148,7 @@ int main(int count, char**) {
   no_more_threads_than_asked_for();
   many_callers_at_a_time();
   a_call_within_a_call();
-  if (count == 1) {  // ThreadSanitizer starts no threads in the child of a fork
+  if (count == 1) {  // neither ThreadSanitizer nor QEMU starts threads in the child of a fork
     a_forked_child_has_helpers_of_its_own();
   }
   std::puts("ok");
