@@ -35,7 +35,9 @@ def _where_backward(xp: Any, alpha: Any, grad: Any, x: Any) -> Any:
 
 def _torch(torch: Any, alpha: Any, x: Any) -> Any:
     if isinstance(alpha, float | int):
-        return torch.nn.functional.leaky_relu(x, alpha)
+        from leakyrelu.torch.activation import leaky_relu
+
+        return leaky_relu(x, alpha)
     return torch.where(x > 0, x, alpha * x)
 
 
