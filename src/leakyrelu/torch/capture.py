@@ -1,0 +1,255 @@
+"""Sees each call of an activation while a model runs, as module, function or method, and its units' axis."""
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch._C import _current_graph_task_id as _backward_pass
+from torch._C import _is_tracing
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils._pytree import tree_leaves
+
+from leakyrelu.torch.axes import Axes
+from leakyrelu.torch.operations import Activation, SiteNames, activation_of, plain_name
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from torch.utils.hooks import RemovableHandle
+
+__all__ = ["Call", "Capture"]
+
+
+class Call(NamedTuple):
+    """One call of an activation, before it is made."""
+
+    name: str  # of the site
+    activation: Activation
+    input: Tensor
+    axis: int  # of the units; the number of axes where all is one unit's
+    examples: int
+
+
+Observer = Callable[[Call], Callable[[Tensor], object]]  # what it gives is called with the output
+
+
+class Capture:
+    """Calls `observe` at each activation while `model` runs, and what that returns with the activation's output.
+
+    It works while attached (by hooks on the model's modules, which tell where a call is made), from the call of the
+    outermost module to its end. A `TorchFunctionMode` sees the calls themselves.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Neither compiled nor scripted.
+    observe : callable
+        Takes a `Call`. The input may be overwritten by the activation.
+    wanted : callable, optional
+        Asked at the call of the outermost module, with that module, whether to observe this pass.
+
+    Attributes
+    ----------
+    examples : Counter
+        The examples of all passes so far, by outermost module.
+    notes : dict
+        Its keys are remarks on what could not be seen.
+    """
+
+    def __init__(
+        self, model: nn.Module, observe: Observer, wanted: Callable[[nn.Module], bool] = lambda module: True
+    ) -> None:
+        self.model = model
+        self.examples: Counter[nn.Module] = Counter()
+        self.notes: dict[str, None] = {}  # in the order of their first appearance
+        self._observe = observe
+        self._wanted = wanted
+        self._paths = {module: path.replace("._orig_mod", "") for path, module in model.named_modules()}
+        self._stack: list[nn.Module] = []  # the calls under way
+        self._frame: FrameType | None = None  # where the outermost module was called
+        self._mode: _Mode | None = None  # while a pass is observed
+        self._handles: list[RemovableHandle] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _inert, ()  # a copy of the model takes its hooks with it
+
+    def attach(self) -> None:
+        """Begin to observe."""
+        if not self._handles:
+            for module in self._paths:
+                self._handles += [
+                    module.register_forward_pre_hook(self._on_call, with_kwargs=True),
+                    module.register_forward_hook(self._on_return, always_call=True),
+                ]
+
+    def detach(self) -> None:
+        """Observe no more."""
+        while self._handles:
+            self._handles.pop().remove()
+        self._end()
+
+    def __enter__(self) -> Self:
+        self.attach()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
+
+    @contextmanager
+    def one_pass(self, inputs: object) -> Iterator[None]:
+        """Observe what happens in this block, outside of the model's modules too, as one pass."""
+        self._begin(self.model, inputs)
+        try:
+            yield
+        finally:
+            self._end()
+
+    def _on_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if self._is_in_another_thread():
+            return
+        if self._frame is not None and module is self._stack[0] and not _is_running(self._frame):
+            self._end()  # the last pass was interrupted from the keyboard: then no hook is called
+        outermost = not self._stack
+        self._begin(module, (args, kwargs))
+        if outermost:
+            self._frame = _caller()
+
+    def _on_return(self, module: nn.Module, *_: object) -> None:
+        if module in self._stack and not self._is_in_another_thread():
+            while self._stack.pop() is not module:
+                pass  # a module whose hooks were not called to the end
+            if not self._stack:
+                self._end()
+
+    def _begin(self, module: nn.Module, inputs: object) -> None:
+        # In a backward pass, checkpointing calls modules for the second time; a tracer would record our counting.
+        if not (self._stack or _backward_pass() != -1 or _is_tracing()) and self._wanted(module):
+            self._mode = _Mode(self, module)
+            self._mode.__enter__()  # type: ignore[no-untyped-call]
+        if self._mode is not None and self._mode.examples is None:
+            self._mode.examples = _examples_in(inputs)
+        self._stack.append(module)
+
+    def _is_in_another_thread(self) -> bool:
+        modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]  # of this thread
+        return self._mode is not None and self._mode not in modes
+
+    def _end(self) -> None:
+        self._stack.clear()
+        self._frame = None
+        if self._mode is not None:
+            self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            seen = self._mode.seen
+            self.examples[self._mode.outermost] += max(seen) if seen else self._mode.examples or 0
+            self._mode = None
+
+    def see(self, activation: Activation, value: Tensor, mode: "_Mode") -> Callable[[Tensor], object]:
+        """Tell the observer of a call that is about to be made."""
+        module = self._stack[-1]
+        name = mode.names.name(self._paths[module], module, activation.operation)
+        axis = mode.unit_axis(value)
+        if mode.examples is None:
+            mode.examples = value.shape[0] if value.ndim else 1
+        examples = mode.examples if axis else 1  # where units come first, there is no axis of examples
+        mode.seen.add(examples)
+        return self._observe(Call(name, activation, value.detach(), axis, examples))
+
+
+def _inert() -> Capture:
+    return Capture(nn.Module(), lambda call: lambda output: None, lambda module: False)
+
+
+def _caller() -> "FrameType | None":
+    """The frame from which this module was called."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals is globals():
+        frame = frame.f_back
+    return frame
+
+
+def _is_running(this: "FrameType") -> bool:
+    frame = inspect.currentframe()
+    while frame is not None and frame is not this:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _examples_in(inputs: object) -> int | None:
+    """How many examples a batch holds: the length of the first tensor in it, however deep."""
+    for leaf in tree_leaves(inputs):
+        if isinstance(leaf, Tensor) and not leaf.is_nested and leaf.ndim:
+            return leaf.shape[0]
+    return None
+
+
+_FUSED = {"rnn_relu": "nn.RNN", "rnn_relu_cell": "nn.RNNCell"}
+
+_UNSEEN: dict[str, Callable[[Tensor], bool]] = {
+    "nested": lambda value: value.is_nested,
+    "sparse": lambda value: value.layout != torch.strided,
+    "quantized": lambda value: value.is_quantized,
+    "fake": lambda value: value.is_meta or isinstance(value, FakeTensor),
+    "functorch's": is_functorch_wrapped_tensor,  # of torch.vmap and torch.func.grad
+}
+
+
+class _Mode(TorchFunctionMode):
+    """One pass of a model: sees every call of a PyTorch function in it."""
+
+    def __init__(self, capture: Capture, outermost: nn.Module) -> None:
+        super().__init__()
+        self._capture = capture
+        self.outermost = outermost
+        self._axes = Axes()
+        self.names = SiteNames()
+        self.examples: int | None = None  # in the batch
+        self.seen: set[int] = set()  # of the calls
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        value = args[0] if args else kwargs.get("input", kwargs.get("self"))
+        activation = activation_of(function, args, kwargs)
+        if activation is None or not self._is_counted(activation, value):
+            output = function(*args, **kwargs)
+            name = plain_name(function)
+            self._axes.follow(name, function, args, kwargs, output)
+            if name in _FUSED:
+                self._note(f"{_FUSED[name]} computes its ReLU inside; its units are not seen")
+            return output
+        axis = self.unit_axis(value)
+        with torch.no_grad():
+            then = self._capture.see(activation, value, self)
+        output = function(*args, **kwargs)
+        with torch.no_grad():
+            then(output.detach())
+        self._axes.remember(output, axis)
+        return output
+
+    def _is_counted(self, activation: Activation, value: object) -> bool:
+        if not isinstance(value, Tensor) or isinstance(value, nn.Parameter) or _backward_pass() != -1:
+            return False
+        for kind, is_of_it in _UNSEEN.items():
+            if is_of_it(value):
+                self._note(f"{activation.operation} is called with {kind} tensors; its units are not seen")
+                return False
+        return value.is_floating_point()
+
+    def _note(self, note: str) -> None:
+        self._capture.notes[note] = None
+
+    def unit_axis(self, value: Tensor) -> int:
+        """The axis of the units: as the layers before say; else the last of two or three axes, the second of more."""
+        axis = self._axes.of(value)
+        if axis is not None:
+            return axis
+        if value.ndim < 2:
+            return int(value.shape == (self.examples,))  # one number an example
+        return value.ndim - 1 if value.ndim <= 3 else 1

@@ -1,0 +1,130 @@
+"""Counts what enters and leaves an activation, per unit: a few numbers a unit, kept on the tensors' own device."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from leakyrelu.torch.capture import Call
+from leakyrelu.units import Diagnosis, Site
+
+__all__ = ["Counts", "by_unit"]
+
+
+class Counts:
+    """Running counts of all sites of a model; an observer for `Capture`."""
+
+    def __init__(self) -> None:
+        self._sites: dict[tuple[object, ...], _SiteCounts] = {}
+        self._scratch = _Scratch()
+
+    def __call__(self, call: Call) -> Callable[[Tensor], None]:
+        """Count what enters; what is returned counts what leaves."""
+        units = by_unit(call.input, call.axis).shape[1]
+        key = call.name, call.activation, units, call.input.device
+        if key not in self._sites:
+            self._sites[key] = _SiteCounts(call, units, self._scratch)
+        return self._sites[key].add(call)
+
+    def diagnosis(self, samples: int, notes: tuple[str, ...] = ()) -> Diagnosis:
+        """What has been counted."""
+        return Diagnosis(tuple(site.result() for site in self._sites.values() if site.samples), samples, notes)
+
+
+class _SiteCounts:
+    @torch.inference_mode(False)
+    def __init__(self, call: Call, units: int, scratch: "_Scratch") -> None:
+        device = call.input.device
+        self.scratch = scratch
+        # Sums of sums: in float64, which Apple's GPUs do not have.
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        self.name, self.activation = call.name, call.activation
+        self.examples = self.samples = 0
+        self.fired = torch.zeros(units, dtype=torch.int64, device=device)
+        self.below = torch.zeros(units, dtype=torch.bool, device=device)
+        self.maximum = torch.full((units,), -math.inf, dtype=exact, device=device)
+        self.magnitude = torch.zeros(units, dtype=exact, device=device)  # the sum of |output|
+
+    def add(self, call: Call) -> Callable[[Tensor], None]:
+        values = by_unit(call.input, call.axis)
+        if values.numel():
+            rows, _, positions = values.shape
+            self.examples += call.examples
+            self.samples += rows * positions
+        for part in _parts(values):
+            # PyTorch is slow at booleans: at making them, and ten times as slow at adding them up.
+            ones = torch.gt(part, call.activation.threshold, out=self.scratch.like(part))
+            self.fired += _per_unit(torch.sum, ones).long()
+            torch.maximum(self.maximum, _per_unit(torch.amax, part), out=self.maximum)
+            left = torch.nonzero(~self.below).flatten()  # few, soon: most units are below zero now and then
+            if len(left):
+                some = part if len(left) == part.shape[1] else part[:, left]
+                self.below[left] = _per_unit(torch.amin, some) < call.activation.threshold
+
+        def add_output(output: Tensor) -> None:
+            # Where the activation is flat, nothing is below zero, except below a threshold with a value of its own.
+            at_least_zero = self.activation.flat and self.activation.operation != "threshold"
+            for part in _parts(by_unit(output, call.axis)):
+                self.magnitude += _per_unit(torch.sum, part if at_least_zero else part.abs())
+
+        return add_output
+
+    def result(self) -> Site:
+        return Site(
+            name=self.name,
+            operation=self.activation.operation,
+            examples=self.examples,
+            samples=self.samples,
+            fired=self.fired.cpu().numpy().copy(),  # the counting goes on
+            below=self.below.cpu().numpy().copy(),
+            maximum=self.maximum.cpu().double().numpy() - self.activation.threshold,
+            mean_output=self.magnitude.cpu().double().numpy() / self.samples,
+            flat=self.activation.flat,
+        )
+
+
+class _Scratch:
+    """Memory for a part of the values, used again and again: new memory is several times as slow to write to."""
+
+    def __init__(self) -> None:
+        self._memory: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    @torch.inference_mode(False)
+    def like(self, part: Tensor) -> Tensor:
+        key = part.dtype, part.device
+        if key not in self._memory or self._memory[key].numel() < part.numel():
+            self._memory[key] = torch.empty(part.numel(), dtype=part.dtype, device=part.device)
+        return self._memory[key][: part.numel()].view(part.shape)
+
+
+def by_unit(values: Tensor, axis: int) -> Tensor:
+    """The same values as (rows, units, positions), without a copy where memory is in order (channels last, too)."""
+    if axis == values.ndim:  # all is one unit's
+        return values.reshape(-1, 1, 1)
+    last = values.movedim(axis, -1)
+    if last.is_contiguous():
+        return last.reshape(math.prod(last.shape[:-1]), last.shape[-1], 1)
+    rows, positions = math.prod(values.shape[:axis]), math.prod(values.shape[axis + 1 :])
+    return values.reshape(rows, values.shape[axis], positions)
+
+
+def _parts(values: Tensor) -> Iterator[Tensor]:
+    """Some rows at a time, in float32 or float64: few, to stay in the cache; many, for threads wait for each other.
+
+    Fewer than 2**24 values, which float32 counts exactly, unless a single row is longer.
+    """
+    at_once = 2**20 if values.device.type == "cpu" else 2**23
+    if values.numel():
+        rows = max(1, at_once // values[0].numel())
+        for part in [values] if rows >= len(values) else torch.split(values, rows):
+            yield part if part.dtype in (torch.float32, torch.float64) else part.float()
+
+
+def _per_unit(reduce: Callable[[Tensor, int], Tensor], values: Tensor) -> Tensor:
+    """Reduce the longer axis first; PyTorch is several times as slow at both in one call."""
+    rows, units, positions = values.shape
+    if positions >= 128:
+        return reduce(reduce(values, 2), 0)
+    within = reduce(values.reshape(rows, units * positions), 0)
+    return within if positions == 1 else reduce(within.view(units, positions), 1)

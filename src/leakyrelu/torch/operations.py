@@ -1,0 +1,105 @@
+"""The activations that are counted: how each is called, what its call says, and how its site is named."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import nn
+
+__all__ = ["ACTIVATION_MODULES", "Activation", "SiteNames", "activation_of", "plain_name"]
+
+ACTIVATION_MODULES = (
+    *(nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold),
+    *(nn.LeakyReLU, nn.PReLU, nn.RReLU),
+    *(nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU),
+)
+
+
+class Activation(NamedTuple):
+    """One call of an activation."""
+
+    operation: str
+    flat: bool  # below its threshold: no gradient passes there
+    threshold: float = 0.0
+
+
+def plain_name(function: Any) -> str:
+    """``relu`` for `F.relu`, `torch.relu_`, `aten.relu.default`; ``matmul`` for ``@``; ``T`` for ``x.T``."""
+    name = function if isinstance(function, str) else getattr(function, "__name__", "")
+    if name == "__get__":
+        name = getattr(function.__self__, "__name__", "")
+    return str(name).partition(".")[0].strip("_")
+
+
+def activation_of(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
+    """What a call is if it is one of an activation; None otherwise."""
+    name = plain_name(function)
+    read = _READERS.get(name)
+    if read is None:
+        return None
+
+    def argument(position: int, name: str, default: Any) -> Any:
+        return args[position] if position < len(args) else kwargs.get(name, default)
+
+    return read(name, argument)
+
+
+Argument = Callable[[int, str, Any], Any]  # (position, name, default)
+
+
+def _flat(name: str, _: Argument) -> Activation:
+    return Activation(name, flat=True)
+
+
+def _not_flat(name: str, _: Argument) -> Activation:
+    return Activation(name, flat=False)
+
+
+def _leaky_relu(name: str, argument: Argument) -> Activation:
+    return Activation(name, flat=argument(1, "negative_slope", 0.01) == 0)
+
+
+def _threshold(name: str, argument: Argument) -> Activation:
+    return Activation(name, flat=True, threshold=float(argument(1, "threshold", 0)))
+
+
+def _clamp(name: str, argument: Argument) -> Activation | None:
+    return Activation(name, flat=True) if _is_zero(argument(1, "min", None)) else None
+
+
+def _hardtanh(name: str, argument: Argument) -> Activation | None:
+    if not _is_zero(argument(1, "min_val", -1)):
+        return None
+    return Activation("relu6" if argument(2, "max_val", 1) == 6 else name, flat=True)
+
+
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, int | float) and value == 0
+
+
+_READERS: dict[str, Callable[[str, Argument], Activation | None]] = {
+    **dict.fromkeys(("relu", "relu6"), _flat),
+    **dict.fromkeys(("prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu"), _not_flat),
+    **dict.fromkeys(("clamp", "clamp_min", "clip"), _clamp),
+    "leaky_relu": _leaky_relu,
+    "threshold": _threshold,
+    "hardtanh": _hardtanh,
+}
+
+
+class SiteNames:
+    """Names of the activation calls of one forward pass: each call of one has its own."""
+
+    def __init__(self) -> None:
+        self._calls: Counter[str] = Counter()
+
+    def name(self, path: str, module: nn.Module, operation: str) -> str:
+        """The name of the next call of `operation` by `module`, which is the model's submodule `path`.
+
+        ``"features.1"`` where that module is the activation, ``"features.relu"`` where it calls the function; ``":2"``
+        is appended at the second call, and so on.
+        """
+        name = path if isinstance(module, ACTIVATION_MODULES) else f"{path}.{operation}"
+        name = name.removeprefix(".") or operation
+        self._calls[name] += 1
+        return name if self._calls[name] == 1 else f"{name}:{self._calls[name]}"
