@@ -1,0 +1,201 @@
+"""Leaky ReLU in place of every ReLU of a model, whether a module or a function called in a forward.
+
+A module is replaced by a module, a function held as an attribute too; the forwards that call it are rewritten.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from leakyrelu.torch.activation import LeakyReLU
+from leakyrelu.torch.operations import SiteNames, plain_name
+from leakyrelu.torch.rewriting import is_in_place, rewrite, traced
+
+__all__ = ["Replacement", "replace_relu"]
+
+
+@dataclass(frozen=True, eq=False)
+class Replacement:
+    """What `replace_relu` did; as text, in a few lines.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        The model to use from now on: the one given, unless that was itself an `nn.ReLU`.
+    replaced : tuple of str
+        The names of the sites that compute Leaky ReLU now.
+    skipped : Mapping of str to str
+        The names of those that were left as they were, and why.
+    """
+
+    model: nn.Module
+    replaced: tuple[str, ...]
+    skipped: Mapping[str, str]
+
+    def __str__(self) -> str:
+        if not self.replaced and not self.skipped:
+            return "no ReLU found, nothing replaced"
+        shown = ", ".join(self.replaced[:8]) + (", ..." if len(self.replaced) > 8 else "")
+        lines = [f"replaced by Leaky ReLU: {len(self.replaced)}" + (f" ({shown})" if shown else "")]
+        lines += [f"skipped: {name}: {reason}" for name, reason in self.skipped.items()]
+        return "\n".join(lines)
+
+
+def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterable[str] | None = None) -> Replacement:
+    """Make every ReLU of a model a Leaky ReLU, in place.
+
+    `nn.ReLU` modules, attributes that hold the function (as ``activation`` of the transformer layers), and calls of
+    ``F.relu``, ``torch.relu`` or ``x.relu()`` in a forward that `torch.fx` can trace. Parameters, buffers, hooks and
+    modes stay as they are, and what is computed in place still is.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any model that is neither scripted nor compiled; these come afterwards.
+    negative_slope : float, default 0.01
+        The slope for negative inputs.
+    only : iterable of str, optional
+        Names of the sites to replace, as `diagnose` gives them; all, unless given. ``"act"`` stands for all calls of
+        the module ``act``; the second (``"act:2"``) cannot be replaced alone.
+
+    Returns
+    -------
+    Replacement
+        The model, the names of the sites replaced, and of those skipped with the reasons.
+
+    Raises
+    ------
+    TypeError
+        `model` is not a module, or `only` is a single string.
+    ValueError
+        `negative_slope` is not finite, or `only` has a name that the model does not have.
+
+    Notes
+    -----
+    A forward that calls the function gives way to its trace, which does the same at every call. So it is skipped where
+    it depends on ``self.training``, on the data or on an argument being None, makes tensors, sets attributes, or has a
+    ``with`` or ``try`` block; or where its source is not to be had. Numbers that it reads from attributes are those of
+    now. An `nn.ReLU` is always replaced.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from leakyrelu.torch import replace_relu
+    >>> replacement = replace_relu(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), 0.1)
+    >>> print(replacement)
+    replaced by Leaky ReLU: 1 (1)
+    >>> replacement.model[1]
+    LeakyReLU(negative_slope=0.1)
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
+    if not math.isfinite(negative_slope):
+        raise ValueError(f"negative_slope must be finite, got {negative_slope}")
+    if isinstance(only, str):
+        raise TypeError(f"only must be a list of names, got a string; write only=[{only!r}]")
+    top = nn.ModuleList([model])  # a parent for the model, too
+    modules, sites = _visible(model)
+    names = SiteNames()
+    parents = (top, *modules.values())
+    for path, module in modules.items():
+        sites |= _sites(path, module, partial(names.name, path, module, "relu"), float(negative_slope), parents)
+    if only is not None:
+        sites = _chosen(sites, list(only))
+    for replace in sites.values():
+        if not isinstance(replace, str):
+            replace()
+    _leave_fast_paths(modules.values())
+    skipped = {name: reason for name, reason in sites.items() if isinstance(reason, str)}
+    return Replacement(top[0], tuple(name for name in sites if name not in skipped), skipped)
+
+
+_Sites = dict[str, str | Callable[[], None]]  # by name: how to replace it, or why not
+
+_RELU = (functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+
+
+def _is_relu(value: Any) -> bool:
+    return inspect.isroutine(value) and value in _RELU
+
+
+def _visible(model: nn.Module) -> tuple[dict[str, nn.Module], _Sites]:
+    """The modules by path, but those that are scripted or compiled, which are skipped with all that is in them."""
+    modules: dict[str, nn.Module] = {}
+    opaque: _Sites = {}
+    inside: tuple[str, ...] = ()
+    for path, module in model.named_modules():
+        if path.startswith(inside):
+            continue
+        if isinstance(module, torch.jit.ScriptModule):
+            opaque[path or "model"] = "scripted; replace before torch.jit.script"
+        elif type(module).__module__.startswith("torch._dynamo") or vars(module).get("_compiled_call_impl"):
+            opaque[path or "model"] = "compiled; replace before torch.compile"
+        else:
+            modules[path] = module
+            continue
+        inside += (f"{path}." if path else "",)
+    return modules, opaque
+
+
+def _sites(
+    path: str, module: nn.Module, name: Callable[[], str], slope: float, parents: tuple[nn.Module, ...]
+) -> _Sites:
+    """The ReLUs that this module computes itself."""
+    if isinstance(module, nn.ReLU):
+        own = type(module).forward is not nn.ReLU.forward or "forward" in vars(module)
+        return {name(): "its forward is not that of nn.ReLU" if own else partial(_swap, module, slope, parents)}
+    if isinstance(module, nn.RNN | nn.RNNCell) and module.nonlinearity == "relu":
+        return {path or "model": "fused: its ReLU is part of the recurrent kernel"}
+    held = {key: is_in_place(value) for key, value in vars(module).items() if _is_relu(value)}
+    graph = module.graph if isinstance(module, fx.GraphModule) else traced(module)
+    if isinstance(graph, fx.Graph):  # it shows the calls of what is held, too
+        calls = (node for node in graph.nodes if node.op in ("call_function", "call_method"))
+        relus = [node for node in calls if plain_name(node.target) == "relu"]
+        return {name(): partial(rewrite, module, graph, node, slope) for node in relus}
+    sites: _Sites = {name(): partial(setattr, module, key, LeakyReLU(slope, held[key])) for key in held}
+    return sites if graph is None else sites | {name(): graph}
+
+
+def _chosen(sites: _Sites, only: list[str]) -> _Sites:
+    """Those named, where a later call (``"act:2"``) belongs to the first."""
+    chosen: _Sites = {}
+    for name in only:
+        first, _, number = name.rpartition(":")
+        if name in sites or (number.isdecimal() and isinstance(sites.get(first), str)):
+            chosen[name] = sites.get(name, sites.get(first, ""))
+        elif not number.isdecimal() or first not in sites:
+            known = ", ".join(sites) or "none"
+            raise ValueError(f"no ReLU is named {name!r}; the names are: {known}")
+        elif first not in only:
+            chosen[name] = f"a later call cannot be replaced alone; {first!r} stands for all of them"
+    return chosen
+
+
+def _swap(relu: nn.ReLU, slope: float, parents: tuple[nn.Module, ...]) -> None:
+    """One module for the other, under all its names."""
+    leaky = LeakyReLU(slope)
+    vars(leaky).update(vars(relu))  # in place or not, the mode, the hooks
+    for parent in parents:
+        children = vars(parent)["_modules"]
+        children.update({key: leaky for key, child in children.items() if child is relu})
+
+
+def _leave_fast_paths(modules: Iterable[nn.Module]) -> None:
+    """The transformer's fused kernels know ReLU by a flag beside the activation."""
+    for module in modules:
+        layers = module.layers if isinstance(module, nn.TransformerEncoder) else [module]
+        if not any(isinstance(getattr(layer, "activation", None), LeakyReLU) for layer in layers):
+            continue
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # only the fused layers take nested tensors
+        elif isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0
+        elif isinstance(module, nn.TransformerDecoderLayer):
+            vars(module)["activation"] = module.activation  # where its __setstate__ finds none, it sets F.relu

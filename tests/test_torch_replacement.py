@@ -1,0 +1,979 @@
+"""replace_relu: what it replaces computes Leaky ReLU, and nothing else about the model changes."""
+
+import copy
+import inspect
+import io
+import math
+import pickle
+import warnings
+from types import ModuleType
+
+import pytest
+import torch
+from torch import fx, nn
+from torch.nn import functional as F  # noqa: N812  # as everybody calls it
+from torch.nn.functional import relu as rectified
+from torch.nn.utils import parametrize
+
+from leakyrelu.torch import LeakyReLU
+from leakyrelu.torch.replacement import Replacement, replace_relu
+
+SLOPE = 0.25
+
+
+def leaky(x, inplace=False):
+    return F.leaky_relu(x, SLOPE, inplace)
+
+
+def functions(cls):
+    return [value for value in vars(cls).values() if inspect.isfunction(value)]
+
+
+def random(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def replaced(model, **keywords):
+    replacement = replace_relu(model, SLOPE, **keywords)
+    assert not replacement.skipped
+    return replacement.model
+
+
+def skipped(model):
+    """The one reason; nothing has been replaced."""
+    before = dict(vars(model))
+    modes = {module: module.training for module in model.modules()}
+    replacement = replace_relu(model, SLOPE)
+    assert replacement.model is model
+    assert replacement.replaced == ()
+    assert vars(model).keys() == before.keys()
+    assert all(value is before[key] for key, value in vars(model).items())
+    assert modes == {module: module.training for module in model.modules()}
+    ((name, reason),) = replacement.skipped.items()
+    assert name in str(replacement)
+    assert reason in str(replacement)
+    return name, reason
+
+
+class Calling(nn.Module):
+    """A layer, for the forwards below."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    @staticmethod
+    def static(x):
+        return F.relu(x)
+
+
+class Block(Calling):
+    """As in a ResNet: one shared activation in place, or the function."""
+
+    def __init__(self, relu):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(3)
+        self.conv2 = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(3)
+        self.downsample = None
+        self.relu = relu
+
+    def forward(self, x):
+        identity = x
+        out = self.bn1(self.conv1(x))
+        out = self.relu(out)
+        out = self.bn2(self.conv2(out))
+        if self.downsample is not None:
+            identity = self.downsample(x)
+        out += identity
+        return self.relu(out)
+
+
+class FunctionalBlock(Block):
+    def __init__(self):
+        super().__init__(None)
+
+    def forward(self, x):
+        identity = x
+        out = self.bn1(self.conv1(x))
+        out = F.relu(out, inplace=True)
+        out = self.bn2(self.conv2(out))
+        if self.downsample is not None:
+            identity = self.downsample(x)
+        out += identity
+        return F.relu(out)
+
+
+def network(block):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.Sequential(block(), block()), nn.Flatten(), nn.LazyLinear(5))
+
+
+def same_in_both_modes(model, expected, *inputs, **keywords):
+    for mode in (True, False):
+        model.train(mode)
+        expected.train(mode)
+        for grad in (True, False):
+            with torch.set_grad_enabled(grad):
+                torch.manual_seed(1)
+                left = model(*inputs, **keywords)
+                torch.manual_seed(1)
+                assert torch.allclose(left, expected(*inputs, **keywords), atol=1e-6)
+
+
+# Modules
+
+
+def test_modules_become_leaky_under_every_kind_of_container():
+    class Model(nn.Module):
+        def __init__(self, relu):
+            super().__init__()
+            self.a = nn.Sequential(nn.Linear(4, 4), relu())
+            self.b = nn.ModuleList([nn.Linear(4, 4), relu()])
+            self.c = nn.ModuleDict({"linear": nn.Linear(4, 4), "relu": relu()})
+            self.relu = relu()
+
+        def forward(self, x):
+            for part in (*self.a, *self.b, *self.c.values(), self.relu):
+                x = part(x)
+            return x
+
+    model = Model(nn.ReLU)
+    expected = Model(lambda: nn.LeakyReLU(SLOPE))
+    expected.load_state_dict(model.state_dict())
+    replacement = replace_relu(model, SLOPE)
+    assert replacement.model is model
+    assert replacement.replaced == ("a.1", "b.1", "c.relu", "relu")
+    assert replacement.skipped == {}
+    same_in_both_modes(model, expected, random(5, 4))
+
+
+def test_a_shared_module_stays_shared():
+    relu = nn.ReLU()
+    model = replaced(nn.Sequential(nn.Linear(4, 4), relu, nn.Sequential(relu, nn.Linear(4, 4)), relu))
+    assert isinstance(model[1], LeakyReLU)
+    assert model[1] is model[3] is model[2][0]
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+@pytest.mark.parametrize("mode", [True, False])
+def test_in_place_and_the_mode_are_kept(inplace, mode):
+    relu = replaced(nn.Sequential(nn.ReLU(inplace).train(mode)))[0]
+    assert (relu.inplace, relu.training, relu.negative_slope) == (inplace, mode, SLOPE)
+
+
+def test_hooks_of_a_module_are_kept_and_their_handles_remove_them():
+    calls = []
+    model = nn.Sequential(nn.ReLU())
+    handle = model[0].register_forward_hook(lambda *args: calls.append(args))
+    replaced(model)
+    model(torch.ones(2))
+    assert isinstance(calls[0][0], LeakyReLU)
+    handle.remove()
+    model(torch.ones(2))
+    assert len(calls) == 1
+
+
+def test_a_model_that_is_a_relu_gives_a_new_one():
+    relu = nn.ReLU()
+    replacement = replace_relu(relu, SLOPE)
+    assert isinstance(replacement.model, LeakyReLU)
+    assert replacement.replaced == ("relu",)
+    assert isinstance(relu, nn.ReLU)
+
+
+def test_subclasses_of_relu_go_by_their_forward():
+    class Named(nn.ReLU):
+        pass
+
+    class Shifted(nn.ReLU):
+        def forward(self, x):
+            return super().forward(x) - 1
+
+    model = nn.Sequential(Named(), Shifted())
+    replacement = replace_relu(model)
+    assert replacement.replaced == ("0",)
+    assert replacement.skipped == {"1": "its forward is not that of nn.ReLU"}
+    assert isinstance(model[1], Shifted)
+
+
+def test_other_activations_are_left_alone():
+    model = nn.Sequential(nn.ReLU6(), nn.LeakyReLU(), nn.GELU(), nn.Hardtanh(), nn.PReLU())
+    before = list(model)
+    assert replace_relu(model).replaced == ()
+    assert list(model) == before
+
+
+# Attributes
+
+
+@pytest.mark.parametrize("function", [F.relu, torch.relu, torch.Tensor.relu, torch.relu_])
+def test_a_function_held_as_an_attribute(function):
+    class Model(Calling):
+        def __init__(self):
+            super().__init__()
+            self.act = function
+
+        def forward(self, x):
+            return self.act(self.linear(x)) if x.sum() > -1e9 else x
+
+    model = Model()
+    keys = list(model.state_dict())
+    replacement = replace_relu(model, SLOPE)
+    assert replacement.replaced == ("relu",)
+    assert model.act.inplace == (function is torch.relu_)
+    assert list(model.state_dict()) == keys
+    x = random(5, 4)
+    assert torch.equal(model(x), leaky(model.linear(x)))
+
+
+def test_attributes_that_cannot_be_hashed_are_no_obstacle():
+    model = nn.Sequential(nn.ReLU())
+    model.sizes = [1, 2]
+    model.scale = torch.ones(2)
+    replaced(model)
+
+
+@pytest.mark.parametrize("activation", [F.relu, nn.ReLU(), torch.relu])
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_transformer_encoder_is_leaky_in_training_and_on_the_fast_path(activation, masked):
+    def encoder(activation):
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, activation, batch_first=True)
+        return nn.TransformerEncoder(layer, 2)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some say that they take no nested tensors
+        expected = encoder(nn.LeakyReLU(SLOPE))
+        model = replaced(encoder(activation))
+    mask = torch.tensor([[False] * 5, [False] * 3 + [True] * 2]) if masked else None
+    same_in_both_modes(model, expected, 10 * random(2, 5, 8), src_key_padding_mask=mask)
+    same_in_both_modes(copy.deepcopy(model), expected, 10 * random(2, 5, 8), src_key_padding_mask=mask)
+
+
+@pytest.mark.parametrize("activation", [F.relu, nn.ReLU()])
+def test_a_transformer_decoder_is_leaky_and_its_copies_are(activation):
+    torch.manual_seed(0)
+    model = nn.TransformerDecoderLayer(8, 2, 16, 0.0, activation)
+    expected = nn.TransformerDecoderLayer(8, 2, 16, 0.0, leaky)
+    expected.load_state_dict(model.state_dict())
+    target, memory = 10 * random(5, 2, 8), random(4, 2, 8)
+    assert not torch.allclose(model(target, memory), expected(target, memory))
+    replaced(model)
+    for each in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        same_in_both_modes(each, expected, target, memory)
+
+
+def test_the_names_of_a_transformer():
+    replacement = replace_relu(nn.Transformer(8, 2, 1, 2, 16, batch_first=True))
+    assert replacement.replaced == ("encoder.layers.0.relu", "decoder.layers.0.relu", "decoder.layers.1.relu")
+
+
+# Functions
+
+
+def functional(x):
+    return F.relu(x)
+
+
+helpers = ModuleType("helpers")
+helpers.rectify = functional
+
+
+class Forwards:
+    """Ways to call the function."""
+
+    def of_functional(self, x):
+        return F.relu(self.linear(x))
+
+    def of_functional_in_place(self, x):
+        return F.relu(self.linear(x), inplace=True)
+
+    def of_functional_by_keyword(self, x):
+        return F.relu(input=self.linear(x), inplace=False)
+
+    def of_functional_by_position(self, x):
+        return F.relu(self.linear(x), True)
+
+    def of_torch(self, x):
+        return torch.relu(self.linear(x))
+
+    def of_torch_in_place(self, x):
+        return torch.relu_(self.linear(x))
+
+    def of_tensor(self, x):
+        return self.linear(x).relu()
+
+    def of_tensor_in_place(self, x):
+        return self.linear(x).relu_()
+
+    def of_a_function_that_calls_it(self, x):
+        return functional(self.linear(x))
+
+    def of_a_function_of_an_imported_module(self, x):
+        return helpers.rectify(self.linear(x))
+
+    def of_a_static_method(self, x):
+        return self.static(self.linear(x))
+
+    def of_an_import_under_another_name(self, x):
+        return rectified(self.linear(x))
+
+    def of_a_comprehension(self, x):
+        return sum([F.relu(self.linear(each)) for each in (x,)])
+
+    def of_a_local_import(self, x):
+        from torch.nn.functional import relu  # noqa: PLC0415  # the case
+
+        return relu(self.linear(x))
+
+
+@pytest.mark.parametrize("forward", functions(Forwards), ids=lambda forward: forward.__name__)
+def test_every_call_of_the_function(forward):
+    model = type("Model", (Calling,), {"forward": forward})()
+    replacement = replace_relu(model, SLOPE)
+    assert replacement.model is model
+    assert replacement.replaced == ("relu",)
+    x = random(5, 4)
+    y = model(x)
+    assert torch.equal(y, leaky(model.linear(x)))
+    assert (y < 0).any()
+
+
+def written(source, file):
+    """A module with the forward of a file, where inspect finds it."""
+    file.write_text(source)
+    namespace = {"F": F, "torch": torch}
+    exec(compile(source, file, "exec"), namespace)
+    return type("Model", (nn.Module,), {"forward": namespace["forward"]})()
+
+
+def test_the_source_may_have_a_comment_or_a_string_at_the_margin(tmp_path):
+    source = 'if True:\n    def forward(self, x):\n# a comment\n        """A\nstring."""\n        return F.relu(x)\n'
+    x = random(5)
+    assert torch.equal(replaced(written(source, tmp_path / "model.py"))(x), leaky(x))
+
+
+@pytest.mark.parametrize("call", ["F.relu(x, inplace=True)", "F.relu(x, True)", "torch.relu_(x)", "x.relu_()"])
+def test_in_place_stays_in_place(call, tmp_path):
+    model = replaced(written(f"def forward(self, x):\n    return {call}\n", tmp_path / "model.py"))
+    x = random(5)
+    expected = leaky(x)
+    assert model(x) is x
+    assert torch.equal(x, expected)
+
+
+class Method(Calling):
+    """At the module's top, to be found by a pickle."""
+
+    def forward(self, x):
+        return self.branch(x) + 1
+
+    def branch(self, x):
+        return self.linear(x).relu()
+
+    @staticmethod
+    def unused():
+        with torch.no_grad():
+            pass
+
+
+def test_a_layer_that_extends_one_of_pytorch():
+    class Rectified(nn.Linear):
+        def forward(self, x):
+            return F.relu(super().forward(x))
+
+    model = Rectified(4, 4)
+    x = random(5, 4)
+    assert torch.equal(replaced(model)(x), leaky(F.linear(x, model.weight, model.bias)))
+
+
+def test_calls_in_a_method_of_the_class():
+    model = replaced(Method())
+    x = random(5, 4)
+    assert torch.equal(model(x), leaky(model.linear(x)) + 1)
+
+
+def test_blocks_as_in_a_resnet():
+    expected = network(lambda: Block(nn.LeakyReLU(SLOPE)))
+    x = random(4, 2, 7, 7)
+    expected(x)
+    for block, names in (
+        (lambda: Block(nn.ReLU(inplace=True)), ("1.0.relu", "1.1.relu")),
+        (lambda: Block(F.relu), ("1.0.relu", "1.1.relu")),
+        (FunctionalBlock, ("1.0.relu", "1.0.relu:2", "1.1.relu", "1.1.relu:2")),
+    ):
+        model = network(block)
+        model(x)
+        model.load_state_dict(expected.state_dict())
+        replacement = replace_relu(model, SLOPE)
+        assert replacement.replaced == names
+        assert not replacement.skipped
+        same_in_both_modes(model, expected, x)
+        model.load_state_dict(expected.state_dict())
+
+
+def test_gradients_are_those_of_leaky_relu():
+    model = Method()
+    expected = copy.deepcopy(model)
+    expected.branch = lambda x: leaky(expected.linear(x))
+    for each in (replaced(model), expected):
+        each(random(5, 4)).square().sum().backward()
+    assert torch.equal(model.linear.weight.grad, expected.linear.weight.grad)
+
+
+def test_a_traceable_block_in_an_untraceable_model():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = Method()
+
+        def forward(self, x):
+            return self.block(x) if x.sum() > -1e9 else F.relu(x)
+
+    model = Model()
+    replacement = replace_relu(model, SLOPE)
+    assert replacement.replaced == ("block.relu",)
+    assert list(replacement.skipped) == ["relu"]
+    x = random(5, 4)
+    assert torch.equal(model(x), leaky(model.block.linear(x)) + 1)
+
+
+def test_a_block_called_twice_is_replaced_once():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = self.again = Method()
+
+        def forward(self, x):
+            return self.again(self.block(x))
+
+    model = Model()
+    assert replace_relu(model, SLOPE).replaced == ("block.relu",)
+    assert model.block is model.again
+
+
+def test_a_grandchild_named_relu_is_not_taken_for_the_function():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = Block(nn.ReLU())
+
+        def forward(self, x):
+            return self.net.relu(x) if x.sum() > 0 else x
+
+    replacement = replace_relu(Model())
+    assert replacement.replaced == ("net.relu",)
+    assert replacement.skipped == {}
+
+
+def test_forwards_without_relu_are_not_traced():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu = nn.ReLU()
+
+        def forward(self, x):
+            return self.relu(x) if x.sum() > 0 else x
+
+    model = Model()
+    assert replace_relu(model).replaced == ("relu",)
+    assert type(model) is Model
+
+
+# What remains as it was
+
+
+class Stateful(Method):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.ones(4))
+        self.register_buffer("scratch", torch.ones(4), persistent=False)
+        self.unused_layer = nn.ModuleList([nn.Linear(2, 2)])
+        self.unused_weight = nn.Parameter(torch.ones(2))
+        self.out_channels = 4
+
+    def forward(self, x, offset=2.0):
+        return super().forward(x) * self.scale + offset
+
+
+def copies():
+    def saved(model):
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        return torch.load(file, weights_only=False)
+
+    return [lambda model: model, copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)), saved]
+
+
+@pytest.mark.parametrize("copied", copies())
+@pytest.mark.parametrize("mode", [True, False])
+def test_copies_and_pickles_are_as_the_model(copied, mode):
+    original = Stateful().train(mode)
+    parameters = list(original.parameters())
+    keys = list(original.state_dict())
+    model = replaced(original)
+    assert all(left is right for left, right in zip(model.parameters(), parameters, strict=True))
+    model = copied(model)
+    x = random(5, 4)
+    assert torch.equal(model(x), leaky(model.linear(x)) + 1 + 2)
+    assert torch.equal(model(x, offset=3.0), leaky(model.linear(x)) + 1 + 3)
+    assert list(model.state_dict()) == keys
+    assert isinstance(model, Stateful)
+    assert (type(model).__name__, type(model).__module__) == ("Stateful", Stateful.__module__)
+    assert model.training == mode
+    assert model.out_channels == 4
+    assert isinstance(model.unused_layer, nn.ModuleList)
+    assert repr(model) == repr(Stateful())
+    if model is not original:
+        model.linear.weight.data.zero_()
+        assert original.linear.weight.any() or model.linear is original.linear
+
+
+def test_an_optimizer_made_before_goes_on():
+    model = Method()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    before = model.linear.weight.clone()
+    replaced(model)(random(5, 4)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(model.linear.weight, before)
+
+
+def test_hooks_of_a_module_that_calls_the_function_are_kept():
+    calls = []
+    model = Method()
+    handle = model.register_forward_hook(lambda *args: calls.append(args))
+    replaced(model)(random(5, 4))
+    handle.remove()
+    model(random(5, 4))
+    assert len(calls) == 1
+
+
+def test_a_second_time_there_is_nothing_to_do():
+    model = nn.Sequential(nn.ReLU(), Method(), nn.TransformerEncoderLayer(4, 1))
+    assert len(replace_relu(model).replaced) == 3
+    replacement = replace_relu(model)
+    assert (replacement.replaced, replacement.skipped) == ((), {})
+    assert str(replacement) == "no ReLU found, nothing replaced"
+
+
+@pytest.mark.parametrize("operation", ["+=", "-=", "*=", "/=", "//=", "%=", "**="])
+def test_in_place_arithmetic_changes_the_tensor_under_all_its_names(operation, tmp_path):
+    source = f"def forward(self, x):\n    half = x[:2]\n    half {operation} 3\n    return F.relu(x)\n"
+    model = written(source, tmp_path / "model.py")
+    x = random(5)
+    expected = x.clone()
+    model(expected)  # is changed
+    assert not torch.equal(expected, x)
+    assert torch.equal(replaced(model)(x), leaky(expected))
+
+
+def test_in_place_arithmetic_on_a_number_makes_another():
+    class Model(nn.Module):
+        def forward(self, x):
+            size = bigger = x.size(0)
+            bigger += 1
+            return F.relu(x) * size
+
+    x = random(5)
+    assert torch.equal(replaced(Model())(x), leaky(x) * 5)
+
+
+def test_a_child_named_relu_is_not_taken_for_the_function():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu = nn.ReLU()
+
+        def forward(self, x):
+            return F.relu(self.relu(x) - 1)
+
+    model = Model()
+    assert len(replace_relu(model, SLOPE).replaced) == 2
+    calls = []
+    model.relu.register_forward_hook(lambda *args: calls.append(args))
+    x = random(5)
+    assert torch.equal(model(x), leaky(leaky(x) - 1))
+    assert len(calls) == 1
+
+
+def test_buffers_are_read_at_every_call():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("shift", torch.zeros(()))
+
+        def forward(self, x):
+            return F.relu(x + (self.shift + 1))
+
+    model = replaced(Model())
+    model.shift += 2
+    assert torch.equal(model(torch.ones(1)), torch.full((1,), 4.0))
+
+
+def test_a_graph_module_is_edited():
+    model = fx.symbolic_trace(nn.Sequential(Method(), Method()))
+    replacement = replace_relu(model, SLOPE)
+    assert replacement.replaced == ("relu", "relu:2")
+    x = random(5, 4)
+    expected = leaky(model.get_submodule("1.linear")(leaky(model.get_submodule("0.linear")(x)) + 1)) + 1
+    for each in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(each(x), expected)
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_an_exported_program_is_edited(inplace):
+    model = torch.export.export(nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace)), (random(5, 4),)).module()
+    replacement = replace_relu(model, SLOPE)
+    assert len(replacement.replaced) == 1
+    x = random(5, 4)
+    assert torch.equal(model(x), leaky(F.linear(x, model.get_parameter("0.weight"), model.get_parameter("0.bias"))))
+
+
+@pytest.mark.parametrize(("model", "x"), [(Method(), random(5, 4)), (FunctionalBlock(), random(2, 3, 4, 4))])
+def test_a_replaced_model_is_traced_compiled_and_exported(model, x):
+    replaced(model).eval()
+    assert torch.equal(fx.symbolic_trace(model)(x), model(x))
+    assert torch.equal(torch.compile(model, backend="eager", fullgraph=True)(x), model(x))
+    assert torch.equal(torch.export.export(model, (x,)).module()(x), model(x))
+
+
+def test_a_replaced_model_is_scripted():
+    model = replaced(Method())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert torch.equal(torch.jit.script(model)(random(5, 4)), model(random(5, 4)))
+
+
+# What is skipped
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_recurrent_kernels_are_skipped(bidirectional):
+    model = nn.Sequential(nn.RNN(4, 4, nonlinearity="relu", bidirectional=bidirectional), nn.RNN(4, 4))
+    assert skipped(model) == ("0", "fused: its ReLU is part of the recurrent kernel")
+    assert skipped(nn.RNNCell(4, 4, nonlinearity="relu"))[0] == "model"
+
+
+def test_scripted_models_are_skipped():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
+    for model, name in ((scripted, "model"), (nn.Sequential(scripted), "0")):
+        replacement = replace_relu(model)
+        assert replacement.skipped == {name: "scripted; replace before torch.jit.script"}
+        assert replacement.replaced == ()
+
+
+def test_a_scripted_child_is_no_obstacle():
+    model = Method()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model.linear = torch.jit.script(model.linear)
+    replacement = replace_relu(model, SLOPE)
+    assert replacement.replaced == ("relu",)
+    assert replacement.skipped == {"linear": "scripted; replace before torch.jit.script"}
+    x = random(5, 4)
+    assert torch.equal(model(x), leaky(model.linear(x)) + 1)
+
+
+def test_compiled_models_are_skipped():
+    compiled = torch.compile(nn.Sequential(nn.Sequential(nn.ReLU())), backend="eager")
+    in_place = nn.Sequential(nn.Sequential(nn.ReLU()))
+    in_place.compile(backend="eager")
+    for model in (compiled, in_place):
+        assert replace_relu(model).skipped == {"model": "compiled; replace before torch.compile"}
+        replacement = replace_relu(nn.Sequential(nn.ReLU(), model))
+        assert replacement.replaced == ("0",)
+        assert replacement.skipped == {"1": "compiled; replace before torch.compile"}
+
+
+def constantly(x):
+    with torch.no_grad():
+        return x + 1
+
+
+helpers.detached = constantly
+
+
+def silently(function):
+    def call(*args):
+        with torch.no_grad():
+            return function(*args)
+
+    return call
+
+
+class Untraceable:
+    """Forwards that torch.fx does not trace, or traces into something else."""
+
+    def on_data(self, x):
+        return F.relu(x) if x.sum() > 0 else x
+
+    def on_the_shape(self, x):
+        assert x.shape[0] > 1
+        return F.relu(x)
+
+    def on_variable_arguments(self, *x):
+        return F.relu(sum(x))
+
+    def on_training(self, x):
+        return F.dropout(F.relu(x), training=self.training)
+
+    def on_training_by_if(self, x):
+        return F.relu(x) if self.training else x
+
+    def on_training_of_a_child(self, x):
+        return F.relu(x) if self.linear.training else x
+
+    def on_gradients_being_wanted(self, x):
+        return F.relu(x) if torch.is_grad_enabled() else x
+
+    def on_none(self, x, skip=None):
+        if skip is not None:
+            x = x + skip
+        return F.relu(x)
+
+    def on_none_as_a_value(self, x, skip=None):
+        plain = skip is None
+        return F.relu(x) if plain else x
+
+    def on_none_by_match(self, x, skip=None):
+        match skip:
+            case None:
+                return F.relu(x)
+        return x
+
+    def on_true(self, x, flag=False):
+        return F.relu(x) if flag is True else x
+
+    def on_a_type(self, x):
+        return F.relu(x if isinstance(x, torch.Tensor) else x[0])
+
+    def without_gradients(self, x):
+        with torch.no_grad():
+            return F.relu(x)
+
+    def without_gradients_in_a_function(self, x):
+        return F.relu(constantly(x))
+
+    def without_gradients_in_a_function_of_a_module(self, x):
+        return F.relu(helpers.detached(x))
+
+    @torch.no_grad()
+    def decorated(self, x):
+        return F.relu(x)
+
+    @silently
+    def decorated_by_a_with_block(self, x):
+        return F.relu(x)
+
+    def noisy(self, x):
+        return F.relu(x + torch.randn(4))
+
+    def constant(self, x):
+        return F.relu(x + torch.ones(4))
+
+    def counting(self, x):
+        self.calls = 1
+        return F.relu(x)
+
+    def collecting(self, x):
+        self.collected.append(x)
+        return F.relu(x)
+
+    def filling(self, x):
+        self.collected[0] = x
+        return F.relu(x)
+
+    def calling_globally(self, x):
+        global latest  # noqa: PLW0603  # the case
+        latest = x
+        return F.relu(x)
+
+    def counting_in_place(self, x):
+        self.linear.bias.add_(1)
+        return F.relu(x)
+
+    def setting(self, x):
+        setattr(self, "calls", 1)  # noqa: B010  # seen by the trace alone
+        return F.relu(x)
+
+    def trying(self, x):
+        try:
+            return F.relu(x.view(-1))
+        except RuntimeError:
+            return x
+
+    def storing(self, x):
+        x[0] = 1
+        return F.relu(x)
+
+
+def reason_for(forward):
+    reasons = {
+        "on_training": "depends on self.training",
+        "on_gradients": "on gradients being wanted",
+        "on_none_by_match": "match block",
+        "on_none": "on its being None",
+        "on_true": "what a value is",
+        "on_a_type": "on a type",
+        "without": "has a with",
+        "calling_globally": "more than its own",
+        "call": "call has a with",  # its name without functools.wraps
+        "decorated": "has a decorator",
+        "trying": "try",
+        "noisy": "makes tensors",
+        "constant": "makes tensors",
+        "setting": "sets attributes (calls)",
+        "counting_in_place": "more than its own",
+        "counting": "counting sets attributes",
+        "collecting": "more than its own",
+        "filling": "filling sets attributes",
+    }
+    return next((reason for start, reason in reasons.items() if forward.__name__.startswith(start)), "cannot trace")
+
+
+@pytest.mark.parametrize("forward", functions(Untraceable), ids=lambda forward: forward.__name__)
+def test_what_a_trace_would_change_is_skipped(forward):
+    cls = type("Model", (Calling,), {"forward": forward})
+    model = cls()
+    model.collected = [None]
+    model.linear.eval()
+    name, why = skipped(model)
+    assert name == "relu"
+    assert reason_for(forward) in why
+    assert "\n" not in why
+    assert len(why) < 160
+    assert type(model) is cls
+    assert model.collected == [None]
+    assert skipped(nn.Sequential(model))[0] == "0.relu"
+
+
+def test_a_forward_without_source_is_skipped_if_it_names_relu():
+    namespace = {"F": F}
+    exec("def forward(self, x): return F.relu(x)\ndef other(self, x): return x + 1", namespace)
+    model = type("Model", (nn.Module,), {"forward": namespace["forward"]})()
+    assert skipped(model) == ("relu", "forward cannot be read: its source is not to be had; use nn.ReLU there")
+    replacement = replace_relu(type("Model", (nn.Module,), {"forward": namespace["other"]})())
+    assert (replacement.replaced, replacement.skipped) == ((), {})
+
+
+def test_a_forward_set_on_the_object_is_skipped():
+    model = Method()
+    model.forward = lambda x: F.relu(x) + 1
+    assert skipped(model) == ("relu", "its forward was set on the object")
+    model = nn.Linear(1, 1)
+    model.forward = lambda x: F.relu(x) + 1
+    assert skipped(model) == ("relu", "its forward was set on the object")
+
+
+def test_a_parametrized_module_is_skipped_and_parametrized_children_are_not():
+    class Doubled(nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return F.relu(self.weight * x)
+
+    model = Model()
+    parametrize.register_parametrization(model, "weight", Doubled())
+    assert "parametrized" in skipped(model)[1]
+    model = Method()
+    parametrize.register_parametrization(model.linear, "weight", Doubled())
+    x = random(5, 4)
+    assert torch.equal(replaced(model)(x), leaky(model.linear(x)) + 1)
+
+
+# only=
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        return self.act(-F.relu(self.act(x)) - 1) + torch.relu(-x)
+
+
+def test_only_what_is_named_is_replaced():
+    model = nn.Sequential(nn.ReLU(), nn.ReLU(), Twice())
+    replacement = replace_relu(model, SLOPE, only=iter(["1", "2.relu:2"]))
+    assert replacement.replaced == ("1", "2.relu:2")
+    assert isinstance(model[0], nn.ReLU)
+    assert isinstance(model[2].act, nn.ReLU)
+    x = random(5)
+    assert torch.equal(model[2](x), F.relu(-F.relu(x) - 1) + leaky(-x))
+    assert replace_relu(model, SLOPE).replaced == ("0", "2.relu", "2.act")
+    assert torch.equal(model[2](x), leaky(-leaky(leaky(x)) - 1) + leaky(-x))
+
+
+def test_one_call_of_a_shared_module_cannot_be_replaced_alone():
+    model = Twice()
+    replacement = replace_relu(model, only=["act:2"])
+    assert replacement.replaced == ()
+    assert replacement.skipped == {"act:2": "a later call cannot be replaced alone; 'act' stands for all of them"}
+    assert isinstance(model.act, nn.ReLU)
+    replacement = replace_relu(model, only=["act", "act:2"])
+    assert (replacement.replaced, replacement.skipped) == (("act",), {})
+
+
+def test_a_later_call_of_what_is_skipped_has_its_reason():
+    model = nn.Sequential()
+    model.rnn = nn.RNN(4, 4, nonlinearity="relu")
+    replacement = replace_relu(model, only=["rnn:2"])
+    assert replacement.skipped == {"rnn:2": "fused: its ReLU is part of the recurrent kernel"}
+
+
+@pytest.mark.parametrize("name", ["2", "act", "0:x", ""])
+def test_an_unknown_name_is_an_error_and_replaces_nothing(name):
+    model = nn.Sequential(nn.ReLU(), nn.ReLU())
+    with pytest.raises(ValueError, match=f"no ReLU is named '{name}'; the names are: 0, 1"):
+        replace_relu(model, only=["0", name])
+    assert isinstance(model[0], nn.ReLU)
+    with pytest.raises(ValueError, match="the names are: none"):
+        replace_relu(nn.Linear(1, 1), only=["0"])
+
+
+def test_a_string_is_not_a_list_of_names():
+    with pytest.raises(TypeError, match=r"only must be a list of names, got a string; write only=\['0'\]"):
+        replace_relu(nn.Sequential(nn.ReLU()), only="0")
+
+
+# What is given, and what is told
+
+
+@pytest.mark.parametrize("slope", [math.nan, math.inf, -math.inf])
+def test_the_slope_is_finite(slope):
+    with pytest.raises(ValueError, match=f"negative_slope must be finite, got {slope}"):
+        replace_relu(nn.ReLU(), slope)
+
+
+@pytest.mark.parametrize("model", [nn.ReLU, F.relu, None, [nn.ReLU()]])
+def test_the_model_is_a_module(model):
+    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got "):
+        replace_relu(model)
+
+
+def test_the_text_says_what_was_done():
+    model = nn.Sequential(*(nn.ReLU() for _ in range(10)), nn.RNN(1, 1, nonlinearity="relu"))
+    assert str(replace_relu(model)).splitlines() == [
+        "replaced by Leaky ReLU: 10 (0, 1, 2, 3, 4, 5, 6, 7, ...)",
+        "skipped: 10: fused: its ReLU is part of the recurrent kernel",
+    ]
+    assert str(replace_relu(nn.Linear(1, 1))) == "no ReLU found, nothing replaced"
+
+
+def test_a_replacement_is_frozen():
+    replacement = replace_relu(nn.Linear(1, 1))
+    assert isinstance(replacement, Replacement)
+    with pytest.raises(AttributeError):
+        replacement.model = None
