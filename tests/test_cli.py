@@ -1,5 +1,6 @@
 """The command line, as a person types it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -161,3 +162,45 @@ def test_without_an_extra_it_says_what_to_install(tmp_path, missing):
     extra = "plot" if missing == "matplotlib" else "cli"
     assert f"pip install 'leakyrelu[{extra}]'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture
+def patient(tmp_path):
+    """A model of which one unit in four is dead, and its data."""
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))\n"
+        "    model[0].weight.data.fill_(1.0)\n"
+        "    model[0].bias.data.zero_()[2] = -100\n"
+        "    return model\n"
+    )
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(400, 2)))
+    return tmp_path
+
+
+def test_diagnose_prints_a_table_and_writes_both_reports(patient):
+    text = run("diagnose", "nets:make", "--data", "x.npy", "--html", "r.html", "--json", "r.json", cwd=patient)
+    assert "1 of 4 units (25.0 %) is dead: on none of 400 examples" in text
+    report = json.loads((patient / "r.json").read_text())
+    assert (report["samples"], report["sites"][0]["dead"]) == (400, [2])
+    assert "1 of 4 units" in (patient / "r.html").read_text()
+
+
+@pytest.mark.parametrize(("most", "code"), [(0.24, 1), (0.25, 0)])
+def test_diagnose_fails_above_a_fraction_of_dead_units(patient, most, code):
+    message = run("diagnose", "nets:make", "--data", "x.npy", "--fail-above", most, cwd=patient, code=code)
+    assert code == 0 or message == "leakyrelu: 25.0% of the units are dead, more than 24.0%\n"
+
+
+def test_diagnose_says_what_is_wrong_with_its_input(patient):
+    assert "a model and its data are needed" in fails("diagnose", "nets:make", cwd=patient)
+    assert "no such file" in fails("diagnose", "nets:make", "--data", "y.npy", cwd=patient).lower()
+    assert "nets has no 'nothing'" in fails("diagnose", "nets:nothing", "--data", "x.npy", cwd=patient)
+    assert "from 0 to 1, got 2" in fails("diagnose", "nets:make", "--data", "x.npy", "--fail-above", 2, cwd=patient)
+
+
+def test_diagnose_without_torch_says_how_to_install_it(patient):
+    (patient / "torch.py").write_text("raise ImportError('No module named torch')")
+    message = fails("diagnose", "nets:make", "--data", "x.npy", cwd=patient)
+    assert "pip install 'leakyrelu[torch]'" in message

@@ -179,3 +179,55 @@ def demo(
 
     with _errors_in_one_line():
         show(output)
+
+
+@app.command(
+    epilog="Examples: `leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --html report.html`, "
+    "`leakyrelu diagnose --demo`"
+)
+def diagnose(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PACKAGE.MODULE:FACTORY",
+            help="Makes the model, called without arguments.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The inputs: a .npy file, or a .npz file with the arguments of forward by name.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="A state dict, of torch.save or safetensors.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the report as JSON.")] = None,
+    fail_above: Annotated[
+        float | None, typer.Option(help="Exit with 1 if more than this fraction of the units is dead.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Examples at a time.")] = 256,
+    demo: Annotated[bool, typer.Option("--demo", help="Show it on a small network whose units die.")] = False,
+) -> None:
+    """Find the dead units of a PyTorch model."""
+    with _errors_in_one_line():
+        if demo:
+            from leakyrelu.torch.experiment import show
+
+            show()
+            return
+        if model is None or data is None:
+            raise ValueError("a model and its data are needed: leakyrelu diagnose PACKAGE.MODULE:FACTORY --data X.npy")
+        if fail_above is not None and not 0 <= fail_above <= 1:
+            raise ValueError(f"--fail-above must be a fraction from 0 to 1, got {fail_above:g}")
+        from leakyrelu.torch.loading import diagnose_files
+
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            track = partial(progress.track, description="Diagnosing")
+            diagnosis = diagnose_files(model, data, weights, batch_size, track)
+        typer.echo(diagnosis)
+        if html is not None:
+            diagnosis.to_html(html)
+        if json is not None:
+            diagnosis.to_json(json)
+    if fail_above is not None and diagnosis.dead_fraction > fail_above:
+        found, allowed = f"{diagnosis.dead_fraction:.1%}", f"{fail_above:.1%}"
+        typer.echo(f"leakyrelu: {found} of the units are dead, more than {allowed}", err=True)
+        raise typer.Exit(1)

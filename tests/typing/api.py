@@ -5,9 +5,12 @@ from typing import Any, assert_type
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
 from leakyrelu.plot import plot
+from leakyrelu.torch import Diagnosis, LeakyReLU, Monitor, Replacement, Revival, diagnose, replace_relu, revive
+from leakyrelu.torch import leaky_relu as torch_leaky_relu
 
 
 def check(single: npt.NDArray[np.float32], whole: npt.NDArray[np.int64]) -> None:
@@ -25,3 +28,14 @@ def check(single: npt.NDArray[np.float32], whole: npt.NDArray[np.int64]) -> None
 
     leaky_relu(single, nonsense=1)  # type: ignore[call-overload]
     plot(0.1, True)  # type: ignore[call-arg]
+
+
+def check_torch(tensor: Tensor) -> None:
+    model = LeakyReLU(0.1, inplace=True)
+    assert_type(torch_leaky_relu(tensor, 0.1, inplace=True), Tensor)
+    assert_type(diagnose(model, [tensor], forward=lambda model, batch: model(batch)), Diagnosis)
+    assert_type(revive(model, [tensor]), Revival)
+    assert_type(replace_relu(model, 0.1, only=["relu"]), Replacement)
+    with Monitor(model, every=2) as monitor:
+        assert_type(monitor.scalars(), dict[str, float])
+    assert_type(monitor.diagnosis().sites[0].dead, npt.NDArray[np.int64])

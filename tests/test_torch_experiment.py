@@ -1,0 +1,53 @@
+"""The experiment on digits: what it says it does, it does."""
+
+from io import StringIO
+
+import pytest
+import torch
+from rich.console import Console
+
+from leakyrelu.torch import experiment
+
+
+def test_each_killer_kills_and_revive_leaves_no_dead_unit_at_once():
+    for killer in experiment.KILLERS:
+        control, revived = experiment.outcomes(killer, 0, ("control", "revive"))
+        assert control.never_at_once > 0.2
+        assert (revived.never_at_once, revived.skipped) == (0, 0)
+        assert revived.accuracy_at_once == control.accuracy_at_once  # the network computes what it did
+
+
+def test_a_seed_decides_everything():
+    one, same, other = (experiment.killed("SGD at 0.3", seed) for seed in (1, 1, 2))
+    assert torch.equal(one.model[0].weight, same.model[0].weight)
+    assert torch.equal(one.test_images, same.test_images)
+    assert not torch.equal(one.test_images, other.test_images)
+
+
+def test_cures_begin_with_the_same_network_and_leave_it_alone():
+    patient = experiment.killed("SGD at 0.3", 3)
+    accuracy = patient.accuracy(patient.model)
+    results = experiment.outcomes("SGD at 0.3", 3)
+    assert [result.cure for result in results] == list(experiment.CURES)
+    assert results[0].accuracy_at_once == accuracy
+
+
+def test_the_demonstration_shows_diagnosis_revival_and_the_figures_beside_a_control():
+    text = StringIO()
+    results = experiment.show(seeds=(0, 1), console=Console(file=text, width=200))
+    assert len(results) == 4
+    for words in ("are dead", "dead units revived", "| control |", "| revive | 0.0 ± 0.0 %", "revive less control"):
+        assert words in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [([(0.5, 0.9), (0.5, 0.91)], "better"), ([(0.9, 0.5), (0.9, 0.51)], "worse"), ([(0.5, 0.9), (0.9, 0.5)], "no dif")],
+)
+def test_a_difference_is_claimed_only_beyond_its_spread(accuracies, verdict):
+    results = [
+        experiment.Outcome(cure, seed, 0, 0, 0, accuracy)
+        for seed, pair in enumerate(accuracies)
+        for cure, accuracy in zip(("control", "revive"), pair, strict=True)
+    ]
+    assert verdict in experiment.conclusion(results)
