@@ -120,8 +120,8 @@ def revive(
     digits after 20 more epochs, 64-32-32-32-10, 20 seeds, without and with `revive` (`benchmarks/torch_revival.py`):
 
     - killed by SGD at 0.3 (61.9 % dead): 63.0 +- 27.0 % and 95.8 +- 1.2 %
-    - by Adam at 0.1 (96.0 % dead): 11.2 +- 7.6 % and 93.1 +- 2.5 %
-    - by Adam at 0.05 (73.2 % dead): 68.1 +- 19.1 % and 94.1 +- 1.4 %
+    - by Adam at 0.1 (96.0 % dead): 11.2 +- 7.6 % and 92.3 +- 4.9 %
+    - by Adam at 0.05 (73.2 % dead): 68.1 +- 19.1 % and 94.0 +- 1.6 %
 
     Examples
     --------
