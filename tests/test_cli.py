@@ -101,6 +101,15 @@ def test_apply_says_in_one_line_what_is_wrong(tmp_path):
     assert not (tmp_path / "out.npy").exists()
 
 
+@pytest.fixture
+def interruptible():
+    """What a shell runs in the background ignores SIGINT, and so would the processes it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_apply_interrupted_leaves_nothing(tmp_path):
     with open(tmp_path / "in.npy", "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"shape": (2**31,), "fortran_order": False, "descr": "<f8"})
