@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 import leakyrelu
 from leakyrelu import leaky_relu, leaky_relu_derivative
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 app = typer.Typer(
     name="leakyrelu",
@@ -31,7 +34,7 @@ Derivative = Annotated[bool, typer.Option("--derivative", "-d", help="The deriva
 
 
 class PictureFormat(StrEnum):
-    """What `plot` writes, by the ending of the file's name."""
+    """What pictures are written as, by the ending of the file's name."""
 
     PNG = ".png"
     SVG = ".svg"
@@ -155,17 +158,26 @@ def plot(
     derivative: Annotated[bool, typer.Option(help="Draw the derivative too.")] = True,
 ) -> None:
     """Draw the function and its derivative."""
-    from leakyrelu.files import written_whole
     from leakyrelu.plot import plot as draw
 
     with _errors_in_one_line():
-        try:
-            ending = PictureFormat(output.suffix.lower())
-        except ValueError:
-            raise ValueError(f"{output} must end in {', '.join(PictureFormat)}") from None
-        figure = draw(alpha or 0.01, derivative=derivative)
-        with written_whole(output) as file:
-            figure.savefig(file, format=ending.removeprefix("."))
+        ending = _picture_format(output)
+        _save(draw(alpha or 0.01, derivative=derivative), output, ending)
+
+
+def _picture_format(output: Path) -> PictureFormat:
+    """Asked before the work, not after it."""
+    try:
+        return PictureFormat(output.suffix.lower())
+    except ValueError:
+        raise ValueError(f"{output} must end in {', '.join(PictureFormat)}") from None
+
+
+def _save(figure: "Figure", output: Path, ending: PictureFormat) -> None:
+    from leakyrelu.files import written_whole
+
+    with written_whole(output) as file:
+        figure.savefig(file, format=ending.removeprefix("."))
 
 
 @app.command(epilog="Examples: `leakyrelu demo`, `leakyrelu demo --output pictures`")
@@ -230,4 +242,55 @@ def diagnose(
     if fail_above is not None and diagnosis.dead_fraction > fail_above:
         found, allowed = f"{diagnosis.dead_fraction:.1%}", f"{fail_above:.1%}"
         typer.echo(f"leakyrelu: {found} of the units are dead, more than {allowed}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples: `leakyrelu tune`, `leakyrelu tune --storage sqlite:///tune.db` (once more goes on), "
+    "`leakyrelu tune train:accuracy --trials 20 --seeds 5 --storage postgresql://me@db/tune` (on each machine)"
+)
+def tune(
+    objective: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:FUNCTION]",
+            help="Trains with a slope and a seed and returns a score, higher is better. Default: a network on digits.",
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Slopes in all, ReLU and 0.01 among them.")] = 40,
+    seeds: Annotated[int, typer.Option(help="Seeds a slope.")] = 10,
+    slopes: Annotated[tuple[float, float], typer.Option(help="The smallest and the largest slope.")] = (0.001, 1.0),
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Where the search is kept, to go on with or to share: a database's URL, or a file."),
+    ] = None,
+    study_name: Annotated[str | None, typer.Option(help="Its name there.  [default: the objective]")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write: .png, .svg or .pdf.")] = Path(
+        "leakyrelu-tune.png"
+    ),
+) -> None:
+    """Find by experiment which slope suits a task, and how sure that is (on digits, about two minutes)."""
+    from leakyrelu import tuning
+    from leakyrelu.importing import load_object
+
+    console = Console(stderr=True)
+    with _errors_in_one_line():
+        ending = _picture_format(output)
+        wanted = "the objective must be given as MODULE:FUNCTION, such as train:accuracy"
+        function = None if objective is None else load_object(objective, wanted)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("Trying slopes")
+            found = tuning.tune(
+                function,
+                trials=trials,
+                seeds=seeds,
+                slopes=slopes,
+                storage=storage,
+                study_name=study_name or objective,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        typer.echo(found)
+        if found.best is not None:
+            _save(found.plot(), output, ending)
+    if found.best is None:
         raise typer.Exit(1)

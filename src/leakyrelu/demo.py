@@ -25,13 +25,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, sqrt
+from math import sqrt
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from leakyrelu.activation import leaky_relu, leaky_relu_backward
+from leakyrelu.intervals import paired_difference
 
 __all__ = [
     "DemoResult",
@@ -41,7 +42,6 @@ __all__ = [
     "Setting",
     "conclusions",
     "load_digits",
-    "paired_difference",
     "run",
     "train",
 ]
@@ -255,18 +255,6 @@ def run(
     ]
     relu, leaky = zip(*pairs, strict=True)
     return DemoResult(setting, relu, leaky)
-
-
-def paired_difference(first: Floats, second: Floats) -> tuple[float, float]:
-    """Mean of `second - first`, and half the width of its 95 % confidence interval (infinite for a single pair)."""
-    with demo_extra():
-        from scipy import stats
-    difference = second - first
-    pairs = len(difference)
-    if pairs < 2:
-        return float(difference.mean()), inf
-    t = stats.t.ppf(0.975, pairs - 1)
-    return float(difference.mean()), float(t * difference.std(ddof=1) / sqrt(pairs))
 
 
 class Final(NamedTuple):

@@ -14,7 +14,7 @@ from leakyrelu.units import RARE, Diagnosis, Floats, Integers, Site
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["as_dict", "as_text", "draw", "write_html", "write_json"]
+__all__ = ["as_dict", "as_text", "draw", "text_table", "write_html", "write_json"]
 
 LISTS = {
     "dead": "Dead",
@@ -34,7 +34,7 @@ def as_text(diagnosis: Diagnosis) -> str:
 
     The table is Markdown, aligned where rich is installed, and complete whatever the width of the terminal.
     """
-    table = f"{_text_table(*table_of(diagnosis))}\n\n" if diagnosis.sites else ""
+    table = f"{text_table(*table_of(diagnosis))}\n\n" if diagnosis.sites else ""
     return table + "\n".join([*verdict(diagnosis), *(f"Note: {shown(note)}" for note in diagnosis.notes)])
 
 
@@ -150,7 +150,8 @@ def table_of(diagnosis: Diagnosis) -> tuple[list[str], list[list[str]]]:
     return headings, rows
 
 
-def _text_table(headings: list[str], rows: list[list[str]]) -> str:
+def text_table(headings: list[str], rows: list[list[str]]) -> str:
+    """Markdown: aligned where rich is installed, the first two columns to the left."""
     try:
         from rich import box
         from rich.console import Console

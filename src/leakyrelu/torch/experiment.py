@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leakyrelu.demo import load_digits, paired_difference
+from leakyrelu.demo import load_digits
+from leakyrelu.intervals import paired_difference
 from leakyrelu.torch.diagnosis import diagnose
 from leakyrelu.torch.repair import Revival, revive
 from leakyrelu.torch.replacement import replace_relu

@@ -2,12 +2,9 @@
 
 import inspect
 import math
-import os
 import pickle
-import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from leakyrelu.importing import load_object
 from leakyrelu.torch.diagnosis import diagnose
 from leakyrelu.units import Diagnosis
 
@@ -56,19 +54,8 @@ def make_model(spec: str) -> nn.Module:
     ImportError, ValueError, TypeError
         There is no such module or name, or it gives no model.
     """
-    module_name, colon, name = spec.partition(":")
-    if not (module_name and colon and name):
-        raise ValueError(
-            f"the model must be given as PACKAGE.MODULE:FACTORY, such as nets.vision:make_model, got {spec!r}"
-        )
-    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109  # a string, as in sys.path
-        sys.path.insert(0, here)
-    made = import_module(module_name)
-    for part in name.split("."):
-        if not hasattr(made, part):
-            raise ValueError(f"{made.__name__} has no {part!r}")
-        made = getattr(made, part)
-    model: object = made
+    wanted = "the model must be given as PACKAGE.MODULE:FACTORY, such as nets.vision:make_model"
+    model: object = load_object(spec, wanted)
     if not isinstance(model, nn.Module) and callable(model):
         try:
             model = model()

@@ -1,0 +1,227 @@
+"""What a search over slopes has found: as numbers, as a table, in sentences, and as a picture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from math import isfinite, nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from leakyrelu.intervals import paired_difference
+from leakyrelu.report import text_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["BASELINE", "REFERENCES", "Slope", "State", "Tuning"]
+
+BASELINE = 0.01  # the slope of habit, with which all others are compared
+REFERENCES = (0.0, BASELINE)  # tried in every search, as its first trials; 0 is ReLU
+
+
+class State(StrEnum):
+    """How the trial of a slope ended."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"  # found worse than the best before all its seeds were run
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Slope:
+    """One slope, and its scores."""
+
+    trial: int
+    alpha: float
+    state: State
+    scores: Mapping[int, float]  # by seed
+    never_positive: Mapping[int, float] = field(default_factory=dict)  # fraction of the units, by seed, where known
+    error: str | None = None  # where it failed: at which seed, and of what
+
+    @property
+    def mean(self) -> float:
+        """Mean score; NaN where there is none."""
+        return float(np.mean(list(self.scores.values()))) if self.scores else nan
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the scores over the seeds; NaN where there are fewer than two."""
+        return float(np.std(list(self.scores.values()), ddof=1)) if len(self.scores) > 1 else nan
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What `leakyrelu.tuning.tune` has found.
+
+    Attributes
+    ----------
+    slopes : (float, float)
+        The smallest and the largest slope that was to be tried.
+    seeds : tuple of int
+        The seeds each was to be tried with.
+    results : tuple of Slope
+        In the order of the trials.
+    """
+
+    slopes: tuple[float, float]
+    seeds: tuple[int, ...]
+    results: tuple[Slope, ...]
+
+    @property
+    def complete(self) -> tuple[Slope, ...]:
+        """The slopes that were tried with all seeds."""
+        return self._those(State.COMPLETE)
+
+    @property
+    def pruned(self) -> tuple[Slope, ...]:
+        """The slopes that were given up."""
+        return self._those(State.PRUNED)
+
+    @property
+    def failed(self) -> tuple[Slope, ...]:
+        """The slopes whose objective raised, or gave no finite score."""
+        return self._those(State.FAILED)
+
+    def _those(self, state: State) -> tuple[Slope, ...]:
+        return tuple(result for result in self.results if result.state == state)
+
+    @property
+    def best(self) -> Slope | None:
+        """The slope of the highest mean, of those tried with all seeds; None where there is none."""
+        return max(self.complete, key=lambda result: result.mean, default=None)
+
+    @property
+    def relu(self) -> Slope | None:
+        """Slope 0, unless it failed."""
+        return next((result for result in self.complete if result.alpha == 0), None)
+
+    @property
+    def baseline(self) -> Slope | None:
+        """Slope 0.01, unless it failed."""
+        return next((result for result in self.complete if result.trial < 2 and result.alpha == BASELINE), None)
+
+    def difference(self, result: Slope) -> tuple[float, float]:
+        """Mean score less that of 0.01, over the seeds both have, and half the width of its interval.
+
+        That of ReLU, a comparison made whatever comes out, holds with 95 % confidence; those of all other slopes hold
+        at once with 95 % (Bonferroni), for the best of them is picked by these scores. NaN where there is nothing to
+        compare.
+        """
+        baseline = self.baseline
+        if baseline is None or result is baseline:
+            return nan, nan
+        common = [seed for seed in result.scores if seed in baseline.scores]
+        if not common:
+            return nan, nan
+        first, second = ([each.scores[seed] for seed in common] for each in (baseline, result))
+        return paired_difference(first, second, comparisons=self._comparisons if result.alpha else 1)
+
+    @cached_property
+    def _comparisons(self) -> int:
+        return max(1, sum(bool(result.scores) for result in self.results if result.alpha) - 1)
+
+    @property
+    def conclusions(self) -> tuple[str, ...]:
+        """What follows, in sentences: a difference is claimed only where it exceeds its interval."""
+        best, baseline, relu = self.best, self.baseline, self.relu
+        if best is None:
+            first = self.failed[0].error if self.failed else "none was run"
+            return (f"No slope was tried to the end: {first}.",)
+        sentences = [f"Best of {len(self.results)} slopes: {_named(best.alpha)}, {_score(best)}."]
+        if baseline is None:
+            sentences.append("The slope 0.01 failed, so there is nothing to compare with.")
+        elif best is baseline:
+            sentences.append("No slope did better than 0.01.")
+        else:
+            sentences.append(self._compared(best))
+        if relu is not None and relu is not best and baseline is not None:
+            sentences.append(self._compared(relu))
+        sentences += [
+            f"Failed: slope {result.alpha:.4g} (trial {result.trial}), {result.error}." for result in self.failed
+        ]
+        return tuple(sentences)
+
+    def _compared(self, result: Slope) -> str:
+        mean, spread = self.difference(result)
+        name = _named(result.alpha)
+        if not isfinite(spread):
+            return f"{name} and 0.01: one seed has no spread, so no difference is claimed."
+        if abs(mean) <= spread:
+            return f"{name} and 0.01: no difference beyond the spread ({mean:+.3g} ± {spread:.2g} points)."
+        return f"{name} is {'better' if mean > 0 else 'worse'} than 0.01 by {abs(mean):.3g} ± {spread:.2g} points."
+
+    def __str__(self) -> str:
+        """A table, a row a slope in ascending order, and the conclusions."""
+        headings = ["Slope", "Seeds", "Score (mean ± standard deviation)", "Less 0.01 (95 %)"]
+        known = any(result.never_positive for result in self.results)
+        headings += ["Units never above zero"] * known + ["State"]
+        rows = []
+        for result in sorted(self.results, key=lambda result: result.alpha):
+            fractions = list(result.never_positive.values())
+            units = [f"{100 * np.mean(fractions):.1f} %" if fractions else "-"]
+            mean, spread = self.difference(result)
+            less = "-" if not isfinite(mean) else f"{mean:+.3g}" + (f" ± {spread:.2g}" if isfinite(spread) else "")
+            scores = _score(result) if result.scores else "-"
+            rows.append([_named(result.alpha), str(len(result.scores)), scores, less, *units * known, result.state])
+        return "\n".join([text_table(headings, rows), "", *self.conclusions])
+
+    def plot(self) -> "Figure":
+        """The picture: score over slope, and the units never above zero where they are known.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is missing: ``pip install 'leakyrelu[plot]'``.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError("the picture needs matplotlib: pip install 'leakyrelu[plot]'") from error
+        known = any(result.never_positive for result in self.results)
+        figure = Figure(figsize=(9, 7 if known else 4.5), layout="constrained")
+        axes = figure.subplots(1 + known, 1, sharex=True, squeeze=False)[:, 0]
+        self._draw(axes[0], "scores", 1)
+        axes[0].set(title=f"Score over slope: mean ± standard deviation, {len(self.seeds)} seeds", ylabel="Score")
+        if axes[0].get_legend_handles_labels()[0]:
+            axes[0].legend()
+        if known:
+            self._draw(axes[1], "never_positive", 100)
+            axes[1].set(title="Units never above zero: dead, where the slope is 0", ylabel="Percent")
+        axes[-1].set(xlabel="Slope (alpha)", xscale="log")
+        for ax in axes:
+            ax.grid(True, alpha=0.4)
+        return figure
+
+    def _draw(self, ax: "Axes", what: str, scale: float) -> None:
+        looks = {State.COMPLETE: ("tab:blue", "o"), State.PRUNED: ("0.6", "v")}
+        for state, (color, marker) in looks.items():
+            shown = [result for result in self._those(state) if result.alpha > 0 and getattr(result, what)]
+            if shown:
+                values = [scale * np.array(list(getattr(result, what).values())) for result in shown]
+                ax.errorbar(
+                    [result.alpha for result in shown],
+                    [value.mean() for value in values],
+                    [value.std(ddof=1) if len(value) > 1 else 0 for value in values],
+                    fmt=marker,
+                    color=color,
+                    capsize=3,
+                    label=f"Leaky ReLU, {state}",
+                )
+        if self.relu is not None and (values := list(getattr(self.relu, what).values())):
+            mean = scale * float(np.mean(values))
+            spread = scale * float(np.std(values, ddof=1)) if len(values) > 1 else 0
+            ax.axhline(mean, color="tab:red", label="ReLU")
+            ax.axhspan(mean - spread, mean + spread, color="tab:red", alpha=0.12, lw=0)
+        if self.baseline is not None:
+            ax.axvline(BASELINE, color="0.4", ls=":", label="0.01")
+
+
+def _named(alpha: float) -> str:
+    return f"{alpha:.4g}" if alpha else "ReLU (0)"
+
+
+def _score(result: Slope) -> str:
+    return f"{result.mean:.4g}" + (f" ± {result.spread:.2g}" if isfinite(result.spread) else "")
