@@ -144,7 +144,7 @@ def test_version_and_help():
     assert run("--version") == f"leakyrelu {leakyrelu.__version__}\n"
     text = run("--help")
     assert "leakyrelu eval -- -2 -1 0 1 2" in " ".join(text.split())
-    for command in ("eval", "apply", "plot", "demo"):
+    for command in ("eval", "apply", "plot", "demo", "diagnose", "born-dead", "tune"):
         assert command in text
         assert "Examples" in run(command, "--help")
 
@@ -213,3 +213,38 @@ def test_diagnose_without_torch_says_how_to_install_it(patient):
     (patient / "torch.py").write_text("raise ImportError('No module named torch')")
     message = fails("diagnose", "nets:make", "--data", "x.npy", cwd=patient)
     assert "pip install 'leakyrelu[torch]'" in message
+
+
+def test_born_dead_prints_theory_simulation_and_a_width():
+    text = run("born-dead", "--width", 2, "--depth", 10, "--networks", 2000)
+    assert "at least 0.8703, at most 0.9249" in text
+    assert "standard error, 2,000 networks" in text
+    assert "risk of at most 0.01 at this depth:  width 10 or more" in text
+    assert text == run("born-dead", "--width", 2, "--depth", 10, "--networks", 2000, "--seed", 0)
+    text = run("born-dead", "--width", 2, "--depth", 10, "--networks", 2000, "--alpha", 0.01, "--risk", 0.5)
+    assert "none of 2,000 networks, so below 0.0015 with 95 % confidence" in text
+    assert "risk of at most 0.5 at this depth:  any width" in text
+
+
+def test_born_dead_draws(tmp_path):
+    run("born-dead", "--width", 3, "--depth", 5, "--networks", 10, "-o", "picture.svg", cwd=tmp_path)
+    assert b"<svg" in (tmp_path / "picture.svg").read_bytes()[:500]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("--width", 0, "width must be at least 1, got 0"),
+        ("--depth", -1, "depth must be at least 1, got -1"),
+        ("--networks", 0, "networks must be at least 1, got 0"),
+        ("--alpha", "nan", "alpha must be finite, got nan"),
+        ("--risk", 1, "risk must be a number between 0 and 1, got 1.0"),
+        ("--seed", -1, "non-negative"),
+        ("--output", "picture.txt", "picture.txt must end in .png, .svg, .pdf"),
+        ("--output", "nowhere/picture.png", "directory: nowhere/picture.png"),
+    ],
+)
+def test_born_dead_says_in_one_line_what_is_wrong(tmp_path, option, value, text):
+    options = {"--width": 2, "--depth": 3, "--networks": 10} | {option: value}
+    assert text in fails("born-dead", *(word for pair in options.items() for word in pair), cwd=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -15,7 +15,6 @@ from leakyrelu.demo import (
     Setting,
     conclusions,
     load_digits,
-    paired_difference,
     run,
     train,
 )
@@ -172,13 +171,6 @@ def test_an_overflow_is_reported_and_does_not_warn(digits: Digits) -> None:
     result = run(replace(SHORT, learning_rate=1e30), digits)
     assert all(each.overflowed for each in result.leaky_relu)
     assert "Networks that overflowed: 3 of 3 with ReLU, 3 of 3 with Leaky ReLU." in conclusions(result)
-
-
-def test_the_paired_difference_has_the_interval_of_student() -> None:
-    # Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), and 4.303 for two degrees of freedom (any table).
-    mean, spread = paired_difference(np.array([5.0, 5.0, 5.0]), np.array([6.0, 7.0, 8.0]))
-    assert mean == 2
-    assert spread == pytest.approx(4.303 / np.sqrt(3), rel=1e-4)
 
 
 def test_identical_runs_show_no_difference() -> None:

@@ -246,6 +246,31 @@ def diagnose(
 
 
 @app.command(
+    epilog="Examples: `leakyrelu born-dead --width 2 --depth 10`, "
+    "`leakyrelu born-dead --width 4 --depth 50 --risk 0.001 -o born_dead.png`"
+)
+def born_dead(
+    width: Annotated[int, typer.Option(help="Units in each hidden layer.")],
+    depth: Annotated[int, typer.Option(help="Layers, the output layer included.")],
+    alpha: Alpha = 0.0,
+    networks: Annotated[int, typer.Option(help="How many to simulate.")] = 100_000,
+    risk: Annotated[float, typer.Option(help="The probability that you would accept.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Of the simulated weights.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A picture over width and depth: .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    """How likely a network is dead before its first step, by theory and in simulation, and how wide to make it."""
+    from leakyrelu.theory_report import born_dead_report, plot_born_dead
+
+    with _errors_in_one_line():
+        ending = None if output is None else _picture_format(output)
+        typer.echo(born_dead_report(width, depth, alpha=alpha, networks=networks, risk=risk, rng=seed))
+        if output is not None and ending is not None:
+            _save(plot_born_dead(width, depth, rng=seed), output, ending)
+
+
+@app.command(
     epilog="Examples: `leakyrelu tune`, `leakyrelu tune --storage sqlite:///tune.db` (once more goes on), "
     "`leakyrelu tune train:accuracy --trials 20 --seeds 5 --storage postgresql://me@db/tune` (on each machine)"
 )

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
 from leakyrelu.plot import plot
+from leakyrelu.slopes import Slope, Tuning
 from leakyrelu.torch import Diagnosis, LeakyReLU, Monitor, Replacement, Revival, diagnose, replace_relu, revive
 from leakyrelu.torch import leaky_relu as torch_leaky_relu
+from leakyrelu.tuning import tune
 
 
 def check(single: npt.NDArray[np.float32], whole: npt.NDArray[np.int64]) -> None:
@@ -39,3 +41,12 @@ def check_torch(tensor: Tensor) -> None:
     with Monitor(model, every=2) as monitor:
         assert_type(monitor.scalars(), dict[str, float])
     assert_type(monitor.diagnosis().sites[0].dead, npt.NDArray[np.int64])
+
+
+def check_tuning() -> None:
+    found = tune(lambda alpha, seed: alpha * seed, trials=3, seeds=(1, 2), storage="sqlite:///tune.db")
+    assert_type(found, Tuning)
+    assert_type(found.best, Slope | None)
+    assert_type(found.difference(found.results[0]), tuple[float, float])
+    tune(lambda alpha, seed: (alpha, 0.5))
+    tune(lambda alpha: alpha)  # type: ignore[arg-type,misc]
