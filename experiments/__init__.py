@@ -1,0 +1,1 @@
+"""Experiments with networks that are too long for the tests; what they found is in docs."""
