@@ -426,4 +426,4 @@ def test_printing_a_diagnosis_prints_the_text():
 
 
 def test_all_is_what_there_is():
-    assert sorted(report.__all__) == ["as_dict", "as_text", "draw", "write_html", "write_json"]
+    assert sorted(report.__all__) == ["as_dict", "as_text", "draw", "text_table", "write_html", "write_json"]

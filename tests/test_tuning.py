@@ -412,6 +412,13 @@ def test_the_command_prints_a_table_writes_a_picture_and_goes_on(tmp_path):
     assert [study.study_name for study in optuna.get_all_study_summaries(database(tmp_path))] == ["objective:objective"]
 
 
+def test_the_command_keeps_its_search_in_a_file_unless_told_otherwise(tmp_path):
+    for trials in ("3", "5"):
+        command(tmp_path, "objective:objective", "--seeds", "1", "--trials", trials)
+    assert set(calls_of(tmp_path).values()) == {1}
+    assert len(study_of(f"sqlite:///{tmp_path / 'leakyrelu-tune.db'}").trials) == 5
+
+
 def test_the_command_names_bad_input_in_one_line(tmp_path):
     for words, message in (
         (("objective",), "the objective must be given as MODULE:FUNCTION, such as train:accuracy, got 'objective'"),

@@ -271,7 +271,7 @@ def born_dead(
 
 
 @app.command(
-    epilog="Examples: `leakyrelu tune`, `leakyrelu tune --storage sqlite:///tune.db` (once more goes on), "
+    epilog="Examples: `leakyrelu tune` (once more goes on), "
     "`leakyrelu tune train:accuracy --trials 20 --seeds 5 --storage postgresql://me@db/tune` (on each machine)"
 )
 def tune(
@@ -286,9 +286,8 @@ def tune(
     seeds: Annotated[int, typer.Option(help="Seeds a slope.")] = 10,
     slopes: Annotated[tuple[float, float], typer.Option(help="The smallest and the largest slope.")] = (0.001, 1.0),
     storage: Annotated[
-        str | None,
-        typer.Option(help="Where the search is kept, to go on with or to share: a database's URL, or a file."),
-    ] = None,
+        str, typer.Option(help="Where the search is kept, to go on with or to share: a database's URL, or a file.")
+    ] = "sqlite:///leakyrelu-tune.db",
     study_name: Annotated[str | None, typer.Option(help="Its name there.  [default: the objective]")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write: .png, .svg or .pdf.")] = Path(
         "leakyrelu-tune.png"
