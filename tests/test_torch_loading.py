@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from typer.testing import CliRunner
 
+from leakyrelu.cli import app
 from leakyrelu.torch.loading import Batches, diagnose_files, load_weights, make_model
 
 NETS = """
@@ -35,6 +37,13 @@ def number():
 
 def broken():
     raise RuntimeError("no such luck")
+
+def exiting():
+    raise SystemExit("no arguments")
+
+class Failing(Net):
+    def forward(self, x):
+        assert not len(x)
 """
 
 
@@ -65,11 +74,44 @@ def test_a_model_is_a_class_a_function_or_a_module_in_the_current_directory(name
         ("no_such_module:Net", ImportError, "no_such_module"),
         ("nets_for_tests:number", TypeError, "gives int, not a torch.nn.Module"),
         ("nets_for_tests:broken", ValueError, r"broken\(\) failed: RuntimeError: no such luck"),
+        ("nets_for_tests:exiting", ValueError, r"exiting\(\) failed: SystemExit: no arguments"),
     ],
 )
 def test_what_is_no_model_is_named(spec, error, message):
     with pytest.raises(error, match=message):
         make_model(spec)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ("def make(:", ValueError, r"SyntaxError: invalid syntax \(failing_nets\.py, line 1\)"),
+        ("\nmake = 1\n1 / 0", ValueError, r"ZeroDivisionError: division by zero \(failing_nets\.py, line 3\)"),
+        (
+            "import no_such_thing",
+            ImportError,
+            r"ModuleNotFoundError: No .* 'no_such_thing' \(failing_nets\.py, line 1\)",
+        ),
+        ("\nfrom os import nothing", ImportError, r"ImportError: cannot import .* \(failing_nets\.py, line 2\)"),
+        ("open('none.npy')", ValueError, r"FileNotFoundError: .*none\.npy' \(failing_nets\.py, line 1\)"),
+        ("assert False", ValueError, r"AssertionError \(failing_nets\.py, line 1\)"),
+        ("import json\n\njson.loads('{')", ValueError, r"JSONDecodeError: .* \(failing_nets\.py, line 3\)"),
+        ("raise ValueError('one\\ntwo')", ValueError, r"ValueError: one two \(failing_nets\.py, line 1\)"),
+        ("import sys\nsys.exit('no arguments')", ValueError, r"SystemExit: no arguments \(failing_nets\.py, line 2\)"),
+        ("import broken_nets", ValueError, r"SyntaxError: .* \(broken_nets\.py, line 2\)"),
+    ],
+)
+def test_a_module_that_fails_when_imported_is_named_with_the_line(here, source, error, message):
+    (here / "failing_nets.py").write_text(source)
+    (here / "broken_nets.py").write_text("\nclass:")
+    with pytest.raises(error, match=rf"^importing failing_nets failed: {message}$"):
+        make_model("failing_nets:make")
+
+
+@pytest.mark.parametrize("name", ["no_such_nets", "nets_for_tests.nothing", "nets_for_tests.py"])
+def test_a_module_that_there_is_not_is_named(name):
+    with pytest.raises(ModuleNotFoundError, match=f"^No module named '{name}'"):
+        make_model(f"{name}:make")
 
 
 @pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
@@ -87,6 +129,29 @@ def test_weights_of_safetensors(here):
     loaded = model()
     load_weights(loaded, here / "w.safetensors")
     assert torch.equal(loaded.hidden.weight, state["hidden.weight"])
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_weights_of_a_model_that_was_wrapped_or_compiled(here, prefix):
+    state = {name: torch.randn_like(value) for name, value in model().state_dict().items()}
+    torch.save({prefix + name: value for name, value in state.items()}, here / "w.pt")
+    loaded = model()
+    load_weights(loaded, here / "w.pt")
+    assert all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
+
+
+def test_a_child_named_module_keeps_its_name(here):
+    made = nn.Sequential()
+    made.module = nn.Linear(1, 1)
+    torch.save({name: torch.full_like(value, 3) for name, value in made.state_dict().items()}, here / "w.pt")
+    load_weights(made, here / "w.pt")
+    assert made.module.bias.item() == 3
+
+
+def test_where_a_prefix_is_not_all_the_names_are_those_of_the_file(here):
+    torch.save({"module.other.weight": torch.ones(1)}, here / "w.pt")
+    with pytest.raises(ValueError, match=r"are not this model's: .*module\.other\.weight"):
+        load_weights(model(), here / "w.pt")
 
 
 class Attack:
@@ -107,6 +172,8 @@ def test_other_weights_and_other_files_are_refused(here):
     torch.save(torch.ones(3), here / "tensor.pt")
     (here / "empty.pt").touch()
     (here / "text.pt").write_text("weights")
+    for i, text in enumerate(("hello", "<html>", "version https://git-lfs", "\x80\x02}.", "0", "cos\n", "I1\n.")):
+        (here / f"garbage{i}.pt").write_text(text, encoding="latin-1")
     (here / "text.safetensors").write_text("weights")
     for name, message in [
         ("other.pt", "are not this model's: .*Missing key"),
@@ -114,6 +181,8 @@ def test_other_weights_and_other_files_are_refused(here):
         ("empty.pt", "empty.pt"),
         ("text.pt", "text.pt"),
         ("text.safetensors", "not a file of safetensors"),
+        ("garbage0.pt", r"not a file of torch\.save \(KeyError: 101\)"),
+        *((f"garbage{i}.pt", f"garbage{i}.pt") for i in range(1, 7)),
     ]:
         with pytest.raises(ValueError, match=message):
             load_weights(model(), here / name)
@@ -139,9 +208,32 @@ def test_integers_become_int64(here, dtype):
     assert batch.dtype == torch.int64
 
 
-def test_the_only_array_of_an_npz_is_the_input_whatever_its_name(here):
-    np.savez(here / "x.npz", images=np.ones((3, 4)))
+def test_the_only_array_of_an_npz_is_the_input_if_it_has_no_name(here):
+    np.savez(here / "x.npz", np.ones((3, 4)))
     (batch,) = Batches(here / "x.npz", model(), 9)
+    assert batch.shape == (3, 4)
+
+
+def test_the_only_array_of_an_npz_is_the_input_under_another_name_with_a_warning(here):
+    np.savez(here / "x.npz", images=np.ones((3, 4)))
+    with pytest.warns(UserWarning, match=r"x\.npz holds 'images', which is no argument of the .* \(x, scale\); it is "):
+        (batch,) = Batches(here / "x.npz", model(), 9)
+    assert batch.shape == (3, 4)
+
+
+def test_the_only_array_of_an_npz_is_passed_by_its_name(here):
+    np.savez(here / "x.npz", scale=np.ones((3, 4)))
+    (batch,) = Batches(here / "x.npz", model(), 9)
+    assert {name: tuple(value.shape) for name, value in batch.items()} == {"scale": (3, 4)}
+
+
+def test_a_forward_without_named_arguments_takes_an_array_of_any_name(here):
+    class Any(nn.Module):
+        def forward(self, *args, **kwargs):
+            return args[0], kwargs
+
+    np.savez(here / "x.npz", args=np.ones((3, 4)))
+    (batch,) = Batches(here / "x.npz", Any(), 9)
     assert batch.shape == (3, 4)
 
 
@@ -186,3 +278,27 @@ def test_the_diagnosis_is_that_of_the_model_on_the_data(here):
     diagnosis = diagnose_files("nets_for_tests:Net", here / "x.npy", batch_size=3)
     assert (diagnosis.samples, diagnosis.units, diagnosis.dead) == (7, 3, 1)
     assert diagnosis.sites[0].dead.tolist() == [1]
+
+
+def test_a_model_that_fails_in_any_way_is_bad_input(here):
+    np.save(here / "x.npy", np.ones((7, 4)))
+    with pytest.raises(ValueError, match=r"the model failed on .*x\.npy \(input float64 \(7, 4\)\): AssertionError"):
+        diagnose_files("nets_for_tests:Failing", here / "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("failing_nets:make", "importing failing_nets failed: SyntaxError: invalid syntax (failing_nets.py, line 1)"),
+        ("nets_for_tests:Failing", "the model failed on x.npy (input float64 (7, 4)): AssertionError"),
+        ("nets_for_tests:Net --weights w.pt", "w.pt is not a file of torch.save (KeyError: 101)"),
+    ],
+)
+def test_on_the_command_line_bad_input_is_one_line_and_the_exit_code_2(here, model, message):
+    (here / "failing_nets.py").write_text("def make(:")
+    (here / "w.pt").write_text("hello")
+    np.save(here / "x.npy", np.ones((7, 4)))
+    result = CliRunner().invoke(app, ["diagnose", *model.split(), "--data", "x.npy"])
+    assert result.exit_code == 2
+    assert result.output.startswith(f"leakyrelu: {message}")
+    assert result.output.count("\n") == 1

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import Any
 
@@ -21,7 +22,7 @@ def load_object(spec: str, wanted: str) -> Any:
     Raises
     ------
     ImportError, ValueError
-        There is no such module or name.
+        There is no such module or name, or the module failed when it was imported.
 
     Examples
     --------
@@ -34,9 +35,30 @@ def load_object(spec: str, wanted: str) -> Any:
         raise ValueError(f"{wanted}, got {spec!r}")
     if (here := os.getcwd()) not in sys.path:  # noqa: PTH109  # a string, as in sys.path
         sys.path.insert(0, here)
-    found: Any = import_module(module_name)
+    found: Any = _imported(module_name)
     for part in name.split("."):
         if not hasattr(found, part):
             raise ValueError(f"{found.__name__} has no {part!r}")
         found = getattr(found, part)
     return found
+
+
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except (Exception, SystemExit) as error:  # whatever somebody's code does, such as reading its own command line
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise  # it says what there is no module of
+        kind = ImportError if isinstance(error, ImportError) else ValueError
+        raise kind(f"importing {name} failed: {_described(error)}") from error
+
+
+def _described(error: BaseException) -> str:
+    """In one line: what it is, what it says, and where."""
+    message = " ".join(str(error).split())
+    described = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    if isinstance(error, SyntaxError) and error.lineno:
+        return described  # which says where
+    # A function that the module calls may be anyone's; what is called while importing is in a module.
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
+    return f"{described} ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else described  # noqa: PTH119  # as a SyntaxError has it

@@ -3,6 +3,7 @@
 import inspect
 import math
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -40,7 +41,9 @@ def diagnose_files(
     batches = Batches(data, model, batch_size)
     try:
         return diagnose(model, track(batches))
-    except (RuntimeError, IndexError, KeyError) as error:
+    except (ImportError, OSError, TypeError, ValueError):
+        raise  # they say what is wrong
+    except Exception as error:  # whatever somebody's code does
         raise ValueError(f"the model failed on {data} ({batches}): {_first_line(error)}") from error
 
 
@@ -59,7 +62,7 @@ def make_model(spec: str) -> nn.Module:
     if not isinstance(model, nn.Module) and callable(model):
         try:
             model = model()
-        except Exception as error:  # whatever somebody's code does
+        except (Exception, SystemExit) as error:  # whatever somebody's code does
             raise ValueError(f"{spec}() failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise TypeError(f"{spec} gives {type(model).__name__}, not a torch.nn.Module")
@@ -76,43 +79,64 @@ def load_weights(model: nn.Module, path: Path) -> None:
     ImportError
         The file is one of safetensors, which is missing.
     """
-    if path.suffix == ".safetensors":
-        try:
-            from safetensors.torch import load_file
-        except ImportError as error:
-            raise ImportError("to read its files, safetensors is needed: pip install safetensors") from error
-        with path.open("rb"):
-            pass  # says what is wrong with the name, where it is
-        try:
-            state: Any = load_file(path)
-        except Exception as error:  # an error of its own, made in Rust
-            raise ValueError(f"{path} is not a file of safetensors: {error}") from error
-    else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise ValueError(
-                f"{path} holds more than weights, or is damaged; it was not loaded, as it may hold code: "
-                "save model.state_dict() instead"
-            ) from error
-        except (RuntimeError, EOFError) as error:
-            raise ValueError(f"{path} is not a file of torch.save: {_first_line(error)}") from error
+    state = _safetensors(path) if path.suffix == ".safetensors" else _saved_by_torch(path)
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]  # a checkpoint of a training
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict; save model.state_dict()")
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(_without_wrappers(state, model))
     except RuntimeError as error:
         raise ValueError(f"the weights in {path} are not this model's: {' '.join(str(error).split())}") from error
+
+
+def _safetensors(path: Path) -> Any:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ImportError("to read its files, safetensors is needed: pip install safetensors") from error
+    with path.open("rb"):
+        pass  # says what is wrong with the name, where it is
+    try:
+        return load_file(path)
+    except Exception as error:  # an error of its own, made in Rust
+        raise ValueError(f"{path} is not a file of safetensors: {error}") from error
+
+
+def _saved_by_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than weights, or is damaged; it was not loaded, as it may hold code: "
+            "save model.state_dict() instead"
+        ) from error
+    except OSError:
+        raise
+    except Exception as error:  # of its unpickler, which takes any bytes for instructions
+        raise ValueError(f"{path} is not a file of torch.save ({_first_line(error)})") from error
+
+
+def _without_wrappers(state: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
+    """Without what `DataParallel`, `DistributedDataParallel` and `torch.compile` put before each name, if that fits."""
+    wanted, bare = set(model.state_dict()), dict(state)
+    while bare and bare.keys() != wanted:
+        prefix = next(
+            (each for each in ("module.", "_orig_mod.") if all(str(name).startswith(each) for name in bare)), None
+        )
+        if prefix is None:
+            return state
+        bare = {name.removeprefix(prefix): value for name, value in bare.items()}
+    return bare
 
 
 class Batches:
     """The examples of a .npy file, or of the arrays of a .npz file by name, in batches of tensors.
 
-    One array is the model's input. Of several, those that are named as arguments of the model's forward are passed so.
-    Floating-point arrays become the type of the model's parameters, integers int64.
+    Those that are named as arguments of the model's forward are passed so. One alone that is not is the model's input,
+    with a warning if somebody gave it a name. Floating-point arrays become the type of the model's parameters, integers
+    int64.
 
     Raises
     ------
@@ -126,8 +150,12 @@ class Batches:
         self._size = batch_size
         self._dtype = next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
         arrays = _load(path)
-        self._alone = len(arrays) == 1
-        self._arrays = arrays if self._alone else _fitting(arrays, model, path)
+        names = _arguments(model)
+        self._alone = len(arrays) == 1 and (path.suffix == ".npy" or arrays.keys().isdisjoint(names))
+        self._arrays = arrays if self._alone else _fitting(arrays, names, path)
+        if self._alone and names and arrays.keys().isdisjoint({_NPY, _UNNAMED}):
+            named = f"{path} holds {next(iter(arrays))!r}, which is no argument of the model's forward"
+            warnings.warn(f"{named} ({', '.join(names)}); it is taken for its first one", stacklevel=2)
         lengths = {name: array.shape[0] if array.ndim else 0 for name, array in self._arrays.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the arrays in {path} must have one row an example, got {lengths}")
@@ -154,20 +182,29 @@ class Batches:
         return tensor.to(self._dtype) if kind == "f" else tensor
 
 
+_NPY = "input"
+_UNNAMED = "arr_0"  # by numpy.savez(file, array)
+
+
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     if path.suffix not in (".npy", ".npz"):
         raise ValueError(f"the data must be a .npy or .npz file, got {path}")
     try:
         if path.suffix == ".npy":
-            return {"input": np.load(path, mmap_mode="r", allow_pickle=False)}
+            return {_NPY: np.load(path, mmap_mode="r", allow_pickle=False)}
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a {path.suffix} file of numbers: {_first_line(error)}") from error
 
 
-def _fitting(arrays: dict[str, npt.NDArray[Any]], model: nn.Module, path: Path) -> dict[str, npt.NDArray[Any]]:
-    arguments = list(inspect.signature(model.forward).parameters)
+def _arguments(model: nn.Module) -> list[str]:
+    """Those that can be passed to the model's forward by name."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+
+
+def _fitting(arrays: dict[str, npt.NDArray[Any]], arguments: list[str], path: Path) -> dict[str, npt.NDArray[Any]]:
     fitting = {name: array for name, array in arrays.items() if name in arguments}
     if not fitting:
         raise ValueError(
@@ -178,4 +215,6 @@ def _fitting(arrays: dict[str, npt.NDArray[Any]], model: nn.Module, path: Path) 
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    """What it says; with its kind where that is less than a sentence, as a KeyError's key."""
+    line = str(error).strip().partition("\n")[0]
+    return line if isinstance(error, RuntimeError | ValueError) and line else f"{type(error).__name__}: {line}"
