@@ -298,6 +298,85 @@ def test_heads_that_are_split_share_their_units():
     assert (site.units, site.dead.tolist()) == (3, [1])  # 1 and 4 are one place of two heads
 
 
+# By their shape alone, features that become an image are channels, as for the convolution that takes them.
+WAYS_TO_AN_IMAGE = {
+    "view": lambda y: y.view(-1, 6, 4, 4),
+    "unflatten": lambda y: y.unflatten(1, (6, 4, 4)),
+    "a volume": lambda y: y.reshape(len(y), 6, 2, 2, 4),
+    "one row": lambda y: y.view(-1, 6, 1, 16),
+    "from one pixel": lambda y: y[:, :, None, None].view(-1, 6, 4, 4),
+    "from tokens": lambda y: y.view(-1, 5, 96).reshape(-1, 6, 4, 4),
+    "channels last": lambda y: y.view(-1, 6, 16).mT.reshape(-1, 96).view(-1, 4, 4, 6).permute(0, 3, 1, 2),
+    "channels last, kept so": lambda y: functional.layer_norm(
+        y.view(-1, 6, 16).mT.reshape(-1, 96).view(-1, 4, 4, 6), (6,)
+    ),
+    "a norm of all": lambda y: functional.layer_norm(y.view(-1, 6, 4, 4), (6, 4, 4)),
+    "a larger one": lambda y: functional.interpolate(y.view(-1, 6, 4, 4), scale_factor=2),
+    "its mean": lambda y: y.view(-1, 6, 4, 4).mean((2, 3)),
+    "and tokens": lambda y: y.view(-1, 6, 4, 4).flatten(2).transpose(1, 2),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_AN_IMAGE)
+def test_features_that_become_an_image_are_its_channels(way):
+    dead = [16 * i + j for i in DEAD for j in range(16)]
+    model = Model(
+        lambda self, x: functional.relu(WAYS_TO_AN_IMAGE[way](self.fc(x))), fc=planted(nn.Linear(4, 96), dead)
+    )
+    assert found(model, rows()) == {"relu": DEAD}
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape"),
+    [
+        (nn.BatchNorm1d(6), (6, 16)),
+        (nn.BatchNorm2d(6), (6, 4, 4)),
+        (nn.BatchNorm3d(6), (6, 2, 2, 4)),
+        (nn.InstanceNorm1d(6, affine=True), (6, 16)),
+        (nn.InstanceNorm2d(6, affine=True), (6, 4, 4)),
+        (nn.GroupNorm(2, 6), (6, 16)),
+        (nn.GroupNorm(3, 6), (6, 2, 2, 4)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("tokens", [False, True])
+def test_a_norm_of_channels_says_which_axis_they_are(norm, shape, tokens):
+    model = nn.Sequential(nn.Linear(4, 96), nn.Unflatten(-1, shape), planted(norm), nn.ReLU())
+    x = rows(64)
+    if tokens:  # each a channel: an axis that is known to be another is none of the norm's
+        model = nn.Sequential(nn.Linear(4, 16), *model[2:])
+        x = torch.randn(64, 6, *(2,) * (len(shape) - 2), 4)
+    (site,) = diagnose(model, [x]).sites
+    assert (site.units, site.dead.tolist()) == (6, DEAD)
+
+
+@pytest.mark.parametrize("tokens", [7, 1])
+def test_tokens_that_are_split_into_three_are_no_images(tokens):
+    def forward(self, x):
+        return functional.relu(self.fc(x).view(len(x), tokens, 2, -1))
+
+    (site,) = diagnose(Model(forward, fc=nn.Linear(4, 6)), [torch.randn(50, tokens, 4)]).sites
+    assert site.units == 3
+
+
+def test_one_example_that_becomes_an_image():
+    model = Model(lambda self, x: functional.relu(self.fc(x).view(1, 6, 4, 4)), fc=nn.Linear(4, 96))
+    (site,) = diagnose(model, [torch.randn(4)]).sites
+    assert (site.units, site.samples) == (6, 16)
+
+
+def test_a_generator_of_images():
+    model = nn.Sequential(
+        nn.Linear(6, 128),
+        nn.Unflatten(1, (8, 4, 4)),
+        planted(nn.BatchNorm2d(8), [0, 1, 2]),
+        nn.ReLU(),
+        nn.ConvTranspose2d(8, 3, 2),
+    )
+    (site,) = diagnose(model, [torch.randn(256, 6)]).sites
+    assert (site.units, site.samples, site.dead.tolist()) == (8, 256 * 16, [0, 1, 2])
+
+
 def test_one_number_an_example_is_one_unit():
     model = Model(lambda self, x: functional.relu(self.fc(x).squeeze(-1)), fc=planted(nn.Linear(4, 1), [0]))
     (site,) = diagnose(model, [rows()]).sites

@@ -51,13 +51,15 @@ class Axes:
             elif axis is None:
                 axis = next((axis for shape, axis in sources if len(shape) == result.ndim), None)
             if axis is None:
-                axis = _of_norm(name, tensors, result.ndim)
+                axis = _of_norm(name, args, tensors, result.ndim)
             self.remember(result, axis)
 
     def _of_layer(self, name: str, args: Sequence[Any], tensors: Sequence[Tensor], axes: int) -> int | None:
         """The axis of what makes units anew."""
         if name in _LAST:
             return axes - 1
+        if name in _CHANNELS and axes > 1:
+            return 1  # whatever it was: scale and shift are each channel's
         if len(tensors) < 2:
             return None
         if name.startswith("conv"):
@@ -102,11 +104,12 @@ def _carried(
     return axis if len(made) == len(shape) else None
 
 
-def _of_norm(name: str, tensors: Sequence[Tensor], axes: int) -> int | None:
+def _of_norm(name: str, args: Sequence[Any], tensors: Sequence[Tensor], axes: int) -> int | None:
     """The axis where nothing else tells."""
-    if name in _CHANNELS or (name == "unfold" and (tensors[0].ndim, axes) == (4, 3)):
+    if name == "unfold" and (tensors[0].ndim, axes) == (4, 3):
         return 1
-    return axes - 1 if name in _LAST_NORMS else None
+    of_several_axes = len(args) > 1 and isinstance(args[1], Sequence) and len(args[1]) > 1  # as (C, H, W)
+    return axes - 1 if name in _LAST_NORMS and not of_several_axes else None
 
 
 def _each(items: Iterable[Any]) -> list[Any]:
@@ -137,7 +140,22 @@ def _reshaped(old: Sequence[int], axis: int, new: Sequence[int]) -> int | None:
             return i
     if old[axis] == 1:
         return len(new)
+    if _is_made_an_image(old, axis, new):
+        return None
     return next((i for i, length in enumerate(new) if inners[i] <= inner < inners[i] * length), None)
+
+
+def _is_made_an_image(old: Sequence[int], axis: int, new: Sequence[int]) -> bool:
+    """Whether all axes but the first, three or four, are parts of the units' one, as in a decoder of images.
+
+    Which of them are the channels is for what follows to tell: a norm, or a permutation of (N, H, W, C). So it is not
+    known from here on, which means the second of four or five axes. Heads, (B, T, H, D), leave the axes before.
+    """
+    if len(new) not in (4, 5) or new[0] != math.prod(old[:axis]) or math.prod(old[axis + 1 :]) != 1:
+        return False
+    if axis == len(old) - 1:
+        return axis < 2 or list(new[:axis]) != list(old[:axis])
+    return new[-1] > 1  # else they are groups of the channels of one pixel
 
 
 def _moved(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], shape: torch.Size, axis: int) -> int | None:
