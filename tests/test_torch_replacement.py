@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812  # as everybody calls it
 from torch.nn.functional import relu as rectified
 from torch.nn.utils import parametrize
 
-from leakyrelu.torch import LeakyReLU
+from leakyrelu.torch import LeakyReLU, diagnose
 from leakyrelu.torch.replacement import Replacement, replace_relu
 
 SLOPE = 0.25
@@ -890,6 +890,187 @@ def test_a_parametrized_module_is_skipped_and_parametrized_children_are_not():
     parametrize.register_parametrization(model.linear, "weight", Doubled())
     x = random(5, 4)
     assert torch.equal(replaced(model)(x), leaky(model.linear(x)) + 1)
+
+
+# What is no call of the function
+
+
+def evaluate(model, batches):  # as in many a script
+    with torch.no_grad():
+        return [model(batch) for batch in batches]
+
+
+def test_a_child_is_not_taken_for_a_function_of_its_name():
+    class Model(Calling):
+        def __init__(self):
+            super().__init__()
+            self.evaluate = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.evaluate(F.relu(self.linear(x)))
+
+    model, x = Model(), random(5, 4)
+    assert torch.equal(replaced(model)(x), model.evaluate(leaky(model.linear(x))))
+
+
+def test_a_variable_is_not_taken_for_a_function_of_its_name():
+    class Model(Calling):
+        def forward(self, x):
+            evaluate = self.linear
+            return F.relu(evaluate(x))
+
+    model, x = Model(), random(5, 4)
+    assert torch.equal(replaced(model)(x), leaky(model.linear(x)))
+
+
+class Acting(Calling):
+    """Its forward is none that torch.fx could trace, and calls nothing but modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu = nn.ReLU()
+
+    def forward(s, x, skip=None):  # noqa: N805  # the case
+        x = s.relu(s.linear(x))
+        return x if skip is None else x + skip
+
+
+class Holding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([Acting(), Acting()])
+
+
+class Holders:
+    def over_blocks(self, x, scale=None):
+        for block in self.blocks:
+            x = block.relu(block(x))
+        return x if scale is None else scale * x
+
+    def over_numbered_blocks(self, x, scale=None):
+        for _i, block in enumerate(self.blocks):
+            x = block.relu(block(x))
+        return x if scale is None else scale * x
+
+    def over_pairs(self, x, scale=None):
+        for one, other in zip(self.blocks, reversed(self.blocks), strict=True):
+            x = one.relu(other(x))
+        return x if scale is None else scale * x
+
+    def over_numbers(self, x, scale=None):
+        for i in range(len(self.blocks)):
+            x = self.blocks[i].relu(self.blocks[i](x))
+        return x if scale is None else scale * x
+
+    def by_variables(self, x, scale=None):
+        blocks = self.blocks
+        first, last = blocks[0], blocks[-1]
+        x = last.relu(last(first.relu(first(x))))
+        return x if scale is None else scale * x
+
+    def over_children(self, x, scale=None):
+        for block in self.blocks.children():
+            x = block.relu(block(x))
+        return x if scale is None else scale * x
+
+
+@pytest.mark.parametrize("forward", functions(Holders), ids=lambda forward: forward.__name__)
+def test_a_relu_of_a_part_of_the_model_is_a_module_whatever_it_is_called(forward):
+    model = type("Model", (Holding,), {"forward": forward})()
+    replacement = replace_relu(model, SLOPE)
+    assert (replacement.replaced, replacement.skipped) == (("blocks.0.relu", "blocks.1.relu"), {})
+    assert all(isinstance(block.relu, LeakyReLU) for block in model.blocks)
+
+
+def test_a_module_is_replaced_by_the_name_that_diagnose_gives():
+    model = nn.Sequential(Acting())
+    names = [site.name for site in diagnose(model, [random(9, 4)]).sites]
+    assert names == ["0.relu"]
+    assert replace_relu(model, SLOPE, only=names).replaced == ("0.relu",)
+    assert isinstance(model[0].relu, LeakyReLU)
+
+
+class Functions:
+    def of_a_tensor_that_replaces_a_part(self, x, scale=None):
+        for part in self.blocks:
+            part = part(x)  # noqa: PLW2901  # the case
+            x = part.relu()
+        return x if scale is None else scale * x
+
+    def of_what_a_part_computes(self, x, scale=None):
+        x = self.blocks[0](x).relu()
+        return x if scale is None else scale * x
+
+    def of_what_is_changed(self, x, scale=None):
+        y = 0
+        y += x
+        return y.relu() if scale is None else scale * y
+
+    def of_what_was_collected(self, x, scale=None):
+        collected = []
+        for part in self.blocks:
+            collected.append(part(x))  # noqa: PERF401  # the case
+        return sum(each.relu() if scale is None else each for each in collected)
+
+    @staticmethod
+    def of_a_first_argument_that_is_no_module(x, scale=None):
+        return x.relu() if scale is None else scale * x
+
+    def of_all_arguments(*args):
+        return args[1].relu() if args[-1] is None else args[1]
+
+    def of_an_inner_argument(self, x, scale=None):
+        return [part.relu() if scale is None else part for part in x][0]  # noqa: RUF015  # the case
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Functions) if name.startswith("of")])
+def test_a_relu_of_a_tensor_is_the_function_whatever_it_is_called(name):
+    model = type("Model", (Holding,), {"forward": vars(Functions)[name]})()
+    model.blocks = nn.ModuleList([nn.Linear(4, 4)])
+    assert skipped(model)[0] == "relu"
+
+
+# What else is flat below zero
+
+BOUNDED = {"relu6": "ReLU6 is bounded above", "hardtanh": "Hardtanh is bounded above", "threshold": "a threshold has"}
+BOUNDED |= dict.fromkeys(("clamp", "clamp_min", "clip"), "a clamp at zero")
+FLAT = {
+    "clamp": ["x.clamp(0)", "torch.clamp(x, 0, 1)", "x.clamp_(min=0.0)"],
+    "clamp_min": ["x.clamp_min(0)", "torch.clamp_min(x, 0)"],
+    "clip": ["x.clip(min=0)"],
+    "relu6": ["F.relu6(x)", "torch.nn.functional.hardtanh(x, 0.0, 6.0)"],
+    "hardtanh": ["F.hardtanh(x, min_val=0)"],
+    "threshold": ["F.threshold(x, 0, 0)"],
+}
+
+
+@pytest.mark.parametrize(("name", "call"), [(name, call) for name, calls in FLAT.items() for call in calls])
+@pytest.mark.parametrize("before", ["x = -x", "x = F.relu(-x)", "x = x if skip is None else x + skip"])
+def test_functions_that_are_flat_below_zero_are_listed_as_skipped(name, call, before, tmp_path):
+    model = written(f"def forward(self, x, skip=None):\n    {before}\n    return {call}\n", tmp_path / "model.py")
+    x = random(9, 4)
+    names = {site.name for site in diagnose(model, [x]).sites} - {"relu"}
+    replacement = replace_relu(model, SLOPE)
+    assert replacement.replaced == (("relu",) if "relu" in before else ())
+    assert replacement.skipped.keys() == names == {name}
+    assert replacement.skipped[name].startswith(BOUNDED[name])
+    assert replace_relu(model, only=[name]).skipped.keys() == {name}
+
+
+@pytest.mark.parametrize(
+    "call", ["x.clamp(1)", "x.clamp(max=0)", "F.hardtanh(x)", "self.clamp(x, 0)", "x.clamp(min=skip)", "F.gelu(x)"]
+)
+def test_what_is_not_flat_below_zero_is_not_listed(call, tmp_path):
+    model = written(f"def forward(self, x, skip=None):\n    return {call}\n", tmp_path / "model.py")
+    assert str(replace_relu(model)) == "no ReLU found, nothing replaced"
+
+
+def test_modules_that_are_flat_below_zero_are_listed_as_skipped():
+    model = nn.Sequential(nn.ReLU6(), nn.Hardtanh(0, 1), nn.Threshold(0, 0), nn.Hardtanh(), nn.LeakyReLU(), nn.GELU())
+    replacement = replace_relu(model)
+    names = {site.name for site in diagnose(model, [random(9, 4)]).sites if site.flat}
+    assert replacement.replaced == ()
+    assert replacement.skipped.keys() == names == {"0", "1", "2"}
 
 
 # only=

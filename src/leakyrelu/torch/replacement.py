@@ -5,7 +5,7 @@ A module is replaced by a module, a function held as an attribute too; the forwa
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +15,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from leakyrelu.torch.activation import LeakyReLU
-from leakyrelu.torch.operations import SiteNames, plain_name
-from leakyrelu.torch.rewriting import is_in_place, rewrite, traced
+from leakyrelu.torch.operations import SiteNames, activation_of
+from leakyrelu.torch.rewriting import activations_named, is_in_place, rewrite, traced
 
 __all__ = ["Replacement", "replace_relu"]
 
@@ -42,10 +42,16 @@ class Replacement:
     def __str__(self) -> str:
         if not self.replaced and not self.skipped:
             return "no ReLU found, nothing replaced"
-        shown = ", ".join(self.replaced[:8]) + (", ..." if len(self.replaced) > 8 else "")
-        lines = [f"replaced by Leaky ReLU: {len(self.replaced)}" + (f" ({shown})" if shown else "")]
-        lines += [f"skipped: {name}: {reason}" for name, reason in self.skipped.items()]
+        shown = f" ({_listed(self.replaced)})" if self.replaced else ""
+        lines = [f"replaced by Leaky ReLU: {len(self.replaced)}{shown}"]
+        for reason in dict.fromkeys(self.skipped.values()):
+            names = [name for name, other in self.skipped.items() if other == reason]
+            lines.append(f"skipped: {_listed(names)}: {reason}")
         return "\n".join(lines)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterable[str] | None = None) -> Replacement:
@@ -84,6 +90,8 @@ def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterab
     ``with`` or ``try`` block; or where its source is not to be had. Numbers that it reads from attributes are those of
     now. An `nn.ReLU` is always replaced.
 
+    What else is flat below zero is listed as skipped: ReLU6, Hardtanh from zero, thresholds, and clamps at zero.
+
     Examples
     --------
     >>> from torch import nn
@@ -105,7 +113,7 @@ def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterab
     names = SiteNames()
     parents = (top, *modules.values())
     for path, module in modules.items():
-        sites |= _sites(path, module, partial(names.name, path, module, "relu"), float(negative_slope), parents)
+        sites |= _sites(path, module, partial(names.name, path, module), float(negative_slope), parents)
     if only is not None:
         sites = _chosen(sites, list(only))
     for replace in sites.values():
@@ -145,22 +153,47 @@ def _visible(model: nn.Module) -> tuple[dict[str, nn.Module], _Sites]:
 
 
 def _sites(
-    path: str, module: nn.Module, name: Callable[[], str], slope: float, parents: tuple[nn.Module, ...]
+    path: str, module: nn.Module, name: Callable[[str], str], slope: float, parents: tuple[nn.Module, ...]
 ) -> _Sites:
     """The ReLUs that this module computes itself."""
     if isinstance(module, nn.ReLU):
         own = type(module).forward is not nn.ReLU.forward or "forward" in vars(module)
-        return {name(): "its forward is not that of nn.ReLU" if own else partial(_swap, module, slope, parents)}
+        return {name("relu"): "its forward is not that of nn.ReLU" if own else partial(_swap, module, slope, parents)}
+    if isinstance(module, nn.Hardtanh | nn.Threshold):
+        kind = "threshold" if isinstance(module, nn.Threshold) else "relu6" if module.max_val == 6 else "hardtanh"
+        return {} if getattr(module, "min_val", 0) else {name(kind): _OTHERS[kind]}
     if isinstance(module, nn.RNN | nn.RNNCell) and module.nonlinearity == "relu":
         return {path or "model": "fused: its ReLU is part of the recurrent kernel"}
     held = {key: is_in_place(value) for key, value in vars(module).items() if _is_relu(value)}
     graph = module.graph if isinstance(module, fx.GraphModule) else traced(module)
     if isinstance(graph, fx.Graph):  # it shows the calls of what is held, too
-        calls = (node for node in graph.nodes if node.op in ("call_function", "call_method"))
-        relus = [node for node in calls if plain_name(node.target) == "relu"]
-        return {name(): partial(rewrite, module, graph, node, slope) for node in relus}
-    sites: _Sites = {name(): partial(setattr, module, key, LeakyReLU(slope, held[key])) for key in held}
-    return sites if graph is None else sites | {name(): graph}
+        calls = [(node, _operation(node)) for node in graph.nodes]
+        return {
+            name(operation): partial(rewrite, module, graph, node, slope) if operation == "relu" else _OTHERS[operation]
+            for node, operation in calls
+            if operation == "relu" or operation in _OTHERS
+        }
+    sites: _Sites = {name("relu"): partial(setattr, module, key, LeakyReLU(slope, held[key])) for key in held}
+    sites |= {} if graph is None else {name("relu"): graph}
+    return sites | {name(each): _OTHERS[each] for each in activations_named(module) if each in _OTHERS}
+
+
+_BOUNDED = "is bounded above, too, which Leaky ReLU is not"
+_CLAMP = "a clamp at zero, which may be meant as a bound; write nn.ReLU where it is an activation"
+_OTHERS = {  # those flat below zero, and why they are left alone
+    "relu6": f"ReLU6 {_BOUNDED}",
+    "hardtanh": f"Hardtanh {_BOUNDED}",
+    "threshold": "a threshold has a place and a value of its own, which Leaky ReLU has not",
+    **dict.fromkeys(("clamp", "clamp_min", "clip"), _CLAMP),
+}
+
+
+def _operation(node: Any) -> str:
+    """What a node of a graph calls; empty where that is no activation that is flat."""
+    if node.op not in ("call_function", "call_method"):
+        return ""
+    activation = activation_of(node.target, *fx.map_arg((node.args, node.kwargs), lambda _: math.nan))
+    return activation.operation if activation and activation.flat else ""
 
 
 def _chosen(sites: _Sites, only: list[str]) -> _Sites:

@@ -8,8 +8,10 @@ subclass of the module's class: the module remains the object that it is, with i
 import ast
 import inspect
 import linecache
+import math
 import operator
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from functools import lru_cache, partialmethod
 from types import FunctionType, ModuleType
 from typing import Any, ClassVar
@@ -18,8 +20,9 @@ from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from leakyrelu.torch.activation import leaky_relu
+from leakyrelu.torch.operations import activation_of
 
-__all__ = ["is_in_place", "rewrite", "traced"]
+__all__ = ["activations_named", "is_in_place", "rewrite", "traced"]
 
 _INSTEAD = "use nn.ReLU there"
 
@@ -31,15 +34,15 @@ def is_in_place(function: Any) -> bool:
 
 def traced(module: nn.Module) -> fx.Graph | str | None:
     """The graph of a forward that calls ReLU, or why there is none; None where it does not call it."""
-    functions = _functions(module)
-    if not any(map(_names_relu, functions)):
+    functions = {function: _own_names(function, module) for function in _functions(module)}
+    if not any(_names_relu(function, own) for function, own in functions.items()):
         return None
     if "forward" in vars(module):
         return "its forward was set on the object"
     if parametrize.is_parametrized(module):  # its class has been made for it, and is to be unmade
         return "parametrized itself; replace before torch.nn.utils.parametrize"
-    for function in functions:
-        for obstacle in _obstacles(function):
+    for function, own in functions.items():
+        for obstacle in _obstacles(function, own):
             return f"{function.__name__} {obstacle}; {_INSTEAD}"
     return _trace(module)
 
@@ -82,31 +85,127 @@ def _functions(module: nn.Module) -> list[FunctionType]:
             continue
         if not str(function.__module__).startswith(("torch.nn.", "torch.functional", "torch._", "leakyrelu.")):
             functions.append(function)
-            names = {getattr(node, "id", getattr(node, "attr", "")) for node in _nodes(function)}
-            imported = [value for name in names if isinstance(value := function.__globals__.get(name), ModuleType)]
-            scopes = [vars(each) for each in (module, *type(module).__mro__, *imported)] + [function.__globals__]
-            pending += [scope[name] for name in sorted(names) for scope in scopes if name in scope]
+            pending += _named(function, module)
             pending += [cell.cell_contents for cell in function.__closure__ or ()]  # also what a decorator wraps
     return functions
 
 
-def _names_relu(function: FunctionType) -> bool:
+def _named(function: FunctionType, module: nn.Module) -> list[Any]:
+    """What it may call: globals by their names, what is in imported modules, attributes of the module and its class."""
+    own = [vars(each) for each in (module, *type(module).__mro__)]
+    found: list[Any] = []
+    for node in _nodes(function):
+        match node:
+            case ast.Name():
+                found.append(_global(function, node))
+            case ast.Attribute(value=value) if isinstance(_global(function, value), ModuleType):
+                found.append(_global(function, node))
+            case ast.Attribute(attr=name):
+                found += [scope[name] for scope in own if name in scope]
+    return found
+
+
+def _global(function: FunctionType, expression: ast.AST) -> Any:
+    """What a name stands for that is not of the function's own variables; also one in a module."""
+    match expression:
+        case ast.Name(id=name) if name not in (*function.__code__.co_varnames, *function.__code__.co_cellvars):
+            return function.__globals__.get(name)
+        case ast.Attribute(value=value, attr=name) if isinstance(imported := _global(function, value), ModuleType):
+            return vars(imported).get(name)
+    return None
+
+
+def activations_named(module: nn.Module) -> list[str]:
+    """The flat activations, as `diagnose` counts them, that are called in the forward's source."""
+    found: dict[str, None] = {}
+    for function in _functions(module):
+        own = _own_names(function, module)
+        for node in _nodes(function):
+            if isinstance(node, ast.Call) and not _of_module(node.func, own):
+                activation = activation_of(*_call(function, node))
+                found |= {activation.operation: None} if activation and activation.flat else {}
+    return list(found)
+
+
+def _call(function: FunctionType, call: ast.Call) -> tuple[str, list[Any], dict[str, Any]]:
+    """Name and arguments of a call, which are not numbers where they are not written out."""
+
+    def number(expression: ast.AST) -> Any:
+        value = getattr(expression, "value", None)
+        return value if isinstance(value, int | float) else math.nan
+
+    args, kwargs = [number(each) for each in call.args], {each.arg or "": number(each.value) for each in call.keywords}
+    if not isinstance(call.func, ast.Attribute):
+        return str(getattr(_global(function, call.func), "__name__", "")), args, kwargs
+    is_method = not isinstance(_global(function, call.func.value), ModuleType)
+    return call.func.attr, [math.nan] * is_method + args, kwargs
+
+
+def _own_names(function: FunctionType, module: nn.Module) -> AbstractSet[str]:
+    """The names in it that stand for the module, or for what it holds, as ``b`` in ``for b in self.blocks``."""
+    is_method = any(value is function for cls in type(module).__mro__ for value in vars(cls).values())
+    code = function.__code__
+    own = {"self", *code.co_varnames[: min(1, code.co_argcount)]} if is_method else {"self"}
+    arguments = {node.arg for node in _nodes(function) if isinstance(node, ast.arg)}
+    values: dict[str, list[ast.AST]] = {}
+    for name, value in _assignments(function):
+        if name not in arguments:
+            values.setdefault(name, []).append(value)
+    for _ in values:  # one may be made of another
+        own |= {name for name, made_of in values.items() if all(_is_held(each, own) for each in made_of)}
+    return own
+
+
+def _assignments(function: FunctionType) -> Iterator[tuple[str, ast.AST]]:
+    """Each variable that is set in it or added to, and of what."""
+    for node in _nodes(function):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                pass
+            case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
+                targets = [target]
+            case ast.AugAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
+                targets = [target]
+            case ast.Call(func=ast.Attribute(value=target, attr="append" | "extend" | "insert" | "update")):
+                targets, value = [target], node
+            case _:
+                continue
+        yield from ((name, value) for target in targets for name in _names(target))
+
+
+_ITERATING = {"enumerate", "zip", "reversed", "range", "len", "list", "tuple"}
+_GIVING = {"children", "named_children", "modules", "named_modules", "items", "values", "keys"}
+
+
+def _is_held(expression: ast.AST, own: AbstractSet[str]) -> bool:
+    """Whether it is of the module alone, and no call computes it."""
+    calls = [node.func for node in ast.walk(expression) if isinstance(node, ast.Call)]
+    names = {getattr(call, "attr", getattr(call, "id", "")) for call in calls}
+    return names <= _ITERATING | _GIVING and _names(expression) <= own | _ITERATING
+
+
+def _names(expression: ast.AST) -> AbstractSet[str]:
+    return {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
+
+
+def _of_module(expression: ast.AST, own: AbstractSet[str]) -> bool:
+    """Whether it is of the module alone, and not of an argument, say."""
+    names = _names(expression)
+    return bool(names) and names <= own | _ITERATING
+
+
+def _names_relu(function: FunctionType, own: AbstractSet[str]) -> bool:
     """Whether it says ``F.relu``, ``x.relu`` or an imported ``relu``; ``self.relu`` is a module, or a held function."""
     for node in _nodes(function):
         match node:
-            case ast.Attribute(attr="relu" | "relu_") | ast.alias(name="relu" | "relu_") if not _of_self(node):
+            case ast.Attribute(attr="relu" | "relu_") | ast.alias(name="relu" | "relu_") if not _of_module(node, own):
                 return True
             case ast.Name(id=name) if getattr(function.__globals__.get(name), "__name__", "") in ("relu", "relu_"):
                 return True
     return not _nodes(function) and not {"relu", "relu_"}.isdisjoint(function.__code__.co_names)
 
 
-def _of_self(expression: ast.AST) -> bool:
-    """Whether it is of the module alone, and not of an argument, say."""
-    return {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)} == {"self"}
-
-
-def _obstacles(function: FunctionType) -> Iterator[str]:
+def _obstacles(function: FunctionType, own: AbstractSet[str]) -> Iterator[str]:
     """What a trace would leave out, or settle once and for all, without saying so."""
     if not _nodes(function):
         yield "cannot be read: its source is not to be had"
@@ -120,7 +219,7 @@ def _obstacles(function: FunctionType) -> Iterator[str]:
                 yield "sets attributes"
             case ast.Global() | ast.Nonlocal() | ast.Expr(ast.Call(ast.Attribute(ast.Attribute()))):
                 yield "changes more than its own variables"  # as self.seen.append(x) does
-            case ast.Compare(ops=[*_, ast.Is() | ast.IsNot()]) if not _of_self(node):
+            case ast.Compare(ops=[*_, ast.Is() | ast.IsNot()]) if not _of_module(node, own):
                 yield "depends on what a value is, as on its being None"
             case ast.Name(id="isinstance" | "hasattr") | ast.Attribute(attr="is_tensor" | "is_grad_enabled"):
                 yield "depends on a type, or on gradients being wanted"
