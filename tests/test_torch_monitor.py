@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from leakyrelu.torch import Monitor, diagnose
+from leakyrelu.torch import Monitor, diagnose, replace_relu
 
 DEAD = [1, 4]
 
@@ -342,6 +342,29 @@ def test_other_threads_are_left_alone():
     assert not modes()
 
 
+def test_modules_that_came_later_have_their_own_sites():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    with Monitor(model) as monitor:
+        model(torch.randn(8, 4))
+        replace_relu(model)
+        model(torch.randn(5, 4))
+        model[1] = nn.GELU()
+        model(torch.randn(3, 4))
+    sites = [(site.name, site.operation, site.examples) for site in monitor.diagnosis().sites]
+    assert sites == [("1", "relu", 8), ("1", "leaky_relu", 5), ("gelu", "gelu", 3)]
+    assert monitor.diagnosis().samples == 16
+    assert not any(module._forward_hooks for module in model)
+
+
+def test_a_module_that_is_no_longer_in_the_model_goes_by_its_class():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
+    taken = nn.Sequential(model[0], model[1])
+    with Monitor(model) as monitor:
+        replace_relu(taken)  # hooks and all, but not in the model
+        taken(torch.randn(8, 4))
+    assert [site.name for site in monitor.diagnosis().sites] == ["LeakyReLU"]
+
+
 def test_copies_of_the_model_are_not_observed_and_can_be_saved():
     model = mlp()
     with Monitor(model) as monitor:
@@ -451,7 +474,7 @@ import numpy as np
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from leakyrelu.torch import Monitor, diagnose
+from leakyrelu.torch import Monitor, diagnose, replace_relu
 
 torch.set_num_threads(1)
 rank, port = map(int, sys.argv[1:])

@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
 from torch.nn.utils import parametrizations
 
-from leakyrelu.torch import Monitor, Revival, Skipped, diagnose, graph, repair, revive
+from leakyrelu.torch import Monitor, Revival, Skipped, counts, diagnose, graph, repair, revive
 
 EVERY = slice(None)
 
@@ -315,6 +315,14 @@ def test_a_norm_that_makes_units_of_a_sum_is_enough():
     )
     touched = {f"norm.{name}": [1, 3] for name in ("weight", "bias", "running_mean", "running_var")}
     revived(model, data(6), {"relu": (1, 3)}, touched=touched, outgoing={"two.weight": (EVERY, [1, 3])})
+
+
+def test_a_norm_of_channels_that_were_features_is_enough():
+    model = nn.Sequential(
+        nn.Linear(6, 64), nn.Unflatten(1, (4, 4, 4)), kill(nn.BatchNorm2d(4)), nn.ReLU(), nn.ConvTranspose2d(4, 3, 2)
+    )
+    touched = {f"2.{name}": [1, 3] for name in ("weight", "bias", "running_mean", "running_var")}
+    revived(model, data(6), {"3": (1, 3)}, touched=touched, outgoing={"4.weight": [1, 3]})
 
 
 def test_a_norm_of_a_layer_that_is_not_its_own_is_enough():
@@ -700,7 +708,7 @@ UNPROVEN_MODULES = {
         (6,),
     ),
     "its units are counted along another axis": (
-        lambda: nn.Sequential(nn.Linear(6, 2), kill(nn.BatchNorm1d(2), [0, 1]), nn.ReLU(), nn.Conv1d(2, 3, 1)),
+        lambda: nn.Sequential(nn.Conv1d(2, 2, 1), kill(nn.LayerNorm(6), range(6)), nn.ReLU(), nn.Linear(6, 3)),
         (2, 6),
     ),
 }
@@ -802,6 +810,65 @@ def test_the_optimizers_state_of_what_is_touched_is_reset(kind):
     optimizer.step()
 
 
+def stepped(model, optimizer):
+    for batch in data(6):
+        optimizer.zero_grad()
+        model(batch).square().mean().backward()
+        optimizer.step()
+    kill(model[0])
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("make", "initial"),
+    [
+        (lambda parameters: torch.optim.Rprop(parameters, lr=0.02), {"prev": 0, "step_size": 0.02}),
+        (lambda parameters: torch.optim.Adagrad(parameters, initial_accumulator_value=0.5), {"sum": 0.5}),
+    ],
+)
+def test_a_state_that_does_not_begin_at_zero_begins_again(make, initial):
+    model = mlp()
+    optimizer = stepped(
+        model, make([{"params": [model[0].bias]}, {"params": [model[0].weight, *model[2].parameters()]}])
+    )
+    before = state_of(model, optimizer)
+    assert revive(model, data(6), optimizer=optimizer).revived == {"1": (1, 3)}
+    after = state_of(model, optimizer)
+    for name, value in initial.items():
+        for key, index in (("0.bias", [1, 3]), ("2.weight", (EVERY, [1, 3]))):
+            state, old = after[f"{key}/{name}"].clone(), before[f"{key}/{name}"]
+            assert torch.equal(state[index], torch.full_like(state[index], value))
+            state[index] = old[index]
+            assert torch.equal(state, old)
+
+
+def test_what_is_kept_for_rows_and_columns_stays():
+    model = mlp()
+    optimizer = stepped(model, torch.optim.Adafactor(model.parameters()))
+    before = {key: value.clone() for key, value in optimizer.state[model[2].weight].items()}
+    revive(model, data(6), optimizer=optimizer)
+    assert equal(before, optimizer.state[model[2].weight])
+    assert (optimizer.state[model[0].bias]["variance"][[1, 3]] == 0).all()
+
+
+def test_an_optimizer_of_other_weights_is_an_error():
+    model, other = mlp(), mlp()
+    before = state_of(model)
+    for parameters in (other.parameters(), [model[0].weight]):  # which stays: only its bias is moved
+        with pytest.raises(ValueError, match="optimizer holds none of the weights that are revived; give the one that"):
+            revive(model, data(6), optimizer=torch.optim.Adam(parameters))
+        assert equal(before, state_of(model))
+    assert revive(model, data(6), optimizer=torch.optim.Adam([model[2].weight])).revived == {"1": (1, 3)}
+
+
+@pytest.mark.parametrize("wrong", [{}, "Adam", torch.optim.Adam])
+def test_what_is_no_optimizer_is_an_error(wrong):
+    alive = nn.Sequential(nn.Linear(6, 8), nn.ReLU())
+    for model in (mlp(), alive):
+        with pytest.raises(TypeError, match=r"optimizer must be a torch\.optim\.Optimizer, got (dict|str|type);"):
+            revive(model, data(6), optimizer=wrong)
+
+
 def test_without_the_optimizer_its_state_stays():
     model, optimizer = trained("Adam")
     before = state_of(model, optimizer)
@@ -826,8 +893,8 @@ def test_where_the_output_changes_everything_is_rolled_back(monkeypatch, model, 
     model(data(6)[0]).square().mean().backward()
     optimizer.step()
     before, rng = state_of(model, optimizer), torch.get_rng_state()
-    original = repair._largest_change
-    monkeypatch.setattr(repair, "_largest_change", lambda *outputs: original(*outputs) + change)
+    original = counts.largest_change
+    monkeypatch.setattr(repair, "largest_change", lambda *outputs: original(*outputs) + change)
     with pytest.raises(
         RuntimeError, match=r"changed the output by (0\.001|nan|inf) of its largest value, more than 1e-05"
     ):
@@ -835,6 +902,18 @@ def test_where_the_output_changes_everything_is_rolled_back(monkeypatch, model, 
     assert equal(before, state_of(model, optimizer))
     assert torch.equal(rng, torch.get_rng_state())
     assert model.training
+
+
+def test_where_the_output_changes_a_likely_site_is_named():
+    model = nn.Sequential(mlp(), nn.ReLU(), mlp())
+    model[2][0] = kill(nn.Linear(3, 8))
+    model[2][1].register_forward_hook(lambda module, args, output: output + 1)  # no zeros of dead units: 1
+    before = state_of(model)
+    with pytest.raises(
+        RuntimeError, match=r"more than 1e-05, most likely because of 2\.1; the model is as it was before"
+    ):
+        revive(model, data(6))
+    assert equal(before, state_of(model))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, ValueError])
@@ -883,21 +962,21 @@ def test_the_median_is_between_two_values():
         ([0, 2, 2, 2], (1, 0.75)),
         ([-1, 1, 1, 1 + 1e-7, 1 + 1e-7], (0, 0.8)),
     ):
-        assert repair._split(np.array(values, float)) == (pytest.approx(cut[0], abs=1e-4), pytest.approx(cut[1]))
+        assert counts.split(np.array(values, float)) == (pytest.approx(cut[0], abs=1e-4), pytest.approx(cut[1]))
     for constant in ([1, 1], [1, 1.000001], [-np.inf, 1], [np.nan, 1], [0, 0]):
-        assert repair._split(np.array(constant, float)) == (0, 0)
+        assert counts.split(np.array(constant, float)) == (0, 0)
 
 
 def test_each_output_is_compared_with_its_own_largest_value():
     old = [[torch.tensor([1e9, 1.0]), torch.tensor([[2.0, float("nan")]]), torch.tensor([True]), torch.empty(0)]]
     new = [[torch.tensor([1e9, 1.0]), torch.tensor([[2.5, float("nan")]]), torch.tensor([True]), torch.empty(0)]]
-    assert repair._largest_change(old, old) == 0
-    assert repair._largest_change(old, new) == 0.25
+    assert counts.largest_change(old, old) == 0
+    assert counts.largest_change(old, new) == 0.25
     inf, zero, one = (torch.tensor([value]) for value in (float("inf"), 0.0, 1.0))
-    assert repair._largest_change([[inf], [one]], [[inf], [one]]) == 0
+    assert counts.largest_change([[inf], [one]], [[inf], [one]]) == 0
     for was, now in ((inf, one), (one, inf), (inf, -inf), (zero, one), (one, one * float("nan"))):
-        assert repair._largest_change([[was]], [[now]]) == float("inf")
-    assert repair._largest_change([[torch.tensor([2j])]], [[torch.tensor([2j + 1])]]) == 0.5
+        assert counts.largest_change([[was]], [[now]]) == float("inf")
+    assert counts.largest_change([[torch.tensor([2j])]], [[torch.tensor([2j + 1])]]) == 0.5
 
 
 # What else stays as it is.
@@ -1021,6 +1100,39 @@ def test_arguments_are_as_in_the_call(more):
     batches = [{"x": batch, **more} for batch in data(6)]
     touched, outgoing = {"one.bias": [1, 3]}, {"two.weight": (EVERY, [1, 3])}
     revived(TwoInputs(), batches, {"relu": (1, 3)}, touched=touched, outgoing=outgoing)
+
+
+def test_batches_of_any_kind_have_a_forward():
+    batches = [{"image": batch, "label": None} for batch in data(6)]
+    losses = []
+
+    def forward(model, batch):
+        losses.append(model(x=batch["image"], y=torch.ones(6)).square().mean())
+
+    model = TwoInputs()
+    before = outputs_of(model, [{"x": batch["image"], "y": torch.ones(6)} for batch in batches])
+    revival = revive(model, batches, forward=forward)
+    assert (revival.revived, revival.output_change, revival.after.dead) == ({"relu": (1, 3)}, 0, 0)
+    after = outputs_of(model, [{"x": batch["image"], "y": torch.ones(6)} for batch in batches])
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert losses[:2] == losses[-2:]
+    assert not model._forward_hooks
+    assert not model._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    ("forward", "times"),
+    [
+        (lambda model, batch: model[2](model[1](model[0](batch))), 0),
+        (lambda model, batch: model(batch) + model(-batch), 2),
+    ],
+)
+def test_a_forward_that_does_not_call_the_model_once_revives_nothing(forward, times):
+    model = mlp()
+    before = state_of(model)
+    revival = revive(model, data(6), forward=forward)
+    assert {skipped.reason for skipped in revival.skipped} == {f"forward calls the model {times} times, not once"}
+    assert equal(before, state_of(model))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

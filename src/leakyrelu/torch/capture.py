@@ -2,8 +2,9 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
@@ -13,7 +14,7 @@ from torch._C import _is_tracing
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from leakyrelu.torch.axes import Axes
 from leakyrelu.torch.operations import Activation, SiteNames, activation_of, plain_name
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Call", "Capture"]
+__all__ = ["Call", "Capture", "Forward", "recorded", "watch"]
 
 
 class Call(NamedTuple):
@@ -36,6 +37,7 @@ class Call(NamedTuple):
     examples: int
 
 
+Forward = Callable[[Any, Any], object]  # of a model and a batch
 Observer = Callable[[Call], Callable[[Tensor], object]]  # what it gives is called with the output
 
 
@@ -70,7 +72,7 @@ class Capture:
         self.notes: dict[str, None] = {}  # in the order of their first appearance
         self._observe = observe
         self._wanted = wanted
-        self._paths = {module: path.replace("._orig_mod", "") for path, module in model.named_modules()}
+        self._paths = _paths(model)
         self._stack: list[nn.Module] = []  # the calls under way
         self._frame: FrameType | None = None  # where the outermost module was called
         self._mode: _Mode | None = None  # while a pass is observed
@@ -152,13 +154,64 @@ class Capture:
     def see(self, activation: Activation, value: Tensor, mode: "_Mode") -> Callable[[Tensor], object]:
         """Tell the observer of a call that is about to be made."""
         module = self._stack[-1]
-        name = mode.names.name(self._paths[module], module, activation.operation)
+        name = mode.names.name(self._path(module), module, activation.operation)
         axis = mode.unit_axis(value)
         if mode.examples is None:
             mode.examples = value.shape[0] if value.ndim else 1
         examples = mode.examples if axis else 1  # where units come first, there is no axis of examples
         mode.seen.add(examples)
         return self._observe(Call(name, activation, value.detach(), axis, examples))
+
+    def _path(self, module: nn.Module) -> str:
+        """Its name in the model, also where it came later: what is replaced hands its hooks on."""
+        if module not in self._paths:
+            self._paths |= _paths(self.model)
+        return self._paths.setdefault(module, type(module).__name__)
+
+
+def _paths(model: nn.Module) -> dict[nn.Module, str]:
+    return {module: path.replace("._orig_mod", "") for path, module in model.named_modules()}
+
+
+def watch(model: nn.Module, batches: Iterable[Any], forward: Forward, look: Callable[[Call], object]) -> None:
+    """Run the batches, and look at each call of an activation."""
+
+    def observe(call: Call) -> Callable[[Tensor], None]:
+        look(call)
+        return lambda _: None
+
+    with Capture(model, observe) as capture:
+        for batch in batches:
+            with capture.one_pass(batch):
+                forward(model, batch)
+
+
+def recorded(model: nn.Module, batch: Any, forward: Forward) -> list[tuple[tuple[Any, Any], list[Tensor]]]:
+    """Run a batch; for each call of the model, its arguments (positional and by name), and the outputs' tensors."""
+    under_way: list[Any] = []
+    calls: list[tuple[tuple[Any, Any], list[Tensor]]] = []
+
+    def before(_: nn.Module, args: Any, kwargs: Any) -> None:
+        under_way.append(tree_map_only(Tensor, torch.clone, (args, kwargs)))  # the model may change them in place
+
+    def after(_: nn.Module, __: Any, output: object) -> None:
+        calls.append((under_way.pop(), [leaf.to("cpu", copy=True) for leaf in _tensors(output)]))
+
+    hooks = model.register_forward_pre_hook(before, with_kwargs=True), model.register_forward_hook(after)
+    try:
+        forward(model, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
+
+
+def _tensors(output: object) -> Iterator[Tensor]:
+    for leaf in tree_leaves(output):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif is_dataclass(leaf):
+            yield from _tensors(vars(leaf))
 
 
 def _inert() -> Capture:

@@ -1,15 +1,20 @@
 """Counts what enters and leaves an activation, per unit: a few numbers a unit, kept on the tensors' own device."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from leakyrelu.torch.capture import Call
 from leakyrelu.units import Diagnosis, Site
 
-__all__ = ["Counts", "by_unit"]
+__all__ = ["Counts", "by_unit", "largest_change", "split"]
+
+_CONSTANT = 1e-5  # of the root mean square of values: where they differ by less, rounding decides
 
 
 class Counts:
@@ -107,6 +112,32 @@ def by_unit(values: Tensor, axis: int) -> Tensor:
         return last.reshape(math.prod(last.shape[:-1]), last.shape[-1], 1)
     rows, positions = math.prod(values.shape[:axis]), math.prod(values.shape[axis + 1 :])
     return values.reshape(rows, values.shape[axis], positions)
+
+
+def split(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Where to cut so that about half of the values lie above, between two of them; and how many do."""
+    grid = _CONSTANT * math.sqrt(np.square(values).mean()) if np.isfinite(values).all() else 0.0
+    steps, counts = np.unique(np.round(values / grid), return_counts=True) if grid else (np.zeros(1), np.ones(1))
+    if steps[-1] - steps[0] < 2:
+        return 0.0, 0.0
+    above = 1 - np.cumsum(counts)[:-1] / len(values)
+    best = int(np.argmin(np.abs(above - 0.5)))
+    return float((steps[best] + steps[best + 1]) / 2 * grid), float(above[best])
+
+
+def largest_change(before: Iterable[Sequence[Tensor]], after: Iterable[Sequence[Tensor]]) -> float:
+    """Of each output relative to its largest value; infinities and NaN that stay are no change."""
+    largest: dict[int, float] = defaultdict(float)
+    change: dict[int, float] = defaultdict(float)
+    for olds, news in zip(before, after, strict=True):
+        for i, (old, new) in enumerate(zip(olds, news, strict=True)):
+            if old.numel():
+                exact = torch.complex128 if old.is_complex() else torch.float64
+                a, b = old.to(exact), new.to(exact)
+                difference = torch.where((a == b) | (a.isnan() & b.isnan()), 0, (a - b).abs())
+                change[i] = max(change[i], float(difference.nan_to_num(math.inf, math.inf).amax()))
+                largest[i] = max(largest[i], float(torch.where(a.isfinite(), a.abs(), 0).amax()))
+    return max((change[i] / largest[i] if largest[i] else math.inf for i in change if change[i]), default=0.0)
 
 
 def _parts(values: Tensor) -> Iterator[Tensor]:

@@ -14,13 +14,11 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils._pytree import tree_map_only
 
-from leakyrelu.torch.capture import Call, Capture
+from leakyrelu.torch.capture import Call, Capture, Forward
 from leakyrelu.torch.counts import Counts
 from leakyrelu.units import Diagnosis, merge
 
-__all__ = ["Monitor", "arguments", "checked", "diagnose", "evaluating", "run_batch", "seen_through"]
-
-Forward = Callable[[Any, Any], object]
+__all__ = ["Monitor", "checked", "copies", "diagnose", "evaluating", "run_batch", "seen_through"]
 
 
 def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | None = None) -> Diagnosis:
@@ -28,9 +26,9 @@ def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | Non
 
     The model runs on all batches, in eval mode and without gradients; each call of ReLU, Leaky ReLU, PReLU, RReLU,
     ReLU6, threshold, clamp at zero, GELU, SiLU, ELU, CELU and SELU is a site, whether it is a module, a function or a
-    method, in place or not. A unit is a channel of a convolution (over batch and space) or a feature of a linear layer
-    (over the batch and all tokens), as it enters the activation. Modes and random states are restored, nothing else is
-    changed.
+    method, in place or not. What is written by hand (``torch.maximum(h, zero)``, ``h * (h > 0)``) is not seen. A unit
+    is a channel of a convolution (over batch and space) or a feature of a linear layer (over the batch and all tokens),
+    as it enters the activation. Modes and random states are restored, nothing else is changed.
 
     Parameters
     ----------
@@ -302,11 +300,11 @@ def checked(batches: Iterable[Any]) -> Iterable[Any]:
 
 def run_batch(model: Any, batch: Any) -> object:
     """Call the model with a batch."""
-    args, kwargs = arguments(model, batch)
+    args, kwargs = _arguments(model, batch)
     return model(*args, **kwargs)
 
 
-def arguments(model: nn.Module, batch: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def _arguments(model: nn.Module, batch: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """What the model is called with for a batch, on the model's device."""
     item = batch[0] if isinstance(batch, tuple | list) and batch else batch
     if not isinstance(item, Tensor | Mapping):
@@ -321,3 +319,8 @@ def arguments(model: nn.Module, batch: Any) -> tuple[tuple[Any, ...], Mapping[st
     if some is not None:
         item = tree_map_only(Tensor, lambda value: value.to(some.device), item)
     return ((), item) if isinstance(item, Mapping) else ((item,), {})
+
+
+def copies(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches; a model may change them in place."""
+    return (tree_map_only(Tensor, torch.clone, batch) for batch in batches)

@@ -2,8 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,11 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils import _pytree as pytree
 
-from leakyrelu.torch.capture import Call, Capture
-from leakyrelu.torch.counts import by_unit
-from leakyrelu.torch.diagnosis import arguments, checked, diagnose, evaluating, run_batch, seen_through
+from leakyrelu.torch.capture import Call, Forward, recorded, watch
+from leakyrelu.torch.counts import by_unit, largest_change, split
+from leakyrelu.torch.diagnosis import checked, copies, diagnose, evaluating, run_batch, seen_through
 from leakyrelu.torch.graph import BATCH_NORMS, CHANNEL_NORMS, Consumer, Unproven, Wiring, wirings
 from leakyrelu.units import Diagnosis, Site
 
@@ -24,11 +23,11 @@ __all__ = ["Revival", "Skipped", "revive"]
 _TOLERANCE = 1e-5  # of the output, relative to its largest value
 _VALUES = 65_536  # looked at per unit, for the median
 _DRAWS = 8  # of new weights, before a unit is given up
-_CONSTANT = 1e-5  # of the root mean square of values: where they differ by less, rounding decides
 _ENOUGH = 0.05  # of the values, at least, on either side of zero, unless no draw is better
 _VANISHED, _EXPLODED = 1e-3, 1e3  # the norm of a unit's incoming weights; where they are initialised, it is about 1
 
 _Unit: TypeAlias = tuple[str, int]  # the name of its site, and its number there
+_States: TypeAlias = dict[Tensor, list[tuple[Tensor, float]]]
 _Write: TypeAlias = tuple[Tensor, Any, Tensor]  # what was written, where, and what was there before
 
 
@@ -75,6 +74,7 @@ def revive(
     model: nn.Module,
     batches: Iterable[Any],
     *,
+    forward: Forward | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     generator: torch.Generator | None = None,
 ) -> Revival:
@@ -93,12 +93,16 @@ def revive(
     Parameters
     ----------
     model : nn.Module
-        Changed in place; its mode is restored. Neither compiled nor scripted.
+        Changed in place; its mode is restored. Neither compiled nor scripted; of `DataParallel` or
+        `DistributedDataParallel`, give the one within.
     batches : iterable
         As in `diagnose`; they and the model's outputs are kept in memory, and run several times. Some thousand
         examples do.
+    forward : callable, optional
+        As in `diagnose`. It must call the model once.
     optimizer : torch.optim.Optimizer, optional
-        Its state (momentum, the moments of Adam) becomes zero for exactly the weights that are changed here.
+        Its state (momentum, the moments of Adam) becomes what it was at the start, mostly zero, for exactly the weights
+        that are changed here and that it holds. What it has for whole rows and columns (Adafactor) stays.
     generator : torch.Generator, optional
         Of new weights, on the CPU; by default PyTorch's own.
 
@@ -110,7 +114,7 @@ def revive(
     Raises
     ------
     TypeError, ValueError
-        As `diagnose`.
+        As `diagnose`; or `optimizer` is none, or holds none of the weights that would be changed.
     RuntimeError
         The output changed by more than 1e-5 of the largest one; everything is as it was before.
 
@@ -135,12 +139,13 @@ def revive(
     """
     if seen_through(model) is not model:
         raise TypeError("the model is compiled or replicated; give the one within: model._orig_mod, or model.module")
+    states = _states(optimizer)
     batches = list(checked(batches))
-    before = diagnose(model, _copies(batches))
+    before = diagnose(model, copies(batches), forward=forward)
     if not before.dead:
         return Revival(before, before, {}, (), 0.0)
     with evaluating(model):
-        surgery = _Surgery(model, batches, optimizer.state if optimizer else {}, generator)
+        surgery = _Surgery(model, batches, forward or run_batch, states, generator)
         try:
             return surgery.performed(before)
         except BaseException:
@@ -148,13 +153,39 @@ def revive(
             raise
 
 
+_INITIAL = {"step_size": "lr", "sum": "initial_accumulator_value"}  # of Rprop and Adagrad: not zero
+
+
+def _states(optimizer: object) -> _States | None:
+    """What the optimizer keeps for each number of its parameters, and what that is at the start."""
+    if optimizer is None:
+        return None
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        kind = type(optimizer).__name__
+        raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {kind}; of a wrapper, give the one within")
+    return {
+        parameter: [
+            (state, float(group.get(_INITIAL.get(key, ""), 0)))
+            for key, state in optimizer.state.get(parameter, {}).items()
+            if isinstance(state, Tensor) and state.shape == parameter.shape
+        ]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+
 class _Surgery:
     """The changes to a model, unit by unit, each of which can be undone."""
 
     def __init__(
-        self, model: nn.Module, batches: Sequence[Any], state: Mapping[Any, Any], generator: torch.Generator | None
+        self,
+        model: nn.Module,
+        batches: Sequence[Any],
+        forward: Forward,
+        states: _States | None,
+        generator: torch.Generator | None,
     ) -> None:
-        self._model, self._batches, self._state = model, batches, dict(state)
+        self._model, self._batches, self._forward, self._states = model, batches, forward, states
         self._generator = generator or torch.Generator().set_state(torch.get_rng_state())
         self._writes: list[_Write] = []
         self._revived: dict[_Unit, list[_Write]] = {}
@@ -172,14 +203,20 @@ class _Surgery:
                 self._reasons |= {(site.name, unit): str(wiring) for unit in site.dead.tolist()}
             elif len(site.dead):
                 self._operate(site, wiring)
-        after = diagnose(self._model, _copies(self._batches))
+        after = self._diagnosis()
         while self._give_up(_dead(after)):
-            after = diagnose(self._model, _copies(self._batches))
-        change = _largest_change(outputs, self._outputs())
+            after = self._diagnosis()
+        change = largest_change(outputs, self._outputs())
         if not change <= _TOLERANCE:
             raise RuntimeError(
-                f"reviving changed the output by {change:.2g} of its largest value, more than {_TOLERANCE:g}; "
-                "the model is as it was before"
+                f"reviving changed the output by {change:.2g} of its largest value, more than {_TOLERANCE:g}"
+                f"{self._suspect(outputs)}; the model is as it was before"
+            )
+        touched = {tensor for writes in self._revived.values() for tensor, *_ in writes}
+        if touched and self._states is not None and touched.isdisjoint(self._states):
+            raise ValueError(
+                "optimizer holds none of the weights that are revived; give the one that trains this model, or none "
+                "and make it afterwards; the model is as it was before"
             )
         revived: dict[str, tuple[int, ...]] = defaultdict(tuple)
         skipped: dict[tuple[str, str], tuple[int, ...]] = defaultdict(tuple)
@@ -190,6 +227,15 @@ class _Surgery:
         reasons = tuple(Skipped(name, units, reason) for (name, reason), units in skipped.items())
         return Revival(before, after, dict(revived), reasons, change)
 
+    def _suspect(self, outputs: Sequence[list[Tensor]]) -> str:
+        """The site without which the output stays, if it is one; undoes others, too."""
+        for name in reversed(list(dict.fromkeys(name for name, _ in self._revived))):
+            for unit in [unit for unit in self._revived if unit[0] == name]:
+                self._undo(unit, "")
+            if largest_change(outputs, self._outputs()) <= _TOLERANCE:
+                return f", most likely because of {name}"
+        return ""
+
     def roll_back(self) -> None:
         """Undo everything, the last first."""
         for tensor, index, old in reversed(self._writes):
@@ -198,32 +244,28 @@ class _Surgery:
     def _outputs(self) -> Iterator[list[Tensor]]:
         """The model's outputs on each batch; what is random in them is the same each time."""
         torch.manual_seed(0)
-        for batch in _copies(self._batches):
-            yield [leaf.to("cpu", copy=True) for leaf in _tensors(run_batch(self._model, batch))]
+        for batch in copies(self._batches):
+            yield [output for _, outputs in recorded(self._model, batch, self._forward) for output in outputs]
+
+    def _diagnosis(self) -> Diagnosis:
+        return diagnose(self._model, copies(self._batches), forward=self._forward)
 
     def _wirings(self) -> tuple[dict[str, Wiring | Unproven], Unproven]:
         """By the name of the site, and why others have none."""
         batch = self._batches[:1]
+        calls = recorded(self._model, next(copies(batch)), self._forward)
+        if len(calls) != 1:
+            return {}, Unproven(f"forward calls the model {len(calls)} times, not once")
         try:
-            found = wirings(self._model, *arguments(self._model, next(_copies(batch))))
+            found = wirings(self._model, *calls[0][0])
         except Unproven as untraced:
             return {}, untraced
         axes: dict[str, int] = {}
-        self._watch(batch, lambda call: axes.update({call.name: call.axis}))
+        watch(self._model, copies(batch), self._forward, lambda call: axes.update({call.name: call.axis}))
         for name, wiring in found.items():
             if isinstance(wiring, Wiring) and axes.get(name) != wiring.axis:
                 found[name] = Unproven("its units are counted along another axis")
         return found, Unproven("it is not in the traced graph")
-
-    def _watch(self, batches: Sequence[Any], look: Callable[[Call], object]) -> None:
-        def observe(call: Call) -> Callable[[Tensor], None]:
-            look(call)
-            return lambda _: None
-
-        with Capture(self._model, observe) as capture:
-            for batch in _copies(batches):
-                with capture.one_pass(batch):
-                    run_batch(self._model, batch)
 
     def _operate(self, site: Site, wiring: Wiring) -> None:
         """Revive the dead units of a site."""
@@ -268,7 +310,7 @@ class _Surgery:
 
     def _fires(self, unit: _Unit, wiring: Wiring, values: npt.NDArray[np.float64], least: float) -> bool:
         """Shift what enters the unit so that about half is above zero, and cut its outgoing weights; if that works."""
-        cut, rate = _split(values)
+        cut, rate = split(values)
         maker: Any = wiring.norm or wiring.layer
         if maker.bias is None:
             rate = float((values > 0).mean())
@@ -324,15 +366,13 @@ class _Surgery:
                 values = by_unit(call.input, call.axis)[:, [unit for _, unit in units]]
                 parts.append(values.movedim(1, 0).flatten(1)[:, ::step].cpu().double())
 
-        self._watch(self._batches, look)
+        watch(self._model, copies(self._batches), self._forward, look)
         return np.asarray(torch.cat(parts, 1))
 
     def _write(self, unit: _Unit, tensor: Tensor, index: Any, value: Tensor | float) -> None:
         """Write, and reset the optimizer's state of what is written."""
         self._revived[unit].append(self._put(tensor, index, value))
-        for state in self._state.get(tensor, {}).values():
-            if isinstance(state, Tensor) and state.shape == tensor.shape:
-                self._revived[unit].append(self._put(state, index, 0.0))
+        self._revived[unit] += [self._put(state, index, start) for state, start in (self._states or {}).get(tensor, ())]
 
     def _put(self, tensor: Tensor, index: Any, value: Tensor | float) -> _Write:
         write = tensor, index, tensor[index].clone()
@@ -350,47 +390,8 @@ def _sound(weight: Tensor, index: Any) -> bool:
     return bool(_VANISHED < weight[index].double().norm() < _EXPLODED)
 
 
-def _copies(batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches; a model may change them in place."""
-    return (pytree.tree_map_only(Tensor, torch.clone, batch) for batch in batches)
-
-
-def _tensors(output: object) -> Iterator[Tensor]:
-    for leaf in pytree.tree_leaves(output):
-        if isinstance(leaf, Tensor):
-            yield leaf
-        elif is_dataclass(leaf):
-            yield from _tensors(vars(leaf))
-
-
 def _dead(diagnosis: Diagnosis) -> list[_Unit]:
     return [(site.name, unit) for site in diagnosis.sites for unit in site.dead.tolist()]
-
-
-def _split(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Where to cut so that about half of the values lie above, between two of them; and how many do."""
-    grid = _CONSTANT * math.sqrt(np.square(values).mean()) if np.isfinite(values).all() else 0.0
-    steps, counts = np.unique(np.round(values / grid), return_counts=True) if grid else (np.zeros(1), np.ones(1))
-    if steps[-1] - steps[0] < 2:
-        return 0.0, 0.0
-    above = 1 - np.cumsum(counts)[:-1] / len(values)
-    best = int(np.argmin(np.abs(above - 0.5)))
-    return float((steps[best] + steps[best + 1]) / 2 * grid), float(above[best])
-
-
-def _largest_change(before: Iterable[Sequence[Tensor]], after: Iterable[Sequence[Tensor]]) -> float:
-    """Of each output relative to its largest value; infinities and NaN that stay are no change."""
-    largest: dict[int, float] = defaultdict(float)
-    change: dict[int, float] = defaultdict(float)
-    for olds, news in zip(before, after, strict=True):
-        for i, (old, new) in enumerate(zip(olds, news, strict=True)):
-            if old.numel():
-                exact = torch.complex128 if old.is_complex() else torch.float64
-                a, b = old.to(exact), new.to(exact)
-                difference = torch.where((a == b) | (a.isnan() & b.isnan()), 0, (a - b).abs())
-                change[i] = max(change[i], float(difference.nan_to_num(math.inf, math.inf).amax()))
-                largest[i] = max(largest[i], float(torch.where(a.isfinite(), a.abs(), 0).amax()))
-    return max((change[i] / largest[i] if largest[i] else math.inf for i in change if change[i]), default=0.0)
 
 
 def _listed(units: Sequence[int]) -> str:
