@@ -41,6 +41,7 @@ __all__ = [
     "Run",
     "Setting",
     "conclusions",
+    "epochs",
     "load_digits",
     "run",
     "train",
@@ -146,9 +147,13 @@ class Network:
             self.weights[i] -= learning_rate * (layer_input.T @ gradient)
             self.biases[i] -= learning_rate * gradient.sum(axis=0)
 
+    def firing_rates(self, images: Floats) -> list[Floats]:
+        """Of each unit of each hidden layer, the fraction of the images on which it is above zero."""
+        return [np.asarray((values > 0).mean(axis=0)) for values in self.forward(images)[1][:-1]]
+
     def never_positive(self, images: Floats) -> Integers:
         """How many units of each hidden layer are at most zero on every image."""
-        return np.array([np.sum(~(values > 0).any(axis=0)) for values in self.forward(images)[1][:-1]])
+        return np.array([np.sum(rates == 0) for rates in self.firing_rates(images)])
 
     def without_gradient(self, digits: Digits) -> Integers:
         """How many units of each hidden layer get no gradient from any image; a NaN counts as none."""
@@ -159,6 +164,10 @@ class Network:
         """The digit each image is taken for."""
         answers: Integers = self.forward(images)[1][-1].argmax(axis=1)
         return answers
+
+    def accuracy(self, digits: Digits) -> float:
+        """The fraction of the images taken for what they show."""
+        return float(np.mean(self.answers(digits.images) == digits.labels))
 
 
 def load_digits() -> Digits:
@@ -176,16 +185,44 @@ def train(
 
     Parameters
     ----------
+    setting, alpha, seed, digits
+        As for `epochs`.
+    on_epoch : callable, optional
+        Called after each epoch.
+    """
+    never_positive: list[Integers] = []
+    accuracy: list[float] = []
+    # A network that overflows is counted and reported, so NumPy need not warn.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for network, training, test in epochs(setting, alpha, seed, digits):  # the last ones are used below
+            if never_positive:
+                on_epoch()
+            never_positive.append(network.never_positive(training.images))
+            accuracy.append(network.accuracy(test))
+        return Run(
+            alpha=alpha,
+            seed=seed,
+            never_positive=np.array(never_positive),
+            accuracy=np.array(accuracy),
+            without_gradient=network.without_gradient(training),
+            one_answer=len(np.unique(network.answers(test.images))) == 1,
+            overflowed=not all(np.isfinite(weight).all() for weight in network.weights),
+        )
+
+
+def epochs(setting: Setting, alpha: float, seed: int, digits: Digits) -> Iterator[tuple[Network, Digits, Digits]]:
+    """Train one network, which is given before the first epoch and after each, with the training and the test images.
+
+    Parameters
+    ----------
     setting : Setting
         Its own slope and seeds are not used.
     alpha : float
-        The slope; 0 is ReLU.
+        The slope; 0 is ReLU. To go on with another, set the network's.
     seed : int
-        Of the split, the weights and the batches.
+        Of the split, the weights and the batches, and of nothing else: two slopes share all three.
     digits : Digits
         More than ``setting.test_images`` of them.
-    on_epoch : callable, optional
-        Called after each epoch.
     """
     if not setting.test_images < len(digits.images):
         raise ValueError(
@@ -196,26 +233,12 @@ def train(
         digits.take(part) for part in np.split(rng.permutation(len(digits.images)), [setting.test_images])
     )
     network = Network((digits.images.shape[1], *setting.hidden, _CLASSES), alpha, rng)
-    never_positive = [network.never_positive(training.images)]
-    accuracy = [np.mean(network.answers(test.images) == test.labels)]
-    # A network that overflows is counted and reported, so NumPy need not warn.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(setting.epochs):
-            order = rng.permutation(len(training.images))
-            for start in range(0, len(order), setting.batch_size):
-                network.step(training.take(order[start : start + setting.batch_size]), setting.learning_rate)
-            never_positive.append(network.never_positive(training.images))
-            accuracy.append(np.mean(network.answers(test.images) == test.labels))
-            on_epoch()
-        return Run(
-            alpha=alpha,
-            seed=seed,
-            never_positive=np.array(never_positive),
-            accuracy=np.array(accuracy),
-            without_gradient=network.without_gradient(training),
-            one_answer=len(np.unique(network.answers(test.images))) == 1,
-            overflowed=not all(np.isfinite(weight).all() for weight in network.weights),
-        )
+    yield network, training, test
+    for _ in range(setting.epochs):
+        order = rng.permutation(len(training.images))
+        for start in range(0, len(order), setting.batch_size):
+            network.step(training.take(order[start : start + setting.batch_size]), setting.learning_rate)
+        yield network, training, test
 
 
 def run(
