@@ -16,7 +16,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_OPTIONAL = ("demo", "plot", "theory", "torch", "tuning")  # load on first use: leakyrelu.plot.plot()
+_OPTIONAL = ("check", "demo", "plot", "theory", "torch", "tuning")  # load on first use: leakyrelu.plot.plot()
 
 
 def __getattr__(name: str) -> ModuleType:

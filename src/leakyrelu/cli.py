@@ -246,6 +246,48 @@ def diagnose(
 
 
 @app.command(
+    epilog="Examples: `leakyrelu check answer.py`, `leakyrelu check activations.py:lrelu --level array`, "
+    "`leakyrelu check jax.nn:leaky_relu --level derivative --json`, `leakyrelu check --peers`"
+)
+def check(
+    function: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE.py[:NAME] | MODULE:NAME]", help="The function; NAME is leaky_relu by default."),
+    ] = None,
+    level: Annotated[
+        str, typer.Option(help="exercise, array, ieee or derivative: each asks what those before ask, and more.")
+    ] = "exercise",
+    derivative: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The derivative beside it.  [default: NAME_derivative]")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long a call may take.")] = 5.0,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Ask the installed libraries instead: who differs where.")
+    ] = False,
+) -> None:
+    """Check whether an implementation is right, and say what is wrong with it.
+
+    Exit code: 0 if all passed, 1 if something failed, 2 if the function could not be asked.
+    """
+    import json as json_format
+
+    from leakyrelu.check import check_named
+    from leakyrelu.check.peers import matrix
+
+    with _errors_in_one_line():
+        if peers:
+            typer.echo(matrix())
+            return
+        if function is None:
+            raise ValueError("a function is needed: leakyrelu check FILE.py, FILE.py:NAME or MODULE:NAME")
+        report = check_named(function, level=level, seconds=seconds, derivative=derivative)
+    typer.echo(json_format.dumps(report.to_dict(), indent=2) if json else report)
+    if not report.passed:
+        raise typer.Exit(2 if report.error else 1)
+
+
+@app.command(
     epilog="Examples: `leakyrelu born-dead --width 2 --depth 10`, "
     "`leakyrelu born-dead --width 4 --depth 50 --risk 0.001 -o born_dead.png`"
 )

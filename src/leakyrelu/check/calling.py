@@ -1,0 +1,152 @@
+"""One call of a function: its argument made of plain data, and what came of it as plain data.
+
+Needs the standard library alone, and NumPy for arrays, so that the process of somebody's file starts fast and nothing
+but text comes back from it.
+"""
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["RAISED", "Adapted", "Json", "call", "decode", "encode"]
+
+Json = dict[str, Any]
+
+# What a function may raise; a KeyboardInterrupt is the user's.
+RAISED = (Exception, SystemExit, GeneratorExit)
+
+_LONGEST = 300  # characters of a text that is shown
+_LARGEST = 1 << 20  # bytes of an array that is sent
+_LARGEST_INTEGER = 10_000  # bits; Python refuses to print one of 4300 digits
+
+
+class Adapted(Protocol):
+    """What is called, and by which keyword it takes its slope; see `adapters`."""
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """Takes a number, a list or a NumPy array, and the slope."""
+
+    @property
+    def slope_name(self) -> str:
+        """The keyword."""
+
+
+def encode(value: Any) -> Json:
+    """A number, a list of numbers or a NumPy array, as what JSON can hold; of all else the type and the text."""
+    kind = type(value)
+    if kind is int and value.bit_length() > _LARGEST_INTEGER:
+        text = f"an integer of {value.bit_length():,} bits"
+        return {"type": "int", "text": text, "repr": text}
+    encoded: Json = {"type": _text(_name, kind), "text": _text(str, value), "repr": _text(repr, value)}
+    if kind is int:
+        return encoded | {"int": hex(value)}
+    if kind is float:
+        return encoded | {"float": value.hex()}
+    if kind is list and len(value) < 1000 and all(type(item) in {int, float} for item in value):
+        return encoded | {"list": [encode(item) for item in value]}
+    array = _as_array(value)
+    if array is None or array.dtype.hasobject or array.nbytes > _LARGEST:
+        return encoded
+    return encoded | {
+        "dtype": array.dtype.name,
+        "shape": list(array.shape),
+        "bytes": array.astype(array.dtype.newbyteorder("=")).tobytes().hex(),
+        "scalar": issubclass(kind, sys.modules["numpy"].generic),
+    }
+
+
+def decode(encoded: Json) -> Any:
+    """What `encode` was given; None for what it could only name."""
+    if "int" in encoded:
+        return int(encoded["int"], 16)
+    if "float" in encoded:
+        return float.fromhex(encoded["float"])
+    if "list" in encoded:
+        return [decode(item) for item in encoded["list"]]
+    if "dtype" not in encoded:
+        return None
+    import numpy as np
+
+    if encoded["dtype"] == "bfloat16":
+        import ml_dtypes  # noqa: F401  # NumPy then knows the name
+    array = np.frombuffer(bytes.fromhex(encoded["bytes"]), np.dtype(encoded["dtype"])).reshape(encoded["shape"]).copy()
+    return array[()] if encoded["scalar"] else _laid_out(array, encoded.get("layout", ""))
+
+
+def _laid_out(array: Any, layout: str) -> Any:
+    """The same array, otherwise in memory."""
+    import numpy as np
+
+    if layout == "every second":
+        array = np.repeat(array, 2)[::2]
+    elif layout == "backwards":
+        array = array[::-1].copy()[::-1]
+    elif layout == "columns":
+        array = np.asfortranarray(array)
+    elif layout == "read-only":
+        array.setflags(write=False)
+    return array
+
+
+def _name(kind: type) -> str:
+    return kind.__name__
+
+
+def _text(write: Callable[[Any], str], value: Any) -> str:
+    try:
+        text = str.__str__(write(value))  # str itself, also where a class of its own came back
+    except RAISED as error:  # a class of the learner's may do anything
+        return f"<text that raises {type(error).__name__}>"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _as_array(value: Any) -> Any:
+    """A NumPy array or scalar, or an array of JAX, as an array; None for anything else."""
+    numpy, jax = sys.modules.get("numpy"), sys.modules.get("jax")
+    if numpy is None:
+        return None
+    # By type() and not isinstance: that would believe what a class says of itself.
+    if type(value) is numpy.ndarray or issubclass(type(value), numpy.generic):
+        return numpy.asarray(value)
+    return numpy.asarray(value) if jax is not None and issubclass(type(value), jax.Array) else None
+
+
+def call(adapted: Adapted, request: Json) -> Json:
+    """Call the function, and say what came of it: a value, or what it raised."""
+    x = decode(request["x"])
+    before = _content(x)
+    slope = request["alpha"]
+    arguments = (x,) if slope is None or not request["positional"] else (x, slope)
+    named = {} if slope is None or request["positional"] else {adapted.slope_name: slope}
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        try:
+            value = adapted.function(*arguments, **named)
+        except RAISED as error:
+            return {"raised": _raised(error)}
+    return {
+        "value": encode(value),
+        "changed": _content(x) != before,
+        "warnings": sorted({f"{warning.category.__name__}: {warning.message}"[:_LONGEST] for warning in seen}),
+    }
+
+
+def _content(x: Any) -> Any:
+    if isinstance(x, list):
+        return [(type(item), item) for item in x]
+    return (x.dtype, x.shape, x.tobytes()) if hasattr(x, "tobytes") else None
+
+
+def _raised(error: BaseException) -> Json:
+    here = Path(__file__).parent
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__, limit=4)
+        if Path(frame.filename).parent != here  # the function's, not ours
+    ]
+    line = frames[0].lineno if frames else None  # of the function itself, not of what it calls
+    return {"type": _text(_name, type(error)), "text": _text(str, error), "line": line}

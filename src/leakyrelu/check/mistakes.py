@@ -1,0 +1,235 @@
+"""What typical mistakes would give: numbers that came back wrong tell which of them was made.
+
+To add a mistake, add a row to `MISTAKES` or `DERIVATIVE_MISTAKES`. A row is told only where it gives what came back,
+and where no answer that was right speaks against it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from leakyrelu.check.cases import Case
+
+__all__ = ["DERIVATIVE_MISTAKES", "MISTAKES", "Answered", "explain", "is_real", "precision"]
+
+_ENOUGH = 3  # answers; fewer fit many a mistake
+
+# x, the slope, and whether the slope was given: what the mistake gives.
+Formula = Callable[[Any, Any, bool], Any]
+Mistake = tuple[str, Formula]
+Answered = tuple[Case, Any, bool]  # a case, the value that came back, and whether it is wrong
+
+
+def _other_default(slope: float) -> Mistake:
+    text = f"the default slope is {slope:g}; it must be 0.01"
+    return text, lambda x, a, given: np.where(x > 0, x, (a if given else slope) * x)
+
+
+def _other_threshold(threshold: float) -> Mistake:
+    text = f"z is compared with {threshold:g}: compare it with 0"
+    return text, lambda x, a, given: np.where(x > threshold, x, a * x)
+
+
+def _rounded_to(digits: int) -> Mistake:
+    text = f"the result is rounded to {digits} decimals: drop round(), and return the number as it is"
+    return text, lambda x, a, given: np.round(np.where(x > 0, x, a * x), digits)
+
+
+MISTAKES: tuple[Mistake, ...] = (
+    *map(_other_default, (0.1, 0.2, 0.3, 0.001, 0.02, 0.05, 0.25, 0.5, 0.0, 1.0, -0.01)),
+    ("alpha is ignored, the slope is always 0.01: multiply by alpha", lambda x, a, given: np.where(x > 0, x, 0.01 * x)),
+    ("alpha is ignored, the slope is always 0.1: multiply by alpha", lambda x, a, given: np.where(x > 0, x, 0.1 * x)),
+    ("it returns alpha for negative numbers: multiply it by z", lambda x, a, given: np.where(x >= 0, x, a)),
+    ("it returns -alpha for negative numbers: multiply alpha by z", lambda x, a, given: np.where(x >= 0, x, -a)),
+    ("the sign is turned: alpha * z is negative where z is", lambda x, a, given: np.where(x >= 0, x, -a * x)),
+    ("it returns alpha * z for all numbers: above zero return z itself", lambda x, a, given: a * x),
+    ("the two sides are swapped: return z above zero, alpha * z below", lambda x, a, given: np.where(x > 0, a * x, x)),
+    ("it is the ReLU, max(0, z): below zero return alpha * z", lambda x, a, given: np.where(x > 0, x, 0 * x)),
+    ("it returns the absolute value: below zero return alpha * z", lambda x, a, given: np.abs(x)),
+    ("it returns z unchanged: below zero return alpha * z", lambda x, a, given: x),
+    ("it returns -z: return z above zero, alpha * z below", lambda x, a, given: -x),
+    ("it returns 1 above zero: that is the derivative; return z there", lambda x, a, given: np.where(x > 0, 1, a * x)),
+    (
+        "it returns the derivative, 1 or alpha: return the value, z or alpha * z",
+        lambda x, a, given: np.where(x > 0, 1, a),
+    ),
+    ("it returns 0 above zero: return z there", lambda x, a, given: np.where(x > 0, 0, a * x)),
+    (
+        "above zero alpha * z is added to z: write max(0, z) + alpha * min(0, z), or choose with if and else",
+        lambda x, a, given: np.maximum(0, x) + a * x,
+    ),
+    ("below zero the result is z + alpha * z: return alpha * z", lambda x, a, given: np.where(x > 0, x, x + a * x)),
+    ("below zero the result is z - alpha * z: return alpha * z", lambda x, a, given: np.where(x > 0, x, x - a * x)),
+    ("it is max(alpha, z): below zero return alpha * z", lambda x, a, given: np.maximum(x, a)),
+    ("it is max(-alpha, z): below zero return alpha * z", lambda x, a, given: np.maximum(x, -a)),
+    (
+        "it is max(z, alpha * z), which is right for slopes from 0 to 1 only: compare z with 0",
+        lambda x, a, given: np.maximum(x, a * x),
+    ),
+    (
+        "it is max(z, alpha * z) of Python, which loses NaN and is right for slopes up to 1 only: compare z with 0",
+        lambda x, a, given: np.where(a * x > x, a * x, x),
+    ),
+    (
+        "it is max(alpha * z, z) of Python, which loses NaN and is right for slopes up to 1 only: compare z with 0",
+        lambda x, a, given: np.where(x > a * x, x, a * x),
+    ),
+    ("it is min(z, alpha * z): compare z with 0, and return z above", lambda x, a, given: np.minimum(x, a * x)),
+    (
+        "it adds products with masks, and 0 * inf is NaN: choose with np.where(x >= 0, x, alpha * x)",
+        lambda x, a, given: x * (x > 0) + a * x * (x <= 0),
+    ),
+    (
+        "it adds products with masks, and 0 * inf is NaN: choose with np.where(x >= 0, x, alpha * x)",
+        lambda x, a, given: x * (x >= 0) + a * x * (x < 0),
+    ),
+    (
+        "it adds max(0, x) and alpha * min(0, x), which loses the sign of zeros: use np.where(x >= 0, x, alpha * x)",
+        lambda x, a, given: np.maximum(0, x) + a * np.minimum(0, x),
+    ),
+    (
+        "NaN is replaced by 0: let it stay NaN",
+        lambda x, a, given: np.where(np.isnan(x), 0, np.where(x >= 0, x, a * x)),
+    ),
+    *map(_other_threshold, (1.0, -1.0, 0.5, 0.1)),
+    ("z is compared with 1: compare it with 0", lambda x, a, given: np.where(x >= 1, x, a * x)),
+    ("z is compared with -1: compare it with 0", lambda x, a, given: np.where(x >= -1, x, a * x)),
+    ("z is compared with alpha: compare it with 0", lambda x, a, given: np.where(x > a, x, a * x)),
+    ("the result is cut to an integer: drop int() or //", lambda x, a, given: np.trunc(np.where(x > 0, x, a * x))),
+    ("the result is rounded down: drop floor() or //", lambda x, a, given: np.floor(np.where(x > 0, x, a * x))),
+    ("alpha * z is cut to an integer: drop int()", lambda x, a, given: np.where(x > 0, x, np.trunc(a * x))),
+    ("alpha * z is rounded down: drop floor() or //", lambda x, a, given: np.where(x > 0, x, np.floor(a * x))),
+    ("z is cut to an integer: drop int()", lambda x, a, given: np.where(x > 0, np.trunc(x), a * np.trunc(x))),
+    ("the result is rounded to an integer: drop round()", lambda x, a, given: np.round(np.where(x > 0, x, a * x))),
+    *map(_rounded_to, (1, 2, 3, 4)),
+    ("it divides by alpha: multiply by it", lambda x, a, given: np.where(x >= 0, x, x / a)),
+    ("it divides alpha by z: multiply them", lambda x, a, given: np.where(x >= 0, x, a / x)),
+    ("it adds alpha: multiply by it", lambda x, a, given: np.where(x >= 0, x, x + a)),
+    ("it subtracts alpha: multiply by it", lambda x, a, given: np.where(x >= 0, x, x - a)),
+    ("alpha is applied twice: multiply once", lambda x, a, given: np.where(x >= 0, x, a * a * x)),
+    ("z is squared: ** is a power, * multiplies", lambda x, a, given: np.where(x >= 0, x, x**2 * a)),
+    ("alpha is raised to the power of z: ** is a power, * multiplies", lambda x, a, given: np.where(x >= 0, x, a**x)),
+    (
+        "it is the ELU, alpha * (exp(z) - 1): below zero return alpha * z",
+        lambda x, a, given: np.where(x >= 0, x, a * np.expm1(x)),
+    ),
+    ("it returns 0 or 1: return z or alpha * z", lambda x, a, given: np.where(x > 0, 1, 0)),
+    (
+        "alpha is taken as a half, which has three digits: take it as float32, and round the product",
+        lambda x, a, given: np.where(x >= 0, x, x.dtype.type(a) * x),
+    ),
+    (
+        "the product is rounded twice, to float32 and then to the half: make it in float64 and round once",
+        lambda x, a, given: np.where(x >= 0, x, (np.float32(a) * x.astype(np.float32)).astype(x.dtype)),
+    ),
+    (
+        "the product is made with alpha in float64: take alpha as float32",
+        lambda x, a, given: np.where(x >= 0, x, np.float64(a) * x.astype(np.float64)).astype(x.dtype),
+    ),
+    (
+        "alpha is taken as float32, which has seven digits: take it as float64",
+        lambda x, a, given: np.where(x >= 0, x, (np.float64(np.float32(a)) * x.astype(np.float64)).astype(x.dtype)),
+    ),
+    (
+        "it works in float32, which has seven digits: keep float64",
+        lambda x, a, given: np.where(x >= 0, x.astype(np.float32), np.float32(a) * x.astype(np.float32)),
+    ),
+    (
+        "subnormal numbers are flushed to zero: keep them",
+        lambda x, a, given: _flushed(np.where(x >= 0, _flushed(x), a * _flushed(x))),
+    ),
+    ("subnormal results are flushed to zero: keep them", lambda x, a, given: _flushed(np.where(x >= 0, x, a * x))),
+    (
+        "with a negative slope zeros turn their sign: compare with x >= 0, not x > 0",
+        lambda x, a, given: np.where(x > 0, x, a * x),
+    ),
+)
+
+DERIVATIVE_MISTAKES: tuple[Mistake, ...] = (
+    *(
+        (
+            f"its default slope is {slope:g}; it must be 0.01",
+            lambda x, a, given, slope=slope: np.where(x > 0, 1, a if given else slope),
+        )
+        for slope in (0.1, 0.2, 0.3, 0.001)
+    ),
+    ("it is 0 below zero, as the ReLU's: return alpha there", lambda x, a, given: np.where(x > 0, 1, 0 * a)),
+    ("it returns the value: return 1 above zero, alpha below", lambda x, a, given: np.where(x > 0, x, a * x)),
+    (
+        "it returns alpha * z below zero: the derivative of alpha * z is alpha",
+        lambda x, a, given: np.where(x > 0, 1, a * x),
+    ),
+    ("it returns z above zero: the derivative of z is 1", lambda x, a, given: np.where(x > 0, x, a)),
+    ("it is 1 everywhere: return alpha below zero", lambda x, a, given: np.where(x > 0, 1, 1)),
+    ("it is alpha everywhere: return 1 above zero", lambda x, a, given: np.where(x > 0, a, a)),
+    ("the two sides are swapped: 1 above zero, alpha below", lambda x, a, given: np.where(x > 0, a, 1)),
+    ("the sign is turned: below zero it is alpha", lambda x, a, given: np.where(x > 0, 1, -a)),
+    ("it is -1 below zero, as the absolute value's: return alpha there", lambda x, a, given: np.where(x > 0, 1, -1)),
+    ("alpha is ignored, it is always 0.01: return alpha below zero", lambda x, a, given: np.where(x > 0, 1, 0.01)),
+    ("it is 0 above zero: return 1 there", lambda x, a, given: np.where(x > 0, 0, a)),
+    ("it is 1 + alpha above zero: return 1 there", lambda x, a, given: np.where(x > 0, 1 + a, a)),
+    (
+        "it goes by the sign of alpha * x, which a negative slope turns and an underflow loses: go by that of x",
+        lambda x, a, given: np.where(np.where(x >= 0, x, a * x) >= 0, 1, a),
+    ),
+    (
+        "it goes by the sign of alpha * x, which a negative slope turns: go by that of x",
+        lambda x, a, given: np.where(np.where(x >= 0, x, a * x) > 0, 1, a),
+    ),
+    ("it is the ELU's, alpha * exp(x): below zero it is alpha", lambda x, a, given: np.where(x > 0, 1, a * np.exp(x))),
+    ("it is the sigmoid's: it is 1 above zero, alpha below", lambda x, a, given: np.exp(-x) / (1 + np.exp(-x)) ** 2),
+)
+
+
+def _flushed(x: Any) -> Any:
+    return np.where(np.abs(x) < np.finfo(x.dtype).tiny, np.copysign(0, x), x).astype(x.dtype)
+
+
+def is_real(value: Any) -> bool:
+    """Whether an array or a scalar holds real numbers."""
+    return value.dtype.kind in "biuf" or value.dtype.name == "bfloat16"
+
+
+def precision(kind: Any) -> float:
+    """The distance from 1 to the next number of a type."""
+    return 2.0**-7 if np.dtype(kind).name == "bfloat16" else float(np.finfo(kind).eps)
+
+
+def explain(answered: Sequence[Answered]) -> list[list[str]]:
+    """For each answer the mistakes that give it, but for those against which a right answer speaks.
+
+    All answers are of the function, or all are of its derivative.
+    """
+    found: list[list[str]] = [[] for _ in answered]
+    if len(answered) < _ENOUGH or not any(wrong for _, _, wrong in answered):
+        return found
+    derivative = any(case.of == "derivative" for case, _, _ in answered)
+    for text, formula in DERIVATIVE_MISTAKES if derivative else MISTAKES:
+        if all(wrong or _agrees(formula, case, value) for case, value, wrong in answered):
+            for texts, (case, value, wrong) in zip(found, answered, strict=True):
+                if wrong and _agrees(formula, case, value) and not _agrees(formula, case, case.expected):
+                    texts.append(text)
+    return found
+
+
+def _agrees(formula: Formula, case: Case, value: Any) -> bool:
+    """Whether a formula gives a value, but for a few roundings where these are not what is asked for."""
+    exact = case.rule == "exact"
+    x = np.asarray(case.x)
+    x = x.astype(np.float64) if not exact or x.dtype.kind in "biu" else x
+    try:
+        with np.errstate(all="ignore"):
+            result = np.asarray(formula(x, case.slope, case.alpha is not None)).astype(x.dtype)
+    except (TypeError, ValueError):
+        return False
+    value = np.asarray(value)
+    if result.shape != value.shape:
+        return False
+    kind = np.asarray(case.x).dtype
+    digits = 0.0 if exact and kind != np.float64 else 8 * precision(np.float64 if kind.kind in "biu" else kind)
+    with np.errstate(all="ignore"):
+        result, value = result.astype(np.float64), value.astype(np.float64)
+        close = np.isclose(result, value, rtol=digits, atol=0, equal_nan=True)
+        same_zero = (np.signbit(result) == np.signbit(value)) | (result != 0) | (not exact)
+        return bool(np.all(close & same_zero))

@@ -1,0 +1,283 @@
+"""Asks a function: in this process where one trusts it, else in a process of its own; see `supervisor`."""
+
+import contextlib
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from leakyrelu.check.adapters import NotCallableError, derivative_adapter, function_adapter
+from leakyrelu.check.calling import Json, call, encode
+from leakyrelu.check.cases import Case, cases
+from leakyrelu.check.causes import of_ending, of_exception
+from leakyrelu.check.judging import report
+from leakyrelu.check.report import Report
+
+__all__ = ["check", "check_named", "check_source"]
+
+Function = Callable[..., Any]
+
+_MEMORY = 2 << 30  # bytes for a file: NumPy takes a tenth of it
+_MEMORY_OF_MODULES = 16 << 30  # PyTorch and JAX reserve far more than they use
+_OUTPUT = 1 << 20  # bytes that one call may print
+_SECONDS_TO_IMPORT = 60.0  # a module, which may be PyTorch's
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+
+def check(function: Function, *, level: str = "exercise", derivative: Function | None = None) -> Report:
+    """Ask a function that one trusts, in this process.
+
+    Parameters
+    ----------
+    function : callable
+        A leaky ReLU: ``function(x, alpha=0.01)``. From the level "array" on the slope may be called
+        `negative_slope`, too. Functions of PyTorch are asked with tensors.
+    level : {"exercise", "array", "ieee", "derivative"}
+        What is asked; each level contains the ones before.
+    derivative : callable, optional
+        For the level "derivative". By default the function ``NAME_derivative`` of the module of the function; for a
+        function of PyTorch or JAX its gradient.
+
+    Returns
+    -------
+    Report
+        ``report.passed``, ``print(report)``, ``report.cases``, ``report.to_dict()``.
+
+    Raises
+    ------
+    ValueError
+        There is no such level.
+
+    Examples
+    --------
+    >>> from leakyrelu.check import check
+    >>> report = check(lambda z, alpha=0.01: max(z, alpha * z), level="exercise")
+    >>> report.passed
+    True
+    >>> print(check(lambda z, alpha=0.1: z if z > 0 else alpha * z).failures[0])
+    failed    <lambda>(-1) -> -0.1
+              expected: -0.01
+              why:      a negative number is multiplied by alpha, and alpha is 0.01 where none is given
+              hint:     the default slope is 0.1; it must be 0.01
+    """
+    asked = cases(level)
+    try:
+        adapted = {"function": function_adapter(_callable(function), literal=level == "exercise")}
+        if level == "derivative":
+            adapted["derivative"] = derivative_adapter(function, derivative or _beside(function))
+    except NotCallableError as error:
+        return Report(level, error=str(error))
+    answers = []
+    for case in asked:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            answer = call(adapted[case.of], _request(case))
+        answers.append(answer | {"printed": printed.getvalue()})
+    return report(level, getattr(function, "__name__", type(function).__name__), asked, answers)
+
+
+def _callable(function: object) -> Function:
+    if not callable(function):
+        raise NotCallableError(f"a function is wanted, got {type(function).__name__}")
+    return function
+
+
+def _beside(function: Function) -> Function | None:
+    """The function NAME_derivative in the same module."""
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    found = getattr(module, f"{getattr(function, '__name__', '')}_derivative", None)
+    return found if callable(found) else None
+
+
+def check_source(
+    source: str,
+    *,
+    name: str = "leaky_relu",
+    level: str = "exercise",
+    seconds: float = 5.0,
+    derivative: str | None = None,
+    file: str | os.PathLike[str] | None = None,
+) -> Report:
+    """Ask a function of a program's text, in a process of its own, with limits.
+
+    Whatever the program does is a finding: an endless loop, a crash, a flood of output. It runs in an empty directory
+    that is removed afterwards, without standard input, and all processes that it starts are ended. That guards against
+    accidents, not against malice: the program could still read files and use the network.
+
+    Parameters
+    ----------
+    source : str
+        The text of a Python file.
+    name : str
+        The function.
+    level : {"exercise", "array", "ieee", "derivative"}
+        As for `check`.
+    seconds : float
+        How long loading the program, and each call, may take.
+    derivative : str, optional
+        The name of the derivative in the text, for the level "derivative"; by default ``NAME_derivative``.
+    file : path, optional
+        Where the text is from; its directory is where the program finds modules of its own.
+
+    Returns
+    -------
+    Report
+        Its `error` says why nothing could be asked: a syntax error and its line, or no function of that name.
+
+    Raises
+    ------
+    ValueError
+        There is no such level, or `seconds` is no time that can be waited.
+
+    Examples
+    --------
+    >>> from leakyrelu.check import check_source
+    >>> check_source("def leaky_relu(z, alpha=0.01): return z if z >= 0 else alpha * z").passed
+    True
+    >>> check_source("def leaky_relu(z, alpha=0.01) return z").error
+    "SyntaxError in line 1: expected ':'"
+    """
+    path = [] if file is None else [str(Path(file).resolve().parent)]
+    filename = "the text" if file is None else str(Path(file).resolve())
+    target = {"source": source, "filename": filename, "name": name, "path": path}
+    return _run(target, level, seconds, derivative, _MEMORY)
+
+
+def check_named(spec: str, *, level: str = "exercise", seconds: float = 5.0, derivative: str | None = None) -> Report:
+    """Ask the function that a command line names, in a process of its own: FILE.py, FILE.py:NAME or MODULE:NAME.
+
+    Parameters
+    ----------
+    spec : str
+        The function; NAME is ``leaky_relu`` where only a file is named.
+    level, seconds, derivative
+        As for `check_source`. Loading a module may take a minute, whatever `seconds` is.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError
+        The file cannot be read.
+    ValueError
+        `spec` is neither, or as for `check_source`.
+
+    Examples
+    --------
+    >>> from leakyrelu.check import check_named
+    >>> check_named("leakyrelu:leaky_relu", level="ieee").passed
+    True
+    """
+    before, colon, name = spec.rpartition(":")
+    if spec.endswith(".py"):
+        before, name = spec, "leaky_relu"
+    if before.endswith(".py"):
+        source = Path(before).read_text(encoding="utf-8")
+        return check_source(source, name=name, level=level, seconds=seconds, derivative=derivative, file=before)
+    if not (before and colon and name):
+        raise ValueError(f"the function must be given as FILE.py, FILE.py:NAME or MODULE:NAME, got {spec!r}")
+    target = {"module": before, "name": name, "path": [str(Path.cwd())]}
+    return _run(target, level, seconds, derivative, _MEMORY_OF_MODULES)
+
+
+def _run(target: Json, level: str, seconds: float, derivative: str | None, memory: int) -> Report:
+    asked = cases(level)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"seconds must be above zero and finite, got {seconds}")
+    if not hasattr(os, "fork"):
+        return Report(level, error="a file is asked in a process of its own, which needs Linux or macOS; use check()")
+    job = {
+        "target": target | {"packages": [entry for entry in sys.path if Path(entry).is_absolute()]},
+        "requests": [_request(case) for case in asked],
+        "literal": level == "exercise",
+        "derivative": level == "derivative",
+        "derivative_name": derivative,
+        "seconds": seconds,
+        "seconds_to_load": max(seconds, _SECONDS_TO_IMPORT) if "module" in target else seconds,
+        "memory": memory,
+        "output": _OUTPUT,
+    }
+    first, *answers = _messages(job) or [{"error": "its process ended before it was asked"}]
+    if "error" in first:
+        text = first["error"]
+        cause = of_exception(first["type"], first["text"]) if "type" in first else of_ending(text)
+        return Report(level, error=text, cause=cause)
+    answers += [{"ended": "not asked: its process ended"}] * (len(asked) - len(answers))
+    return report(level, target["name"].rpartition(".")[2], asked, answers)
+
+
+def _messages(job: Json) -> list[Json]:
+    """What the supervisor says, line by line, until it ends or its time is over."""
+    patience = job["seconds_to_load"] * 4 + job["seconds"] * (len(job["requests"]) + 4) + 30
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory,
+        _supervisor(directory) as process,
+    ):
+        overdue = threading.Timer(patience, process.kill)
+        overdue.start()
+        try:
+            return _talk(process, job)
+        finally:
+            overdue.cancel()
+
+
+@contextlib.contextmanager
+def _supervisor(directory: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    process = subprocess.Popen(  # noqa: S603  # this Python, and a file of ours
+        [sys.executable, "-I", "-B", "-X", "utf8", _SUPERVISOR],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=directory,
+        env=environment | threads,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _talk(process: subprocess.Popen[bytes], job: Json) -> list[Json]:
+    assert process.stdin is not None  # noqa: S101  # for mypy
+    assert process.stdout is not None  # noqa: S101  # for mypy
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(job).encode() + b"\n")
+        process.stdin.flush()  # and it stays open: its end tells the supervisor that we are gone
+    messages = []
+    for line in process.stdout:
+        with contextlib.suppress(ValueError):  # the last line, where it was killed
+            messages.append(json.loads(line))
+    return messages
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let the supervisor end what it has started; end it if it does not."""
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _request(case: Case) -> Json:
+    return {
+        "of": case.of,
+        "x": encode(case.x) | {"layout": case.layout},
+        "alpha": case.alpha,
+        "positional": case.positional,
+    }
