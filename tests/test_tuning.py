@@ -106,6 +106,19 @@ def test_of_many_searches_without_a_difference_few_claim_one():
     assert claims <= 5
 
 
+def test_scores_of_few_values_that_agree_by_chance_are_no_evidence():
+    """Two seeds of 100 test images often differ by the same number of images: that is not a spread of zero."""
+    claims = 0
+    for search_seed in range(100):
+        rng = np.random.default_rng(search_seed)
+        results = tuple(
+            Slope(i, alpha, State.COMPLETE, dict(enumerate(rng.binomial(100, 0.97, 2).astype(float))))
+            for i, alpha in enumerate([0, 0.01, *np.geomspace(0.02, 1, 20)])
+        )
+        claims += any("is better" in sentence for sentence in Tuning((0.001, 1), (0, 1), results).conclusions)
+    assert claims <= 5
+
+
 def test_the_same_search_twice_gives_the_same():
     assert tune(hill, trials=12, seeds=4) == tune(hill, trials=12, seeds=4)
 
@@ -140,6 +153,8 @@ def test_the_default_objective_is_the_network_on_digits(monkeypatch):
         (lambda: None, "TypeError: "),
         (lambda: (1, 2, 3), "ValueError: "),
         (lambda: sys.exit(3), "SystemExit: 3"),
+        (lambda: (1.0, nan), "ValueError: the objective gave nan as the fraction"),
+        (lambda: (1.0, 25), "ValueError: the objective gave 25.0 as the fraction"),
     ],
 )
 def test_a_trial_that_fails_is_named_and_the_search_goes_on(wrong, named):
@@ -159,6 +174,16 @@ def test_a_trial_that_fails_is_named_and_the_search_goes_on(wrong, named):
     states = Counter(trial.state for trial in study_of(storage).trials)
     assert states[TrialState.FAIL] == len(found.failed)
     assert not {TrialState.RUNNING, TrialState.WAITING} & set(states)
+
+
+@pytest.mark.parametrize(
+    ("error", "named"), [(RuntimeError("two\n  lines"), "RuntimeError: two lines"), (OSError(), "OSError")]
+)
+def test_what_a_trial_failed_of_is_one_line(error, named):
+    def objective(alpha, seed):
+        raise error
+
+    assert tune(objective, trials=3, seeds=1).failed[0].error == f"seed 0: {named}"
 
 
 def test_where_all_fail_it_says_so():
@@ -196,6 +221,21 @@ def test_bad_arguments_are_named(keywords, message, monkeypatch):
     monkeypatch.setattr(search, "_WAIT_SECONDS", 0.01)
     with pytest.raises((TypeError, ValueError), match=message):
         tune(hill, **{"trials": 3, "seeds": 1, **keywords})
+
+
+def test_a_file_that_is_no_journal_is_named_and_left_as_it_is(tmp_path):
+    tune(hill, trials=3, seeds=1, storage=database(tmp_path))
+    (tmp_path / "text").write_text("without an end of line, so Optuna would append to it")
+    for name, message in (
+        ("tune.db", "is a SQLite database; give it as sqlite:///"),
+        ("text", "is no journal of Optuna's"),
+    ):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(ValueError, match=message):
+            tune(hill, trials=3, seeds=1, storage=str(tmp_path / name))
+        assert (tmp_path / name).read_bytes() == before
+    (tmp_path / "empty").touch()
+    assert len(tune(hill, trials=3, seeds=1, storage=str(tmp_path / "empty")).results) == 3
 
 
 def test_an_objective_is_a_function():
@@ -358,7 +398,8 @@ def test_means_spreads_and_differences_are_those_of_the_scores():
     assert (mean, spread) == paired_difference([80, 82, 84], [80.5, 82.6, 84.4], comparisons=2)
     assert mean == pytest.approx(0.5)
     assert found.difference(found.relu) == paired_difference([80, 82, 84], [70, 71, 75])  # planned: not corrected
-    assert found.difference(found.pruned[0])[0] == -20.5
+    # The seeds of a pruned slope ended where it looked worst, so an interval would claim too much.
+    assert found.difference(found.pruned[0]) == (-20.5, inf)
     assert np.isnan(found.difference(found.baseline)).all()
 
 
@@ -373,6 +414,25 @@ def test_the_table_has_a_row_a_slope_in_ascending_order():
 def test_one_seed_has_no_spread_so_nothing_is_claimed():
     found = tune(lambda alpha, seed: alpha, trials=3, seeds=1)
     assert any("one seed has no spread" in sentence for sentence in found.conclusions)
+
+
+def test_the_same_difference_at_every_seed_has_no_spread_so_nothing_is_claimed():
+    found = tune(lambda alpha, seed: 80.3 + alpha + seed / 7, trials=3, seeds=3)  # equal but for rounding
+    assert found.difference(found.relu) == (pytest.approx(-0.01), inf)
+    sentence = "ReLU (0) and 0.01: the same at every seed (-0.01) has no spread, so no difference is claimed."
+    assert sentence in found.conclusions
+
+
+def test_large_figures_are_written_without_an_exponent():
+    scores = {0: {0: 12345.0, 1: 22345.0}, 0.01: {0: 1.0, 1: 5.0}}
+    found = Tuning(
+        (0.1, 1),
+        (0, 1),
+        tuple(Slope(i, *item) for i, item in enumerate((a, State.COMPLETE, s) for a, s in scores.items())),
+    )
+    text = str(found)
+    assert "17340 ± 7100" in text
+    assert "e+" not in text
 
 
 def test_the_picture_shows_every_slope_and_the_units_where_known(tmp_path):

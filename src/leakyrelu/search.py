@@ -127,12 +127,26 @@ def _storage(storage: "str | BaseStorage | None") -> "BaseStorage":
     if storage.startswith("redis"):
         return JournalStorage(JournalRedisBackend(storage))
     if "://" not in storage:
+        _must_be_journal(storage)
         return JournalStorage(JournalFileBackend(storage))
     if not storage.startswith("sqlite"):
         return RDBStorage(storage)
     backend = RDBStorage(storage, engine_kwargs={"connect_args": {"timeout": 60}})
     _serialise(backend.engine)
     return backend
+
+
+def _must_be_journal(path: str) -> None:
+    """Refuse any other file before it is appended to."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # a string, as Optuna takes it
+            begins = file.read(16)
+    except FileNotFoundError:
+        return  # to be made
+    if begins == b"SQLite format 3\0":
+        raise ValueError(f"{path} is a SQLite database; give it as sqlite:///{path}")
+    if begins and not begins.startswith(b"{"):
+        raise ValueError(f"{path} is no journal of Optuna's, and is left as it is; give another path")
 
 
 def _serialise(engine: "Engine") -> None:
@@ -277,7 +291,8 @@ class Worker:
             try:
                 score, fraction = _score(self.objective(alpha, seed))
             except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever somebody's code does
-                trial.set_user_attr(_ERROR, f"seed {seed}: {type(error).__name__}: {error}"[:500])
+                said = " ".join(f"seed {seed}: {type(error).__name__}: {error}".split()).removesuffix(":")  # one line
+                trial.set_user_attr(_ERROR, said[:500])
                 return State.FAILED
             if not self._is_mine(trial):
                 return None
@@ -303,7 +318,12 @@ def _score(result: Any) -> tuple[float, float | None]:
     score = float(score)
     if not isfinite(score):
         raise ValueError(f"the objective gave {score}")
-    return score, None if fraction is None else float(fraction)
+    if fraction is None:
+        return score, None
+    fraction = float(fraction)
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"the objective gave {fraction} as the fraction of units never above zero")
+    return score, fraction
 
 
 def _optuna_state(state: State) -> Any:

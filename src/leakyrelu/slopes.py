@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,7 +108,8 @@ class Tuning:
 
         That of ReLU, a comparison made whatever comes out, holds with 95 % confidence; those of all other slopes hold
         at once with 95 % (Bonferroni), for the best of them is picked by these scores. NaN where there is nothing to
-        compare.
+        compare. The half width is infinite where the scores cannot tell it: those of one seed; the same difference at
+        every seed, as few seeds and scores of few values have by chance; and those of a slope given up because of them.
         """
         baseline = self.baseline
         if baseline is None or result is baseline:
@@ -117,7 +118,9 @@ class Tuning:
         if not common:
             return nan, nan
         first, second = ([each.scores[seed] for seed in common] for each in (baseline, result))
-        return paired_difference(first, second, comparisons=self._comparisons if result.alpha else 1)
+        mean, spread = paired_difference(first, second, comparisons=self._comparisons if result.alpha else 1)
+        rounding = 1e-12 * max(map(abs, (*first, *second)))
+        return mean, spread if spread > rounding and result.state == State.COMPLETE else inf
 
     @cached_property
     def _comparisons(self) -> int:
@@ -148,10 +151,13 @@ class Tuning:
         mean, spread = self.difference(result)
         name = _named(result.alpha)
         if not isfinite(spread):
-            return f"{name} and 0.01: one seed has no spread, so no difference is claimed."
+            what = "one seed" if len(result.scores) == 1 else f"the same at every seed ({_digits(mean, 3, '+')})"
+            return f"{name} and 0.01: {what} has no spread, so no difference is claimed."
         if abs(mean) <= spread:
-            return f"{name} and 0.01: no difference beyond the spread ({mean:+.3g} ± {spread:.2g} points)."
-        return f"{name} is {'better' if mean > 0 else 'worse'} than 0.01 by {abs(mean):.3g} ± {spread:.2g} points."
+            shown = f"{_digits(mean, 3, '+')} ± {_digits(spread, 2)}"
+            return f"{name} and 0.01: no difference beyond the spread ({shown} points)."
+        kind = "better" if mean > 0 else "worse"
+        return f"{name} is {kind} than 0.01 by {_digits(abs(mean), 3)} ± {_digits(spread, 2)} points."
 
     def __str__(self) -> str:
         """A table, a row a slope in ascending order, and the conclusions."""
@@ -163,7 +169,8 @@ class Tuning:
             fractions = list(result.never_positive.values())
             units = [f"{100 * np.mean(fractions):.1f} %" if fractions else "-"]
             mean, spread = self.difference(result)
-            less = "-" if not isfinite(mean) else f"{mean:+.3g}" + (f" ± {spread:.2g}" if isfinite(spread) else "")
+            less = _digits(mean, 3, "+") if isfinite(mean) else "-"
+            less += f" ± {_digits(spread, 2)}" if isfinite(spread) else ""
             scores = _score(result) if result.scores else "-"
             rows.append([_named(result.alpha), str(len(result.scores)), scores, less, *units * known, result.state])
         return "\n".join([text_table(headings, rows), "", *self.conclusions])
@@ -184,12 +191,13 @@ class Tuning:
         figure = Figure(figsize=(9, 7 if known else 4.5), layout="constrained")
         axes = figure.subplots(1 + known, 1, sharex=True, squeeze=False)[:, 0]
         self._draw(axes[0], "scores", 1)
-        axes[0].set(title=f"Score over slope: mean ± standard deviation, {len(self.seeds)} seeds", ylabel="Score")
+        seeds = f"{len(self.seeds)} seeds" + (" (pruned: fewer)" if self.pruned else "")
+        axes[0].set(title=f"Score over slope: mean ± standard deviation, {seeds}", ylabel="Score")
         if axes[0].get_legend_handles_labels()[0]:
             axes[0].legend()
         if known:
             self._draw(axes[1], "never_positive", 100)
-            axes[1].set(title="Units never above zero: dead, where the slope is 0", ylabel="Percent")
+            axes[1].set(title="Units never above zero: dead, where the slope is 0", ylabel="Percent", ylim=(-3, 103))
         axes[-1].set(xlabel="Slope (alpha)", xscale="log")
         for ax in axes:
             ax.grid(True, alpha=0.4)
@@ -224,4 +232,9 @@ def _named(alpha: float) -> str:
 
 
 def _score(result: Slope) -> str:
-    return f"{result.mean:.4g}" + (f" ± {result.spread:.2g}" if isfinite(result.spread) else "")
+    return _digits(result.mean, 4) + (f" ± {_digits(result.spread, 2)}" if isfinite(result.spread) else "")
+
+
+def _digits(value: float, significant: int, sign: str = "") -> str:
+    """Rounded, and without an exponent up to a million: 150, not 1.5e+02."""
+    return f"{float(f'{value:.{significant}g}'):{sign}g}"

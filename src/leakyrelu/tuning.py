@@ -39,9 +39,9 @@ def tune(
     ----------
     objective : callable, optional
         ``objective(alpha, seed) -> float``: trains with this slope and this seed, and gives a score; higher is better.
-        It may give a pair instead, the score and the fraction of units that are never above zero, which is then shown
-        as well. One that raises, or gives NaN or infinity, makes its trial fail; the search goes on. By default
-        `digits_accuracy`.
+        It may give a pair instead, the score and the fraction (0 to 1) of units that are never above zero, which is
+        then shown as well. One that raises, or gives NaN or infinity, makes its trial fail; the search goes on. By
+        default `digits_accuracy`.
     slopes : (float, float), default (0.001, 1.0)
         The smallest and the largest slope to try, above zero.
     trials : int, default 40
@@ -54,7 +54,8 @@ def tune(
         several machines), the path of a file (Optuna's journal; one that several machines share will do), or any
         storage object of Optuna's. By default memory.
     study_name : str, optional
-        What the search is called in the storage; by default as the objective is.
+        What the search is called in the storage; by default as the objective is. An objective that was changed needs
+        another name, or a new storage: scores of both would be taken for those of one.
     progress : callable, optional
         Called with the trials finished so far, by all workers, and the trials in all.
 
@@ -70,6 +71,8 @@ def tune(
     TypeError, ValueError
         An argument is not what it should be; the storage cannot be opened, or holds a study by that name that was begun
         with other slopes or seeds.
+    OSError
+        The storage failed during the search. What is finished is kept in it.
 
     Notes
     -----
@@ -77,8 +80,10 @@ def tune(
     taken over after 20 seconds without a sign of life of it. One worker alone tries the same slopes each time, and also
     after an interruption.
 
-    Differences to 0.01 are means over the seeds with 95 % confidence intervals. Those of the slopes searched hold for
-    all of them at once (Bonferroni), because the best of many is picked by the same scores: more seeds narrow them.
+    Differences to 0.01 are means over the seeds with 95 % confidence intervals (Student's t). Those of the slopes
+    searched hold for all of them at once (Bonferroni), because the best of many is picked by the same scores: more
+    seeds narrow them. Where the slope makes no difference, at most about one search in a hundred called its best slope
+    better, in simulations of 40 trials of 10 seeds.
 
     References
     ----------
