@@ -105,10 +105,7 @@ def page(document: dict[str, Any]) -> str:
         _bullets(in_short(every)),
         f"## The setting\n\n{described}",
         f"## Results\n\n{RESULTS.format(count=count)}",
-        *(
-            f"### {block.title}\n\n{table(block)}\n\n{_bullets(conclusions(block, setting['rates']))}"
-            for block in every
-        ),
+        *(_section(block, setting["rates"]) for block in every),
         f"## Beside Xu et al. 2015\n\n{BESIDE}",
         "\n".join(beside(every)),
         SOURCES,
