@@ -115,8 +115,8 @@ def _as_array(value: Any) -> Any:
     return numpy.asarray(value) if jax is not None and issubclass(type(value), jax.Array) else None
 
 
-def call(adapted: Adapted, request: Json) -> Json:
-    """Call the function, and say what came of it: a value, or what it raised."""
+def call(adapted: Adapted, request: Json, *, caught: tuple[type[BaseException], ...] = RAISED) -> Json:
+    """Call the function, and say what came of it: a value, or what it raised of what is `caught`."""
     x = decode(request["x"])
     before = _content(x)
     slope = request["alpha"]
@@ -126,7 +126,7 @@ def call(adapted: Adapted, request: Json) -> Json:
         warnings.simplefilter("always")
         try:
             value = adapted.function(*arguments, **named)
-        except RAISED as error:
+        except caught as error:
             return {"raised": _raised(error)}
     return {
         "value": encode(value),

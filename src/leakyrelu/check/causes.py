@@ -1,7 +1,7 @@
 """What an exception, an odd type or shape, or a call without an end tells of its cause, in plain words."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,13 +9,16 @@ from leakyrelu.check.calling import Json
 from leakyrelu.check.cases import Case
 from leakyrelu.check.mistakes import is_real
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["of_elements", "of_ending", "of_exception", "of_kind", "of_place", "of_shape", "of_type"]
 
 _BY_ELEMENT = "work element by element, np.where(x >= 0, x, alpha * x)"
 
 _ENDINGS = (
     ("stopped after it printed", "it prints without end: return the value, and look at the condition of each loop"),
-    ("stopped after it started", "it starts processes without end: it needs none"),
+    ("stopped after it started", "it starts processes or threads without end: it needs none"),
     ("stopped after", "it does not come to an end: look at the condition of each loop, and wait for nothing"),
     ("broke Python", "it replaces or closes something that Python itself needs: leave builtins, json and files alone"),
     ("exit code", "it ends the whole process: return the value, and call neither exit nor os._exit"),
@@ -23,6 +26,7 @@ _ENDINGS = (
     ("SIGABRT", "it aborts the whole process: return the value instead"),
     ("SIGKILL", "it was killed, by itself or because memory ran out"),
     ("SIGXCPU", "it used up the time of the processor: look at the condition of each loop"),
+    ("supervises", "it ends processes that are not its own: leave them alone"),
     ("crashed", "it crashed Python, or ended its own process"),
     ("not asked", "mend what is wrong with the calls before"),
 )
@@ -71,7 +75,7 @@ _EXCEPTIONS = (
         r"truth value",
         "`if`, max() and min() want one truth value, and an array has many: use np.where(x >= 0, x, alpha * x)",
     ),
-    (r"ValueError", r"read-only|not writeable", "it writes into its input: work on a copy, or return a new array"),
+    (r"ValueError", r"read-only|not writeable", "it changes its input: work on a copy, or return a new array"),
     (r"ModuleNotFoundError", "", "a module is not installed, or its name is misspelt"),
     (
         r"UnboundLocalError",
@@ -83,7 +87,7 @@ _EXCEPTIONS = (
     (r"ZeroDivisionError", "", "it divides by its argument or by alpha: multiply"),
     (r"EOFError", "", "it reads input, and there is none: take the number from the argument"),
     (r"BlockingIOError", "", "it starts processes or threads without end: it needs none"),
-    (r"RuntimeError", r"start new thread", "it starts threads without end: it needs none"),
+    (r"RuntimeError", r"start new thread", "it starts processes or threads without end: it needs none"),
     (r"OSError", r"too large", "it prints or writes without end"),
     (r"(IndentationError|TabError)", "", "the lines of a function start with the same number of spaces"),
     (r"SyntaxError", "", "Python cannot read this line: look for a missing bracket, colon or operator, there or above"),
@@ -127,10 +131,12 @@ def of_kind(encoded: Json, printed: str, value: Any, case: Case) -> str:
         return _of_nothing(printed, case)
     if name in _KINDS:
         return _KINDS[name]
-    if isinstance(value, list):
+    if name == "list":
         return f"a list came back, {wanted} is wanted"
     if value is None or (isinstance(value, np.ndarray | np.generic) and not is_real(value)):
-        return f"a value of type {name} came back, {wanted} is wanted"
+        kinds = {"ndarray": "an array, too large or not of real numbers,", "int": "an integer too large for a float"}
+        what = kinds.get(name, f"a value of type {name}")
+        return f"{what} came back, {wanted.replace(' number', ' plain number')} is wanted"
     if wanted == "a number" and np.ndim(value) > 0:
         return f"an array of shape {np.shape(value)} came back for a number"
     return ""
@@ -153,14 +159,14 @@ def of_elements(actual: Any, expected: Any) -> str:
         return "NaN comes out where a number belongs: 0 * inf and inf - inf are NaN"
     if np.all((actual == 0) & (expected == 0)):
         return "a zero lost its sign: -0.0 + 0.0 is 0.0, and a negative slope turns it"
-    if np.all(actual == 0):
+    if np.all(actual == 0) and actual.dtype.kind == "f" and np.all(np.abs(expected) < np.finfo(actual.dtype).tiny):
         return "the smallest numbers are flushed to zero"
     return ""
 
 
 def of_place(failed: list[Case], passed: list[Case]) -> str:
     """Which calls are wrong, where nothing tells why: what they, and only they, have in common."""
-    places = (
+    places: tuple[tuple[str, Callable[[Case], bool]], ...] = (
         ("zero", lambda case: case.x == 0),
         ("numbers above zero", lambda case: case.x > 0),
         ("numbers below zero", lambda case: case.x < 0),
@@ -174,22 +180,20 @@ def of_place(failed: list[Case], passed: list[Case]) -> str:
     return ""
 
 
-def of_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    """Why the shape is another one."""
+def of_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> tuple[str, str]:
+    """Why the shape is another one, and which shapes these are."""
     if shape == () and expected != ():
-        return f"one number came back for a whole array: {_BY_ELEMENT}"
-    if shape == (1,) and expected == ():
-        return "an array of one element came back for one of no dimension: keep the shape of the input"
-    return f"the shape is {shape}, it must be {expected}: {_BY_ELEMENT}"
+        return f"one number came back for a whole array: {_BY_ELEMENT}", ""
+    return "the shape of the input must be kept", f"the shape is {shape}, it must be {expected}"
 
 
-def of_type(given: Any, got: Any) -> str:
-    """Why the type is another one."""
-    if given.kind in "biu":
-        if got.kind in "biu":
-            return f"the products are cut to integers: make an array of floats, {_BY_ELEMENT}"
-        return f"integers became {got.name}, which has too few digits: x.astype(np.float64) first"
+def of_type(given: Any, got: Any) -> tuple[str, str]:
+    """Why the type is another one, and which types these are."""
+    if given.kind not in "biu":
+        return (
+            "the type of the input must be kept: .astype(x.dtype) at the end does it",
+            f"{given.name} became {got.name}",
+        )
     if got.kind in "biu":
-        return f"{given.name} became {got.name}: keep the type of the input"
-    change = "widened" if got.itemsize > given.itemsize else "narrowed"
-    return f"{given.name} was {change} to {got.name}: keep the type of the input, with .astype(x.dtype) at the end"
+        return f"the products are cut to integers: make an array of floats, {_BY_ELEMENT}", ""
+    return "integers must become float64: x.astype(np.float64) first", f"{given.name} became {got.name}"

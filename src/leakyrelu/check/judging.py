@@ -56,13 +56,13 @@ def _explain_numbers(
 
 
 def _cause(asked: Sequence[Case], verdicts: Sequence[_Verdict]) -> str:
-    """What explains all that failed: one mistake or two; else what the calls that failed have in common."""
+    """What explains all that failed: one mistake, or up to three; else what the calls that failed have in common."""
     failed = [i for i, verdict in enumerate(verdicts) if verdict.state == "failed" and verdict.brief != _NOT_ASKED]
     hints = [text for text, _ in Counter(verdicts[i].hint for i in failed).most_common()]
-    if "" not in hints and len(hints) <= 2:
-        return "; and ".join(hints)
-    if all(verdicts[i].brief == "NoneType" for i in failed):
+    if len(hints) > 2 and all(verdicts[i].brief == "NoneType" for i in failed):
         return "it returns nothing: end each branch with return"
+    if "" not in hints and len(hints) <= 3:
+        return "; and ".join(hints)
     passed = [case for case, verdict in zip(asked, verdicts, strict=True) if verdict.state in {"passed", "hint"}]
     return causes.of_place([asked[i] for i in failed], passed)
 
@@ -176,16 +176,21 @@ def _compare(case: Case, answer: Json, value: Any) -> _Verdict:
     expected, actual = np.asarray(case.expected), np.asarray(value)
     if isinstance(case.expected, np.ndarray):
         if actual.shape != expected.shape:
-            hint = causes.of_shape(actual.shape, expected.shape)
-            return _Verdict("failed", hint, f"shape {actual.shape}")
+            hint, example = causes.of_shape(actual.shape, expected.shape)
+            return _Verdict("failed", hint, f"shape {actual.shape}", example)
         if isinstance(value, np.ndarray | np.generic) and actual.dtype != expected.dtype:
-            hint = causes.of_type(np.asarray(case.x).dtype, actual.dtype)
-            return _Verdict("failed", hint, actual.dtype.name)
+            hint, example = causes.of_type(np.asarray(case.x).dtype, actual.dtype)
+            return _Verdict("failed", hint, actual.dtype.name, example)
     wrong = _wrong(actual, expected, exact=case.rule == "exact")
     if wrong.any():
         return _different(case, actual, expected, wrong)
     if case.rule == "printed" and actual != expected:
-        return _Verdict("failed", f"nearly right, but it prints {answer['value']['text']}: write alpha * z", "rounding")
+        return _Verdict(
+            "failed",
+            f"nearly right, but it prints {answer['value']['text']}: write alpha * z",
+            "rounding",
+            is_number=True,
+        )
     return _PASSED
 
 

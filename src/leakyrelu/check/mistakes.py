@@ -1,21 +1,21 @@
 """What typical mistakes would give: numbers that came back wrong tell which of them was made.
 
-To add a mistake, add a row to `MISTAKES` or `DERIVATIVE_MISTAKES`. A row is told only where it gives what came back,
+To add a mistake, add a row to one of the tables. A row is told only where it gives what came back,
 and where no answer that was right speaks against it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from leakyrelu.check.cases import Case
+from leakyrelu.check.cases import Case, round_once, slope_for
 
-__all__ = ["DERIVATIVE_MISTAKES", "MISTAKES", "Answered", "explain", "is_real", "precision"]
+__all__ = ["DERIVATIVE_MISTAKES", "MISTAKES", "ROUNDING_MISTAKES", "Answered", "explain", "is_real", "precision"]
 
 _ENOUGH = 3  # answers; fewer fit many a mistake
 
-# x, the slope, and whether the slope was given: what the mistake gives.
+# Of x, the slope, and whether the slope was given.
 Formula = Callable[[Any, Any, bool], Any]
 Mistake = tuple[str, Formula]
 Answered = tuple[Case, Any, bool]  # a case, the value that came back, and whether it is wrong
@@ -32,19 +32,27 @@ def _other_threshold(threshold: float) -> Mistake:
 
 
 def _rounded_to(digits: int) -> Mistake:
-    text = f"the result is rounded to {digits} decimals: drop round(), and return the number as it is"
+    text = "the result is rounded: drop round(), and return the number as it is"
     return text, lambda x, a, given: np.round(np.where(x > 0, x, a * x), digits)
 
 
+# Computed in float64, and rounded once to the type of the array.
 MISTAKES: tuple[Mistake, ...] = (
     *map(_other_default, (0.1, 0.2, 0.3, 0.001, 0.02, 0.05, 0.25, 0.5, 0.0, 1.0, -0.01)),
     ("alpha is ignored, the slope is always 0.01: multiply by alpha", lambda x, a, given: np.where(x > 0, x, 0.01 * x)),
     ("alpha is ignored, the slope is always 0.1: multiply by alpha", lambda x, a, given: np.where(x > 0, x, 0.1 * x)),
+    (
+        "it returns alpha for every number: is the number the first parameter, and alpha the second?",
+        lambda x, a, given: a + 0 * x,
+    ),
     ("it returns alpha for negative numbers: multiply it by z", lambda x, a, given: np.where(x >= 0, x, a)),
     ("it returns -alpha for negative numbers: multiply alpha by z", lambda x, a, given: np.where(x >= 0, x, -a)),
     ("the sign is turned: alpha * z is negative where z is", lambda x, a, given: np.where(x >= 0, x, -a * x)),
     ("it returns alpha * z for all numbers: above zero return z itself", lambda x, a, given: a * x),
-    ("the two sides are swapped: return z above zero, alpha * z below", lambda x, a, given: np.where(x > 0, a * x, x)),
+    (
+        "the two sides are swapped, or min(z, alpha * z) is taken: return z above zero, alpha * z below",
+        lambda x, a, given: np.where(x > 0, a * x, x),
+    ),
     ("it is the ReLU, max(0, z): below zero return alpha * z", lambda x, a, given: np.where(x > 0, x, 0 * x)),
     ("it returns the absolute value: below zero return alpha * z", lambda x, a, given: np.abs(x)),
     ("it returns z unchanged: below zero return alpha * z", lambda x, a, given: x),
@@ -54,6 +62,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "it returns the derivative, 1 or alpha: return the value, z or alpha * z",
         lambda x, a, given: np.where(x > 0, 1, a),
     ),
+    ("it returns 0 for every number: return z above zero, alpha * z below", lambda x, a, given: 0 * x),
     ("it returns 0 above zero: return z there", lambda x, a, given: np.where(x > 0, 0, a * x)),
     (
         "above zero alpha * z is added to z: write max(0, z) + alpha * min(0, z), or choose with if and else",
@@ -75,7 +84,6 @@ MISTAKES: tuple[Mistake, ...] = (
         "it is max(alpha * z, z) of Python, which loses NaN and is right for slopes up to 1 only: compare z with 0",
         lambda x, a, given: np.where(x > a * x, x, a * x),
     ),
-    ("it is min(z, alpha * z): compare z with 0, and return z above", lambda x, a, given: np.minimum(x, a * x)),
     (
         "it adds products with masks, and 0 * inf is NaN: choose with np.where(x >= 0, x, alpha * x)",
         lambda x, a, given: x * (x > 0) + a * x * (x <= 0),
@@ -115,6 +123,20 @@ MISTAKES: tuple[Mistake, ...] = (
         lambda x, a, given: np.where(x >= 0, x, a * np.expm1(x)),
     ),
     ("it returns 0 or 1: return z or alpha * z", lambda x, a, given: np.where(x > 0, 1, 0)),
+    ("alpha is held between 0 and 1: take it as it is", lambda x, a, given: np.where(x >= 0, x, np.clip(a, 0, 1) * x)),
+    ("the absolute value of alpha is taken: take alpha as it is", lambda x, a, given: np.where(x >= 0, x, abs(a) * x)),
+    (
+        "with a negative slope zeros turn their sign: compare with x >= 0, not x > 0",
+        lambda x, a, given: np.where(x > 0, x, a * x),
+    ),
+)
+
+# Of rounding: computed in the type of the array.
+ROUNDING_MISTAKES: tuple[Mistake, ...] = (
+    (
+        "it works in float32, which has seven digits: keep float64",
+        lambda x, a, given: np.where(x >= 0, x.astype(np.float32), np.float32(a) * x.astype(np.float32)),
+    ),
     (
         "alpha is taken as a half, which has three digits: take it as float32, and round the product",
         lambda x, a, given: np.where(x >= 0, x, x.dtype.type(a) * x),
@@ -132,18 +154,10 @@ MISTAKES: tuple[Mistake, ...] = (
         lambda x, a, given: np.where(x >= 0, x, (np.float64(np.float32(a)) * x.astype(np.float64)).astype(x.dtype)),
     ),
     (
-        "it works in float32, which has seven digits: keep float64",
-        lambda x, a, given: np.where(x >= 0, x.astype(np.float32), np.float32(a) * x.astype(np.float32)),
-    ),
-    (
         "subnormal numbers are flushed to zero: keep them",
         lambda x, a, given: _flushed(np.where(x >= 0, _flushed(x), a * _flushed(x))),
     ),
     ("subnormal results are flushed to zero: keep them", lambda x, a, given: _flushed(np.where(x >= 0, x, a * x))),
-    (
-        "with a negative slope zeros turn their sign: compare with x >= 0, not x > 0",
-        lambda x, a, given: np.where(x > 0, x, a * x),
-    ),
 )
 
 DERIVATIVE_MISTAKES: tuple[Mistake, ...] = (
@@ -183,6 +197,8 @@ DERIVATIVE_MISTAKES: tuple[Mistake, ...] = (
 
 
 def _flushed(x: Any) -> Any:
+    if x.dtype.kind != "f":  # bfloat16, of whose smallest number NumPy does not know
+        return x
     return np.where(np.abs(x) < np.finfo(x.dtype).tiny, np.copysign(0, x), x).astype(x.dtype)
 
 
@@ -205,31 +221,68 @@ def explain(answered: Sequence[Answered]) -> list[list[str]]:
     if len(answered) < _ENOUGH or not any(wrong for _, _, wrong in answered):
         return found
     derivative = any(case.of == "derivative" for case, _, _ in answered)
-    for text, formula in DERIVATIVE_MISTAKES if derivative else MISTAKES:
-        if all(wrong or _agrees(formula, case, value) for case, value, wrong in answered):
-            for texts, (case, value, wrong) in zip(found, answered, strict=True):
-                if wrong and _agrees(formula, case, value) and not _agrees(formula, case, case.expected):
-                    texts.append(text)
+    for group in _groups(answered, _is_array):
+        _explain(group, answered, found, DERIVATIVE_MISTAKES if derivative else MISTAKES, _rounded_once)
+    for group in _groups(answered, lambda case: (_is_array(case), _kind(case))):
+        _explain(group, answered, found, () if derivative else ROUNDING_MISTAKES, _in_its_type)
     return found
 
 
-def _agrees(formula: Formula, case: Case, value: Any) -> bool:
-    """Whether a formula gives a value, but for a few roundings where these are not what is asked for."""
-    exact = case.rule == "exact"
-    x = np.asarray(case.x)
-    x = x.astype(np.float64) if not exact or x.dtype.kind in "biu" else x
-    try:
-        with np.errstate(all="ignore"):
-            result = np.asarray(formula(x, case.slope, case.alpha is not None)).astype(x.dtype)
-    except (TypeError, ValueError):
-        return False
-    value = np.asarray(value)
-    if result.shape != value.shape:
-        return False
+def _groups(answered: Sequence[Answered], key: Callable[[Case], Hashable]) -> list[list[int]]:
+    """The places of answers that may speak against each other: not, say, a right number against wrong arrays."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, (case, _, _) in enumerate(answered):
+        groups.setdefault(key(case), []).append(i)
+    return list(groups.values())
+
+
+def _is_array(case: Case) -> bool:
+    return type(case.x) not in {int, float}
+
+
+def _explain(
+    group: Sequence[int],
+    answered: Sequence[Answered],
+    found: list[list[str]],
+    mistakes: Sequence[Mistake],
+    result_of: Callable[[Formula, Case], Any],
+) -> None:
+    for text, formula in mistakes:
+        results = [result_of(formula, answered[i][0]) for i in group]
+        if all(answered[i][2] or _agree(*answered[i][:2], result) for i, result in zip(group, results, strict=True)):
+            for i, result in zip(group, results, strict=True):
+                case, value, wrong = answered[i]
+                is_told = wrong and text not in found[i]  # two rows may have one text
+                if is_told and _agree(case, value, result) and not _agree(case, case.expected, result):
+                    found[i].append(text)
+
+
+def _rounded_once(formula: Formula, case: Case) -> Any:
+    """What a mistake gives that is none of rounding."""
+    kind = _kind(case)
+    with np.errstate(all="ignore"):
+        exact = formula(np.asarray(case.x).astype(np.float64), slope_for(kind, case.slope), case.alpha is not None)
+        return round_once(np.asarray(exact, np.float64), kind)
+
+
+def _in_its_type(formula: Formula, case: Case) -> Any:
+    with np.errstate(all="ignore"):
+        return formula(np.asarray(case.x).astype(_kind(case)), case.slope, case.alpha is not None)
+
+
+def _kind(case: Case) -> Any:
     kind = np.asarray(case.x).dtype
+    return np.dtype(np.float64) if kind.kind in "biu" or case.rule != "exact" else kind
+
+
+def _agree(case: Case, one: Any, other: Any) -> bool:
+    """Whether two results are the same, but for a few roundings where these are not what is asked for."""
+    exact, kind = case.rule == "exact", np.asarray(case.x).dtype
     digits = 0.0 if exact and kind != np.float64 else 8 * precision(np.float64 if kind.kind in "biu" else kind)
     with np.errstate(all="ignore"):
-        result, value = result.astype(np.float64), value.astype(np.float64)
-        close = np.isclose(result, value, rtol=digits, atol=0, equal_nan=True)
-        same_zero = (np.signbit(result) == np.signbit(value)) | (result != 0) | (not exact)
+        one, other = (np.asarray(array).astype(np.float64) for array in (one, other))
+        if one.shape != other.shape:
+            return False
+        close = np.isclose(one, other, rtol=digits, atol=0, equal_nan=True)
+        same_zero = (np.signbit(one) == np.signbit(other)) | (one != 0) | (not exact)
         return bool(np.all(close & same_zero))

@@ -71,7 +71,7 @@ class Report:
     error : str or None
         Why nothing could be asked: a syntax error and its line, no function of that name, and so on.
     cause : str
-        The mistake that explains all that was wrong, or the two that do; empty where none was found.
+        The mistake that explains all that was wrong, or the two or three that do; empty where none was found.
     """
 
     level: str

@@ -210,7 +210,7 @@ def _run(target: Json, level: str, seconds: float, derivative: str | None, memor
         text = first["error"]
         cause = of_exception(first["type"], first["text"]) if "type" in first else of_ending(text)
         return Report(level, error=text, cause=cause)
-    answers += [{"ended": "not asked: its process ended"}] * (len(asked) - len(answers))
+    answers += [{"ended": "ended the process that supervises it"}] * (len(asked) - len(answers))
     return report(level, target["name"].rpartition(".")[2], asked, answers)
 
 

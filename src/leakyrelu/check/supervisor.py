@@ -27,6 +27,7 @@ Json = dict[str, Any]
 
 _TICK = 0.05  # seconds between two looks at what the worker does
 _PATIENCE = 3  # calls that are stopped, before no more are made
+_MOST_PROCESSES = 32  # at a time; the limit of the kernel is above that, and is met where these start too fast for us
 _KEPT = 2000  # characters of what is printed in one call
 _LONGEST_ANSWER = 4 << 20
 
@@ -94,10 +95,11 @@ def _become_worker(job: Json, requests: int, answers: int, output: int) -> None:
     limits = _MODULES["limits"]
     try:
         os.setsid()
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
         os.dup2(output, 1)
-        os.dup2(output, 2)
-        for descriptor in range(3, max(requests, answers, output) + 2):
+        os.dup2(null, 2)  # Python's own warnings are no output of the code's
+        for descriptor in range(3, max(null, requests, answers) + 2):
             if descriptor not in {requests, answers}:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
@@ -183,9 +185,8 @@ class Supervisor:
             return _described(os.waitstatus_to_exitcode(status))
         if len(self.worker.received) > _LONGEST_ANSWER:
             return "stopped: its answer was too long"
-        most = _MODULES["limits"].PROCESSES
-        if len(_descendants()) > most:
-            return f"stopped after it started {most} processes"
+        if len(_descendants()) > _MOST_PROCESSES:
+            return f"stopped after it started {_MOST_PROCESSES} processes"
         return self._flood()
 
     def _flood(self) -> str:

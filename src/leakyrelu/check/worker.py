@@ -51,14 +51,14 @@ def _work(job: Json, modules: dict[str, ModuleType], requests: int, answers: int
     except adapters.NotCallableError as error:
         send({"error": str(error)})
         return
-    except calling.RAISED as error:
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it is reported
         send(_what_went_wrong(error, job["target"]))
         return
     send({"loaded": True})
     with os.fdopen(requests) as lines:
         for line in lines:
             request = loads(line)
-            answer = calling.call(adapted[request["of"]], request)
+            answer = calling.call(adapted[request["of"]], request, caught=(BaseException,))
             send({"token": request["token"], "answer": answer, "children": _has_children()})
 
 
