@@ -352,6 +352,36 @@ def test_two_processes_on_one_database_run_no_trial_twice(tmp_path):
     assert len({trial.user_attrs["worker"] for trial in trials[:14]}) == 2
 
 
+def test_a_worker_that_loses_the_last_trial_to_another_waits_for_its_end(monkeypatch):
+    running, lost, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(alpha, seed):
+        running.set()
+        assert go_on.wait(30)
+        return hill(alpha, seed)
+
+    storage = optuna.storages.InMemoryStorage()
+    other = threading.Thread(target=lambda: tune(slow, trials=3, seeds=1, storage=storage, study_name="x"))
+    claim = search.Worker._claim
+
+    def claim_too_late(self, trial):
+        if trial.number == 2 and threading.current_thread() is not other and not lost.is_set():
+            other.start()
+            assert running.wait(30)
+            lost.set()
+        return claim(self, trial)
+
+    def progress(done, total):
+        if lost.is_set():
+            go_on.set()
+
+    monkeypatch.setattr(search.Worker, "_claim", claim_too_late)
+    found = tune(hill, trials=3, seeds=1, storage=storage, study_name="x", progress=progress)
+    go_on.set()
+    other.join()
+    assert [result.trial for result in found.results] == [0, 1, 2]
+
+
 def test_a_worker_that_was_asleep_drops_what_another_has_taken_over(tmp_path, monkeypatch):
     """Frozen in mid-trial for longer than the others wait: its score no longer counts."""
     monkeypatch.setattr(search, "_SIGN_SECONDS", 1000.0)  # gives no sign: as if it were asleep

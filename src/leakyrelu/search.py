@@ -194,13 +194,14 @@ class Worker:
             for trial in trials:
                 if trial.state == TrialState.WAITING and self._claim(trial):
                     return trial
-            running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-            gone = [trial for trial in running if self._is_gone(trial)]
+            # One that was waiting is another worker's now: running, though not yet when it was read.
+            others = [trial for trial in trials if not trial.state.is_finished()]
+            gone = [trial for trial in others if trial.state == TrialState.RUNNING and self._is_gone(trial)]
             for trial in gone:
                 self._set(trial, TrialState.WAITING)
             if len(trials) < total:
                 self.study.add_trial(create_trial(state=TrialState.WAITING))
-            elif not running:
+            elif not others:
                 return None
             elif not gone:
                 time.sleep(_WAIT_SECONDS)
