@@ -36,8 +36,8 @@ _EXCEPTIONS = (
     (r"RecursionError", "", "it calls itself without end: a leaky ReLU needs no recursion"),
     (r"SystemExit", "", "it calls exit: return the value instead"),
     (r"MemoryError|_ArrayMemoryError", "", "it asks for more memory than it is given: one number needs none"),
-    (r"NotImplementedError", "", "it is not written yet: replace the line with raise by the function's body"),
-    (r"AssertionError", "", "an assert of its own does not hold for this argument"),
+    (r"NotImplementedError", "^$", "it is not written yet: replace the line with raise by the function's body"),
+    (r"AssertionError", "", "an assert of its own does not hold"),
     (
         r"TypeError",
         r"unexpected keyword argument '(alpha|negative_slope)'",
@@ -58,6 +58,11 @@ _EXCEPTIONS = (
     ),
     (r"TypeError", r"'str'|to str|\bstr\b", "it mixes text with numbers: keep numbers, without quotation marks"),
     (
+        r"TypeError",
+        r"multiply sequence",
+        "it multiplies a list or a text: np.asarray(x) makes an array of a list, and numbers have no quotation marks",
+    ),
+    (
         r"(TypeError|AttributeError|IndexError)",
         r"'?(int|float)'? object|type '(int|float)'|unsized|index to scalar|0-d array|too many indices",
         "it takes only arrays or lists that have elements: one number has none; use the number itself, or np.where",
@@ -76,6 +81,7 @@ _EXCEPTIONS = (
         "`if`, max() and min() want one truth value, and an array has many: use np.where(x >= 0, x, alpha * x)",
     ),
     (r"ValueError", r"read-only|not writeable", "it changes its input: work on a copy, or return a new array"),
+    (r"ImportError", "", "the module has no such name: look at its spelling"),
     (r"ModuleNotFoundError", "", "a module is not installed, or its name is misspelt"),
     (
         r"UnboundLocalError",
@@ -90,6 +96,8 @@ _EXCEPTIONS = (
     (r"RuntimeError", r"start new thread", "it starts processes or threads without end: it needs none"),
     (r"OSError", r"too large", "it prints or writes without end"),
     (r"(IndentationError|TabError)", "", "the lines of a function start with the same number of spaces"),
+    (r"SyntaxError", r"leading zeros", "numbers are written with a point: 0.01"),
+    (r"SyntaxError", r"instead of '='", "= sets a value, == compares"),
     (r"SyntaxError", "", "Python cannot read this line: look for a missing bracket, colon or operator, there or above"),
 )
 
@@ -108,7 +116,7 @@ _KINDS = {
     "coroutine": "a coroutine came back: write def, not async def",
     "async_generator": "a generator came back: write def and return, not async def and yield",
     "complex": "a complex number came back: return a real one",
-    "Tensor": "a tensor came back for what is none: return the kind that was given",
+    "Tensor": "a tensor came back: .item() makes a number of it, .numpy() an array",
 }
 
 
@@ -154,7 +162,7 @@ def _of_nothing(printed: str, case: Case) -> str:
 def of_elements(actual: Any, expected: Any) -> str:
     """What the wrong elements of an array have in common."""
     if np.all(np.isnan(expected)):
-        return "NaN is lost: a comparison with NaN is false, whatever the comparison"
+        return "NaN is lost: what is not a number must stay so"
     if np.all(np.isnan(actual)):
         return "NaN comes out where a number belongs: 0 * inf and inf - inf are NaN"
     if np.all((actual == 0) & (expected == 0)):

@@ -26,6 +26,8 @@ class _Verdict:
 
 
 _PASSED = _Verdict("passed", is_number=True)
+_MOST = 0.75  # of the calls that failed: a cause that explains so many is named
+_FEW = 3  # causes; more are no explanation
 _NOT_ASKED = "not asked"
 
 
@@ -61,8 +63,9 @@ def _cause(asked: Sequence[Case], verdicts: Sequence[_Verdict]) -> str:
     hints = [text for text, _ in Counter(verdicts[i].hint for i in failed).most_common()]
     if len(hints) > 2 and all(verdicts[i].brief == "NoneType" for i in failed):
         return "it returns nothing: end each branch with return"
-    if "" not in hints and len(hints) <= 3:
-        return "; and ".join(hints)
+    explained = sum(verdicts[i].hint != "" for i in failed)
+    if explained >= _MOST * len(failed) and len(set(hints) - {""}) <= _FEW:
+        return "; and ".join(filter(None, hints))
     passed = [case for case, verdict in zip(asked, verdicts, strict=True) if verdict.state in {"passed", "hint"}]
     return causes.of_place([asked[i] for i in failed], passed)
 
@@ -185,17 +188,21 @@ def _compare(case: Case, answer: Json, value: Any) -> _Verdict:
     if wrong.any():
         return _different(case, actual, expected, wrong)
     if case.rule == "printed" and actual != expected:
-        return _Verdict(
-            "failed",
-            f"nearly right, but it prints {answer['value']['text']}: write alpha * z",
-            "rounding",
-            is_number=True,
-        )
+        return _Verdict("failed", _nearly(value), "rounding", f"it prints {answer['value']['text']}", is_number=True)
     return _PASSED
 
 
+def _nearly(value: Any) -> str:
+    if isinstance(value, np.ndarray | np.generic) and value.dtype != np.float64:
+        return f"the result is a {value.dtype.name}, which has too few digits: keep the numbers of Python"
+    return "nearly right: alpha * z alone gives the last digits, too"
+
+
 def _different(case: Case, actual: Any, expected: Any, wrong: Any) -> _Verdict:
-    hint = causes.of_elements(actual[wrong], expected[wrong]) if isinstance(case.expected, np.ndarray) else ""
+    if isinstance(case.expected, np.ndarray):
+        hint = causes.of_elements(actual[wrong], expected[wrong])
+    else:
+        hint = _nearly(actual) if np.isclose(float(actual), float(expected), rtol=1e-9, atol=0) else ""
     example = ""
     if actual.size > 8:
         first = np.flatnonzero(wrong)[0]

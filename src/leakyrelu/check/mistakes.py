@@ -1,7 +1,7 @@
 """What typical mistakes would give: numbers that came back wrong tell which of them was made.
 
 To add a mistake, add a row to one of the tables. A row is told only where it gives what came back,
-and where no answer that was right speaks against it.
+and where no answer that was right speaks against it; of single numbers it must explain all that are wrong.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -13,7 +13,8 @@ from leakyrelu.check.cases import Case, round_once, slope_for
 
 __all__ = ["DERIVATIVE_MISTAKES", "MISTAKES", "ROUNDING_MISTAKES", "Answered", "explain", "is_real", "precision"]
 
-_ENOUGH = 3  # answers; fewer fit many a mistake
+_ENOUGH = 3  # numbers; fewer fit many a mistake
+_INTEGER = "cut or rounded to an integer: drop int(), round() and //"
 
 # Of x, the slope, and whether the slope was given.
 Formula = Callable[[Any, Any, bool], Any]
@@ -27,13 +28,28 @@ def _other_default(slope: float) -> Mistake:
 
 
 def _other_threshold(threshold: float) -> Mistake:
-    text = f"z is compared with {threshold:g}: compare it with 0"
+    small = (
+        "small positive numbers are multiplied by alpha, too" if threshold > 0 else "not all negative numbers change"
+    )
+    text = f"{small}: compare z with 0"
     return text, lambda x, a, given: np.where(x > threshold, x, a * x)
 
 
 def _rounded_to(digits: int) -> Mistake:
     text = "the result is rounded: drop round(), and return the number as it is"
     return text, lambda x, a, given: np.round(np.where(x > 0, x, a * x), digits)
+
+
+def _made_integer(cut: Callable[[Any], Any]) -> Mistake:
+    return f"the result is {_INTEGER}", lambda x, a, given: cut(np.where(x > 0, x, a * x))
+
+
+def _product_made_integer(cut: Callable[[Any], Any]) -> Mistake:
+    return f"alpha * z is {_INTEGER}", lambda x, a, given: np.where(x > 0, x, cut(a * x))
+
+
+def _positive_made_integer(cut: Callable[[Any], Any]) -> Mistake:
+    return f"above zero z is {_INTEGER}", lambda x, a, given: np.where(x > 0, cut(x), a * x)
 
 
 # Computed in float64, and rounded once to the type of the array.
@@ -46,6 +62,7 @@ MISTAKES: tuple[Mistake, ...] = (
         lambda x, a, given: a + 0 * x,
     ),
     ("it returns alpha for negative numbers: multiply it by z", lambda x, a, given: np.where(x >= 0, x, a)),
+    ("it returns alpha for negative numbers: multiply it by z", lambda x, a, given: np.where(x > 0, x, a)),
     ("it returns -alpha for negative numbers: multiply alpha by z", lambda x, a, given: np.where(x >= 0, x, -a)),
     ("the sign is turned: alpha * z is negative where z is", lambda x, a, given: np.where(x >= 0, x, -a * x)),
     ("it returns alpha * z for all numbers: above zero return z itself", lambda x, a, given: a * x),
@@ -58,6 +75,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ("it returns z unchanged: below zero return alpha * z", lambda x, a, given: x),
     ("it returns -z: return z above zero, alpha * z below", lambda x, a, given: -x),
     ("it returns 1 above zero: that is the derivative; return z there", lambda x, a, given: np.where(x > 0, 1, a * x)),
+    ("it returns 1 above zero: that is the derivative; return z there", lambda x, a, given: np.where(x >= 0, 1, a * x)),
     (
         "it returns the derivative, 1 or alpha: return the value, z or alpha * z",
         lambda x, a, given: np.where(x > 0, 1, a),
@@ -68,6 +86,11 @@ MISTAKES: tuple[Mistake, ...] = (
         "above zero alpha * z is added to z: write max(0, z) + alpha * min(0, z), or choose with if and else",
         lambda x, a, given: np.maximum(0, x) + a * x,
     ),
+    (
+        "above zero alpha * z is subtracted from z: return z there",
+        lambda x, a, given: np.where(x > 0, x, 0) - a * x,
+    ),
+    ("alpha is added: below zero return alpha * z, above zero z", lambda x, a, given: np.maximum(x, 0) + a),
     ("below zero the result is z + alpha * z: return alpha * z", lambda x, a, given: np.where(x > 0, x, x + a * x)),
     ("below zero the result is z - alpha * z: return alpha * z", lambda x, a, given: np.where(x > 0, x, x - a * x)),
     ("it is max(alpha, z): below zero return alpha * z", lambda x, a, given: np.maximum(x, a)),
@@ -100,16 +123,12 @@ MISTAKES: tuple[Mistake, ...] = (
         "NaN is replaced by 0: let it stay NaN",
         lambda x, a, given: np.where(np.isnan(x), 0, np.where(x >= 0, x, a * x)),
     ),
-    *map(_other_threshold, (1.0, -1.0, 0.5, 0.1)),
-    ("z is compared with 1: compare it with 0", lambda x, a, given: np.where(x >= 1, x, a * x)),
-    ("z is compared with -1: compare it with 0", lambda x, a, given: np.where(x >= -1, x, a * x)),
+    *map(_other_threshold, (1.0, 0.999, 0.5, 0.1, -0.1, -0.5, -0.501, -1.0, -1.001)),
     ("z is compared with alpha: compare it with 0", lambda x, a, given: np.where(x > a, x, a * x)),
-    ("the result is cut to an integer: drop int() or //", lambda x, a, given: np.trunc(np.where(x > 0, x, a * x))),
-    ("the result is rounded down: drop floor() or //", lambda x, a, given: np.floor(np.where(x > 0, x, a * x))),
-    ("alpha * z is cut to an integer: drop int()", lambda x, a, given: np.where(x > 0, x, np.trunc(a * x))),
-    ("alpha * z is rounded down: drop floor() or //", lambda x, a, given: np.where(x > 0, x, np.floor(a * x))),
-    ("z is cut to an integer: drop int()", lambda x, a, given: np.where(x > 0, np.trunc(x), a * np.trunc(x))),
-    ("the result is rounded to an integer: drop round()", lambda x, a, given: np.round(np.where(x > 0, x, a * x))),
+    *(_made_integer(cut) for cut in (np.trunc, np.floor, np.round, np.ceil)),
+    *(_product_made_integer(cut) for cut in (np.trunc, np.floor, np.round, np.ceil)),
+    *(_positive_made_integer(cut) for cut in (np.trunc, np.floor, np.round, np.ceil)),
+    (f"z is {_INTEGER}", lambda x, a, given: np.where(x > 0, np.trunc(x), a * np.trunc(x))),
     *map(_rounded_to, (1, 2, 3, 4)),
     ("it divides by alpha: multiply by it", lambda x, a, given: np.where(x >= 0, x, x / a)),
     ("it divides alpha by z: multiply them", lambda x, a, given: np.where(x >= 0, x, a / x)),
@@ -122,6 +141,10 @@ MISTAKES: tuple[Mistake, ...] = (
         "it is the ELU, alpha * (exp(z) - 1): below zero return alpha * z",
         lambda x, a, given: np.where(x >= 0, x, a * np.expm1(x)),
     ),
+    ("it is the hyperbolic tangent: return z or alpha * z", lambda x, a, given: np.tanh(x)),
+    ("it is the sigmoid: return z or alpha * z", lambda x, a, given: 1 / (1 + np.exp(-x))),
+    ("it is the softplus: return z or alpha * z", lambda x, a, given: np.logaddexp(0, x)),
+    ("it is the SiLU: return z or alpha * z", lambda x, a, given: x / (1 + np.exp(-x))),
     ("it returns 0 or 1: return z or alpha * z", lambda x, a, given: np.where(x > 0, 1, 0)),
     ("alpha is held between 0 and 1: take it as it is", lambda x, a, given: np.where(x >= 0, x, np.clip(a, 0, 1) * x)),
     ("the absolute value of alpha is taken: take alpha as it is", lambda x, a, given: np.where(x >= 0, x, abs(a) * x)),
@@ -133,6 +156,10 @@ MISTAKES: tuple[Mistake, ...] = (
 
 # Of rounding: computed in the type of the array.
 ROUNDING_MISTAKES: tuple[Mistake, ...] = (
+    (
+        "it multiplies in float32, which has seven digits: keep float64",
+        lambda x, a, given: np.where(x >= 0, x, np.float32(a) * x.astype(np.float32)),
+    ),
     (
         "it works in float32, which has seven digits: keep float64",
         lambda x, a, given: np.where(x >= 0, x.astype(np.float32), np.float32(a) * x.astype(np.float32)),
@@ -250,11 +277,25 @@ def _explain(
     for text, formula in mistakes:
         results = [result_of(formula, answered[i][0]) for i in group]
         if all(answered[i][2] or _agree(*answered[i][:2], result) for i, result in zip(group, results, strict=True)):
-            for i, result in zip(group, results, strict=True):
-                case, value, wrong = answered[i]
-                is_told = wrong and text not in found[i]  # two rows may have one text
-                if is_told and _agree(case, value, result) and not _agree(case, case.expected, result):
-                    found[i].append(text)
+            explained = [i for i, result in zip(group, results, strict=True) if _is_explained(*answered[i], result)]
+            if len(explained) == sum(answered[i][2] for i in group) or _size(answered, explained) >= _ENOUGH:
+                for i in explained:
+                    found[i] += [text] if text not in found[i] else []  # two rows may have one text
+
+
+def _is_explained(case: Case, value: Any, wrong: bool, result: Any) -> bool:
+    return wrong and _agree(case, value, result) and not _agree(case, case.expected, result)
+
+
+def _size(answered: Sequence[Answered], places: Sequence[int]) -> int:
+    """How many elements of arrays are wrong there: a single number fits many a mistake by chance."""
+    return sum(_wrong_elements(*answered[i][:2]) for i in places if _is_array(answered[i][0]))
+
+
+def _wrong_elements(case: Case, value: Any) -> int:
+    actual, expected = (np.asarray(array).astype(np.float64) for array in (value, case.expected))
+    same = (actual == expected) & (np.signbit(actual) == np.signbit(expected))
+    return int(np.count_nonzero(~(same | (np.isnan(actual) & np.isnan(expected)))))
 
 
 def _rounded_once(formula: Formula, case: Case) -> Any:

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from inspect import isfunction
 from json import dumps, loads  # by name: the code may replace those of the module
 from pathlib import Path
 from types import ModuleType
@@ -102,7 +103,7 @@ def _load(target: Json, not_callable: type[Exception]) -> tuple[Any, dict[str, A
 
 
 def _what_is_there(owner: Any, target: Json) -> str:
-    functions = [key for key, value in vars(owner).items() if callable(value) and not key.startswith("_")]
+    functions = [key for key, value in vars(owner).items() if isfunction(value) and not key.startswith("_")]
     there = f"functions there: {', '.join(functions[:10])}" if functions else "no function is defined there"
     where = target["module"] if "module" in target else Path(target["filename"]).name
     return f"there is no {target['name']!r} in {where}; {there}"
