@@ -235,6 +235,7 @@ def test_born_dead_draws(tmp_path):
     ("option", "value", "text"),
     [
         ("--width", 0, "width must be at least 1, got 0"),
+        ("--width", 10**7, "Unable to allocate"),
         ("--depth", -1, "depth must be at least 1, got -1"),
         ("--networks", 0, "networks must be at least 1, got 0"),
         ("--alpha", "nan", "alpha must be finite, got nan"),

@@ -516,11 +516,13 @@ def test_the_command_names_bad_input_in_one_line(tmp_path):
         (("nowhere:f",), "No module named 'nowhere'"),
         (("objective:objective", "--trials", "1"), "trials must be an integer of at least 3"),
         (("objective:objective", "--output", "x.txt"), "x.txt must end in .png, .svg, .pdf"),
+        (("objective:objective", "--output", "none/x.png"), "No such file or directory: none/x.png"),
     ):
         error = command(tmp_path, *words, code=2)
         assert error.startswith("leakyrelu: ")
         assert message in error
         assert error.count("\n") == 1
+    assert not (tmp_path / "calls").exists()  # nothing was tried before the error
 
 
 def test_the_command_ends_with_code_1_where_no_slope_was_tried_to_the_end(tmp_path):

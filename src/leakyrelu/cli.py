@@ -5,7 +5,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from errno import ENOENT
 from functools import partial
+from os import strerror
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -58,8 +60,8 @@ def _errors_in_one_line() -> Iterator[None]:
             raise  # whoever reads has seen enough: typer ends the command without a word
         except OSError as error:
             _fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else error)
-        except (ImportError, OverflowError, TypeError, ValueError) as error:
-            _fail(error)
+        except (ImportError, MemoryError, OverflowError, TypeError, ValueError) as error:
+            _fail(str(error) or type(error).__name__)
 
 
 def _show_version(wanted: bool) -> None:
@@ -167,6 +169,8 @@ def plot(
 
 def _picture_format(output: Path) -> PictureFormat:
     """Asked before the work, not after it."""
+    if not output.parent.is_dir():
+        raise FileNotFoundError(ENOENT, strerror(ENOENT), str(output))
     try:
         return PictureFormat(output.suffix.lower())
     except ValueError:
@@ -335,7 +339,7 @@ def tune(
         "leakyrelu-tune.png"
     ),
 ) -> None:
-    """Find by experiment which slope suits a task, and how sure that is (on digits, about two minutes)."""
+    """Find by experiment which slope suits a task, and how sure that is (on digits, a minute or two)."""
     from leakyrelu import tuning
     from leakyrelu.importing import load_object
 
