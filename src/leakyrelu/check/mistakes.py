@@ -274,17 +274,18 @@ def _explain(
     mistakes: Sequence[Mistake],
     result_of: Callable[[Formula, Case], Any],
 ) -> None:
+    wrong = [i for i in group if answered[i][2]]
+    right = [answered[i] for i in group if not answered[i][2]]
     for text, formula in mistakes:
-        results = [result_of(formula, answered[i][0]) for i in group]
-        if all(answered[i][2] or _agree(*answered[i][:2], result) for i, result in zip(group, results, strict=True)):
-            explained = [i for i, result in zip(group, results, strict=True) if _is_explained(*answered[i], result)]
-            if len(explained) == sum(answered[i][2] for i in group) or _size(answered, explained) >= _ENOUGH:
+        if all(_agree(case, value, result_of(formula, case)) for case, value, _ in right):
+            explained = [i for i in wrong if _is_explained(*answered[i][:2], result_of(formula, answered[i][0]))]
+            if len(explained) == len(wrong) or _size(answered, explained) >= _ENOUGH:
                 for i in explained:
                     found[i] += [text] if text not in found[i] else []  # two rows may have one text
 
 
-def _is_explained(case: Case, value: Any, wrong: bool, result: Any) -> bool:
-    return wrong and _agree(case, value, result) and not _agree(case, case.expected, result)
+def _is_explained(case: Case, value: Any, result: Any) -> bool:
+    return _agree(case, value, result) and not _agree(case, case.expected, result)
 
 
 def _size(answered: Sequence[Answered], places: Sequence[int]) -> int:

@@ -157,9 +157,10 @@ class Supervisor:
         printed = self._take_printed()
         if "ended" in message:
             return message | {"printed": printed}
-        if message["children"]:
+        left = message["children"] or _adopted(self.worker.process)
+        if left:
             self.stop()
-        return dict(message["answer"]) | {"printed": printed, "children": message["children"]}
+        return dict(message["answer"]) | {"printed": printed, "children": left}
 
     def _wait(self, is_wanted: Callable[[Json], bool], seconds: float) -> Json:
         """The message that is waited for, or {"ended": what happened instead}."""
@@ -223,6 +224,15 @@ def _unnamed_file() -> int:
         descriptor = os.dup(file.fileno())
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
     return descriptor
+
+
+def _adopted(worker: int) -> bool:
+    """Whether processes that the worker started have come to us, because what started them has ended."""
+    try:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+    except OSError:  # a system without it
+        return False
+    return any(int(child) != worker for child in children)
 
 
 def _descendants() -> list[int]:

@@ -1,0 +1,61 @@
+"""The matrix of the peers finds what is known to differ, and nothing in this library."""
+
+import pytest
+
+from leakyrelu.check.cases import cases
+from leakyrelu.check.peers import matrix, peers
+
+pytest.importorskip("jax")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def answers():
+    return {peer.name: peer.answers() for peer in peers()}
+
+
+def test_all_peers_that_are_installed_are_asked(answers):
+    assert list(answers) == ["leakyrelu", "PyTorch", "JAX", "ONNX Runtime", "np.where", "np.maximum"]
+
+
+def test_this_library_differs_nowhere(answers):
+    judged = {case.name for case in cases("derivative") if case.rule != "reported"}
+    assert {answers["leakyrelu"][name] for name in judged} == {"ok"}
+
+
+def test_maximum_differs_at_slope_2_and_at_infinity_with_slope_0(answers):
+    assert answers["np.maximum"]["slope 2"] == "4 of 4"
+    assert answers["np.maximum"]["slope 0 at infinity"] == "NaN"
+    assert answers["np.maximum"]["slope 1"] == answers["np.where"]["slope 2"] == "ok"
+
+
+def test_jax_takes_the_slope_as_a_half(answers):
+    assert answers["JAX"]["float16 rounded once, 0.01"] == "7,765 of 31,743"
+    assert answers["JAX"]["float16 rounded once, 0.3"] == "6,896 of 31,743"
+    assert answers["JAX"]["float32 rounded"] == answers["JAX"]["an array"] == "ok"
+
+
+def test_pytorch_and_onnx_runtime_round_a_half_twice(answers):
+    for name in ("PyTorch", "ONNX Runtime"):
+        assert answers[name]["float16 rounded once, 0.01"] == "20 of 31,743"
+        assert answers[name]["float16 rounded once, 0.3"] == "63 of 31,743"
+
+
+def test_conventions_at_zero(answers):
+    at_zero = {name: words.get("the derivative at zero") for name, words in answers.items()}
+    assert at_zero == {
+        "leakyrelu": "1",
+        "PyTorch": "0.25",
+        "JAX": "1",
+        "ONNX Runtime": None,
+        "np.where": "1",
+        "np.maximum": None,
+    }
+
+
+def test_the_matrix_has_a_row_a_case_and_the_versions():
+    head, _, *rows, _, versions = matrix().splitlines()
+    assert [word.strip() for word in head.strip("|").split("|")][:3] == ["Level", "Case", "leakyrelu"]
+    assert len(rows) == len(cases("derivative"))
+    assert versions.startswith("Versions: leakyrelu ")
+    assert "torch 2" in versions
