@@ -364,3 +364,17 @@ def tune(
             _save(found.plot(), output, ending)
     if found.best is None:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Examples: `leakyrelu learn`, `leakyrelu learn --no-browser --port 8000`")
+def learn(
+    browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of this machine. 0: one that is free.")] = 0,
+) -> None:
+    """Learn Leaky ReLU by playing with it: a page in the browser, served to this machine alone."""
+    import webbrowser
+
+    from leakyrelu.lesson import serve
+
+    with _errors_in_one_line():
+        serve(port=port, open_browser=webbrowser.open if browser else None, say=typer.echo)

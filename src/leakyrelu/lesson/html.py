@@ -1,0 +1,86 @@
+"""The pieces of the page that are neither prose nor pictures: networks as cells, and the verdict on the exercise."""
+
+from collections.abc import Sequence
+from html import escape
+
+from leakyrelu.check import Report, Result
+from leakyrelu.demo import Floats
+from leakyrelu.lesson.pictures import RELATIVES, accuracies, relative
+from leakyrelu.lesson.training import EPOCHS, NETWORKS, State
+
+__all__ = ["networks", "relatives", "verdict"]
+
+_WORDS = {"passed": "Right", "hint": "Right, with a remark", "failed": "Wrong", "reported": "Noted"}
+
+
+def relatives() -> str:
+    """Leaky ReLU among its relatives, each drawn."""
+    cards = (
+        f"<figure>{relative(name)}<figcaption><strong>{name}</strong>: {escape(formula)}. {escape(difference)}"
+        "</figcaption></figure>"
+        for name, (formula, difference, *_) in RELATIVES.items()
+    )
+    return f'<div class="lesson relatives">{"".join(cards)}</div>'
+
+
+def networks(history: Sequence[tuple[State, ...]]) -> str:
+    """The networks side by side after the last epoch of a history, and their accuracies so far."""
+    panels = "".join(map(_network, NETWORKS, history[-1]))
+    return (
+        f'<div class="lesson"><p class="epoch">Epoch {history[-1][0].epoch} of {EPOCHS}</p>'
+        f'<div class="networks">{panels}</div>{_KEY}{accuracies(history)}</div>'
+    )
+
+
+_KEY = (
+    '<ul class="key"><li><span class="cell" style="--rate:100%"></span> above zero on every training image</li>'
+    '<li><span class="cell" style="--rate:20%"></span> on few of them</li>'
+    '<li><span class="cell dead"></span> on none, and no gradient: dead</li>'
+    '<li><span class="cell leaks"></span> on none, but alpha times the gradient passes</li></ul>'
+)
+
+
+def _network(name: str, state: State) -> str:
+    kind = "leaks" if state.alpha else "dead"
+    what = "never above zero" if state.alpha else "dead"
+    count = f"{state.never_positive} of {state.units} units {what}"
+    layers = "".join(f'<div class="layer">{_cells(rates, kind)}</div>' for rates in state.firing)
+    if state.overflowed:
+        count = "overflowed: its weights are no longer numbers, the steps were too large"
+    slope = f"slope {state.alpha:g}" if state.alpha else "slope 0"
+    by_layer = ", ".join(f"{int((rates == 0).sum())} of {len(rates)}" for rates in state.firing)
+    return (
+        f'<section class="network"><h3>{name}</h3><p><strong>{state.accuracy:.1%}</strong> accuracy, {slope}</p>'
+        f'<div role="img" aria-label="Units {what}, by hidden layer: {by_layer}">{layers}</div><p>{count}</p></section>'
+    )
+
+
+def _cells(rates: Floats, kind: str) -> str:
+    lit = '<span class="cell" style="--rate:{:.0%}"></span>'  # by the root of the rate: few images are seen, too
+    return "".join(lit.format(rate**0.5) if rate else f'<span class="cell {kind}"></span>' for rate in rates)
+
+
+def verdict(report: Report) -> str:
+    """What the check said, case by case; the wrong ones first."""
+    if report.error is not None:
+        return _box("failed", "Could not be run", f"<p>{escape(report.error)}</p>")
+    cause = f"<p><strong>Likely cause:</strong> {escape(report.cause)}.</p>" if report.cause else ""
+    cases = sorted(report.cases, key=lambda case: case.state != "failed")
+    items = f'<ol class="cases">{"".join(map(_case, cases))}</ol>'
+    if report.passed:
+        return _box("passed", "Right!", f"<p>{escape(report.verdict)}</p>{items}")
+    return _box("failed", "Not yet", f"<p>{escape(report.verdict)}</p>{cause}{items}")
+
+
+def _box(state: str, title: str, content: str) -> str:
+    return f'<div class="lesson verdict {state}" role="status"><h3>{title}</h3>{content}</div>'
+
+
+def _case(case: Result) -> str:
+    got = f"<code>{escape(case.call)}</code> gave <code>{escape(case.got)}</code>"
+    lines = [f'<span class="state">{_WORDS[case.state]}</span> {got}']
+    if case.state == "failed":
+        lines.append(f"wanted: <code>{escape(case.expected)}</code>, for {escape(case.why)}")
+    if case.hint:
+        lines.append(f"<strong>Hint:</strong> {escape(case.hint)}")
+    return f'<li class="{case.state}">{"<br>".join(lines)}</li>'

@@ -1,0 +1,421 @@
+"""The lesson in a real browser: every part of the page does what it says, and nothing leaves the machine."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from leakyrelu.lesson.exercise import SOLUTION, START
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: Chromium (apt-get install chromium)")
+
+WRONG = "def leaky_relu(z, alpha=0.1):\n    return z if z >= 0 else alpha * z\n"
+ENDLESS = "def leaky_relu(z, alpha=0.01):\n    while True:\n        pass\n"
+
+
+def learn(*options):
+    """The command, and the address that it prints."""
+    command = [sys.executable, "-u", "-W", "error", "-m", "leakyrelu", "learn", "--no-browser", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    line = process.stdout.readline()
+    assert "The lesson is at http://127.0.0.1:" in line, line
+    return process, re.search(r"http\S+", line)[0]
+
+
+@pytest.fixture(scope="module")
+def server():
+    process, address = learn()
+    yield process, address
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    with process.stdout as rest:
+        assert rest.read() == "Ctrl-C ends it.\n"  # and nothing else: no warning, no traceback
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def opened(browser, server):
+    """Opens the page; at the end, says whether one has asked for anything elsewhere or had an error."""
+    _, address = server
+    own = address.partition("?")[0]
+    wrong = []
+
+    def requested(request):
+        if not request.url.startswith((own, own.replace("http", "ws"), "data:", "blob:")):
+            wrong.append(request.url)
+
+    def open_page(width=1400, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("request", requested)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.goto(address)
+        page.get_by_role("heading", name="Tuning the slope").wait_for()  # the last cell
+        page.locator(".networks").wait_for()
+        page.locator("[role=main]").wait_for()
+        return page
+
+    yield open_page
+    assert not wrong
+
+
+@pytest.fixture(scope="module")
+def page(opened):
+    """One that has been used before."""
+    return opened()
+
+
+@pytest.fixture
+def new_page(opened):
+    """One as it is at first."""
+    page = opened()
+    yield page
+    page.context.close()
+
+
+def cells(network):
+    return network.locator(".cell").evaluate_all("each => each.map((cell) => cell.className + cell.style.cssText)")
+
+
+def write(page, source):
+    """Put this text into the editor, as one who types."""
+    editor = page.locator(".cm-content")
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Delete")
+    page.keyboard.insert_text(source)
+    expect(editor).to_contain_text(source.splitlines()[-1].strip())
+
+
+def verdict_on(page, source, title):
+    write(page, source)
+    page.locator(".verdict").evaluate_all("each => each.forEach((old) => old.classList.add('old'))")
+    page.get_by_role("button", name="Run").click()
+    verdict = page.locator(".verdict:not(.old)")
+    expect(verdict.get_by_role("heading")).to_have_text(title, timeout=60_000)
+    return verdict.inner_text()
+
+
+# The function
+
+
+def test_sliders_change_the_plot_and_the_numbers(new_page):
+    page = new_page
+    slope, position = page.get_by_role("slider").nth(0), page.get_by_role("slider").nth(1)
+    plot = page.locator("#at ~ svg")
+    expect(page.locator("#at")).to_have_text("At x = -6 with alpha = 0.1: value -0.6, derivative 0.1")
+    before = plot.inner_html()
+    slope.press("ArrowRight")
+    expect(page.locator("#at")).to_have_text("At x = -6 with alpha = 0.11: value -0.66, derivative 0.11")
+    expect(plot).to_have_attribute("aria-label", re.compile(r"slope 0\.11.*value -0\.66"))
+    assert plot.inner_html() != before
+    position.press("End")
+    expect(page.locator("#at")).to_have_text("At x = 10 with alpha = 0.11: value 10, derivative 1")
+    slope.press("Home")
+    position.press("Home")
+    expect(page.locator("#at")).to_have_text(re.compile(r"At x = -10 with alpha = 0: value -?0, derivative 0"))
+
+
+# Training
+
+
+def test_training_runs_to_its_end_and_can_be_looked_back_on(new_page):
+    page = new_page
+    networks = page.locator(".network")
+    expect(page.locator(".epoch")).to_have_text("Epoch 0 of 20")
+    before = cells(networks.nth(0))
+    page.get_by_role("button", name="Train").click()
+    expect(page.locator(".epoch")).to_have_text(re.compile("Epoch [1-9] of 20"))  # as it goes
+    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20", timeout=60_000)
+    expect(networks.get_by_role("heading")).to_have_text(["ReLU", "Leaky ReLU", "ReLU, then Leaky ReLU"])
+    assert networks.nth(0).locator(".cell.dead").count() > networks.nth(2).locator(".cell.leaks").count()
+    assert cells(networks.nth(0)) != before
+    look_back = page.get_by_role("slider").last
+    look_back.press("ArrowLeft")
+    expect(page.locator(".epoch")).to_have_text("Epoch 19 of 20")
+    look_back.press("Home")
+    expect(page.locator(".epoch")).to_have_text("Epoch 0 of 20")
+    assert cells(networks.nth(0)) == before
+
+
+def test_another_seed_is_another_training_once_it_is_started(page):
+    page.get_by_role("slider").nth(4).press("ArrowRight")  # the seed
+    networks = page.locator(".networks")
+    page.get_by_role("button", name="Train").click()
+    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20", timeout=60_000)
+    first = cells(networks)
+    page.get_by_role("slider").nth(4).press("ArrowRight")
+    page.wait_for_timeout(500)
+    assert cells(networks) == first
+    page.get_by_role("button", name="Train").click()
+    expect(page.locator(".epoch")).to_have_text(re.compile("Epoch [1-9] of 20"))
+    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20", timeout=60_000)
+    assert cells(networks) != first
+
+
+# The exercise
+
+
+def test_a_wrong_solution_gets_its_hint_and_a_right_one_passes(page):
+    text = verdict_on(page, WRONG, "Not yet")
+    assert "Likely cause: the default slope is 0.1; it must be 0.01" in text
+    assert "leaky_relu(-1) gave -0.1" in text
+    write(page, SOLUTION)
+    expect(page.locator(".verdict").get_by_role("heading")).to_have_text("Not yet")  # it stays until the next run
+    assert "All 12 cases passed" in verdict_on(page, SOLUTION, "Right!")
+
+
+def test_zero_through_the_product_is_a_hint_and_no_failure(page):
+    text = verdict_on(page, "def leaky_relu(z, alpha=0.01):\n    return z if z > 0 else alpha * z\n", "Right!")
+    assert "it prints 0.0" in text
+
+
+def test_an_endless_loop_is_stopped_and_the_page_lives_on(page):
+    assert "it does not come to an end" in verdict_on(page, ENDLESS, "Not yet")
+    page.get_by_role("slider").nth(1).press("End")
+    expect(page.locator("#at")).to_have_text("At x = 10 with alpha = 0.1: value 10, derivative 1")
+    verdict_on(page, SOLUTION, "Right!")
+
+
+def test_the_answer_never_runs_in_the_servers_process(page, server):
+    source = (
+        "import os, sys\n"
+        "def leaky_relu(z, alpha=0.01):\n"
+        "    return f'process {os.getpid()}, marimo {\"marimo\" in sys.modules}'\n"
+    )
+    text = verdict_on(page, source, "Not yet")
+    (process,) = set(re.findall(r"process (\d+), marimo False", text))
+    assert int(process) != server[0].pid
+
+
+@pytest.mark.parametrize(
+    ("source", "title", "words"),
+    [
+        ("def leaky_relu(z, alpha=0.01)\n    return z\n", "Could not be run", "SyntaxError in line 1"),
+        ("import os\nos._exit(0)\n", "Could not be run", "ended its process"),
+        ("def leaky_relu(z, alpha=0.01):\n    return '<img src=x onerror=alert(1)>'\n", "Not yet", "<img src=x"),
+    ],
+    ids=["syntax error", "exit", "markup"],
+)
+def test_whatever_the_answer_is_the_page_says_what_came_of_it(page, source, title, words):
+    assert words in verdict_on(page, source, title)
+
+
+def test_reset_brings_the_beginning_back(page):
+    for _ in range(2):
+        write(page, SOLUTION)
+        page.get_by_role("button", name="Reset").click()
+        expect(page.locator(".cm-content")).to_contain_text("# Your code here")
+        expect(page.locator(".cm-content")).not_to_contain_text("return z")
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator(".verdict")).to_contain_text("it returns nothing")
+    assert START.count("return") == 0
+
+
+def test_the_solution_is_shown_and_copied_and_passes(page):
+    solution = page.locator("details")
+    expect(solution.locator("code")).to_be_hidden()
+    page.get_by_text("Show solution").click()
+    expect(solution.locator("code")).to_have_text(SOLUTION)
+    solution.get_by_role("button", name="Copy").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == SOLUTION.strip()
+    verdict_on(page, copied, "Right!")
+
+
+# For everybody
+
+
+def test_all_can_be_done_with_the_keyboard(new_page):
+    page = new_page
+
+    def focused():
+        return page.evaluate(
+            "(() => { let e = document.activeElement; while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;"
+            "return e.getAttribute('role') || e.innerText || e.getAttribute('aria-label') })()"
+        )
+
+    page.mouse.click(5, 300)
+    reached = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        reached.append(focused())
+    assert reached == ["slider"] * 5 + ["Train", "slider", "textbox"]
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(SOLUTION)
+    page.keyboard.press("Escape")  # what it suggests
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    assert focused() == "Run"
+    page.keyboard.press("Enter")
+    expect(page.locator(".verdict").get_by_role("heading")).to_have_text("Right!")
+
+
+@pytest.mark.parametrize("width", [380, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_and_can_be_read(opened, scheme, width, tmp_path):
+    """Contrast, names, landmarks and all else that axe-core asks for; the pictures are for people to look at."""
+    page = opened(width=width, scheme=scheme)
+    page.get_by_role("button", name="Train").click()
+    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20", timeout=60_000)
+    verdict_on(page, WRONG, "Not yet")
+    page.get_by_text("Show solution").click()
+    expect(page.locator("details").get_by_role("button", name="Copy")).to_be_visible()
+    page.wait_for_timeout(700)  # for the names that head.html gives
+    found = Axe().run(page).response["violations"]
+    assert not found, [(each["id"], [node["target"] for node in each["nodes"]]) for each in found]
+    assert len(page.locator(".lesson svg").all()) == page.locator(".lesson svg[role=img][aria-label]").count() == 8
+    wide, height = page.evaluate("(e => [e.scrollWidth, e.scrollHeight])(document.querySelector('#App'))")
+    assert wide <= width
+    assert page.evaluate("getComputedStyle(document.body).colorScheme") == scheme
+    page.set_viewport_size({"width": width, "height": height + 200})
+    page.evaluate("document.querySelector('#App').scrollTo(0, 0)")
+    page.wait_for_timeout(300)
+    directory = Path(os.environ.get("LEAKYRELU_SCREENSHOTS", tmp_path))
+    directory.mkdir(parents=True, exist_ok=True)
+    picture = directory / f"lesson_{scheme}_{width}.png"
+    page.screenshot(path=picture)
+    assert picture.stat().st_size > 100_000
+    page.context.close()
+
+
+# The server
+
+
+def test_two_visitors_do_not_disturb_each_other(opened):
+    one, other = opened(), opened()
+    one.get_by_role("slider").nth(1).press("End")
+    expect(one.locator("#at")).to_contain_text("At x = 10")
+    expect(other.locator("#at")).to_contain_text("At x = -6")
+    write(one, ENDLESS)
+    one.get_by_role("button", name="Run").click()
+    verdict_on(other, SOLUTION, "Right!")
+    expect(one.locator(".verdict").get_by_role("heading")).to_have_text("Not yet", timeout=60_000)
+
+
+def test_without_the_token_there_is_no_lesson(server, browser):
+    _, address = server
+    context = browser.new_context()
+    page = context.new_page()
+    for wrong in (address.partition("?")[0], address[:-1]):
+        page.goto(wrong)
+        assert "/auth/login" in page.url
+        assert page.get_by_role("slider").count() == 0
+    context.close()
+
+
+def test_only_this_machine_is_served(server):
+    port = int(re.search(r":(\d+)/", server[1])[1])
+    socket.create_connection(("127.0.0.1", port), 5).close()
+    with pytest.raises(OSError, match="refused"):  # another address of this machine: a server for all would answer
+        socket.create_connection(("127.0.0.2", port), 5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_it_with_all_that_it_has_started(browser, number):
+    process, address = learn()
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+    page.get_by_role("button", name="Run").wait_for()
+    page.locator(".networks").wait_for()
+    write(page, ENDLESS)
+    page.get_by_role("button", name="Run").click()
+    children = []
+    for _ in range(200):
+        children = children_of(process.pid)
+        if len(children) > 1:  # the supervisor and its worker
+            break
+        time.sleep(0.05)
+    assert len(children) > 1
+    process.send_signal(number)
+    process.wait(10)
+    for _ in range(200):
+        if not any(map(is_running, children)):
+            break
+        time.sleep(0.05)
+    assert not any(map(is_running, children))
+    process.stdout.close()
+    context.close()
+
+
+def children_of(process):
+    """Its children, theirs, and so on."""
+    found = [process]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += map(int, task.read_text().split())
+    return found[1:]
+
+
+def is_running(process):
+    try:
+        return ") Z" not in Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "leakyrelu", "learn", "--no-browser", "--port", port]
+        result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert (
+        result.stderr
+        == f"leakyrelu: port {port} cannot be used (Address already in use); choose another, or 0 for any\n"
+    )
+
+
+def test_the_page_is_opened_in_the_browser_when_it_can_be_seen():
+    code = (
+        "import os, signal, urllib.request\n"
+        "from leakyrelu.lesson import serve\n"
+        "def visit(address):\n"
+        "    print(urllib.request.urlopen(address).status, address, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "serve(open_browser=visit)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    told, _, visited = result.stdout.splitlines()
+    assert visited == f"200 {told.removeprefix('The lesson is at ')}"
+    assert result.stderr == ""
+
+
+def test_health_needs_no_token_and_tells_nothing(server):
+    own = server[1].partition("?")[0]
+    assert urllib.request.urlopen(f"{own}health").read() == b'{"status":"healthy"}'
