@@ -1,4 +1,11 @@
-"""The matrix of the peers finds what is known to differ, and nothing in this library."""
+"""The matrix of the peers finds what is known to differ, and nothing in this library; docs/check.md shows it."""
+
+import doctest
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +14,8 @@ from leakyrelu.check.peers import matrix, peers
 
 pytest.importorskip("jax")
 pytest.importorskip("onnxruntime")
+
+PAGE = (Path(__file__).parents[1] / "docs/check.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +68,29 @@ def test_the_matrix_has_a_row_a_case_and_the_versions():
     assert len(rows) == len(cases("derivative"))
     assert versions.startswith("Versions: leakyrelu ")
     assert "torch 2" in versions
+
+
+def test_the_page_shows_the_matrix_as_it_is():
+    made = matrix()
+    versions = made.splitlines()[-1]
+    if versions not in PAGE or platform.machine() != "x86_64":
+        pytest.skip("other versions, or another processor, than those of the page")
+    assert made in PAGE
+
+
+def test_python_of_the_page():
+    source = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
+    example = doctest.DocTestParser().get_doctest(source, {}, "check.md", "check.md", 0)
+    failures = []
+    result = doctest.DocTestRunner().run(example, out=failures.append)
+    assert result.attempted > 5
+    assert not failures, "".join(failures)
+
+
+def test_console_of_the_page(tmp_path):
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    (block,) = re.findall(r"^```console\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, expected = step.partition("\n")
+        result = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert result.stdout == expected, command

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
+from leakyrelu.check import Report
+from leakyrelu.check import check as check_function
 from leakyrelu.plot import plot
 from leakyrelu.slopes import Slope, Tuning
 from leakyrelu.torch import Diagnosis, LeakyReLU, Monitor, Replacement, Revival, diagnose, replace_relu, revive
@@ -41,6 +43,13 @@ def check_torch(tensor: Tensor) -> None:
     with Monitor(model, every=2) as monitor:
         assert_type(monitor.scalars(), dict[str, float])
     assert_type(monitor.diagnosis().sites[0].dead, npt.NDArray[np.int64])
+
+
+def check_check() -> None:
+    report = check_function(leaky_relu, level="ieee", derivative=leaky_relu_derivative)
+    assert_type(report, Report)
+    assert_type((report.passed, report.error, report.cases[0].hint), tuple[bool, str | None, str])
+    check_function(leaky_relu, "ieee")  # type: ignore[call-arg]
 
 
 def check_tuning() -> None:

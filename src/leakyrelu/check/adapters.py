@@ -6,6 +6,7 @@ Needs the standard library alone, and loads a framework only for a function that
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 __all__ = ["Adapter", "NotCallableError", "derivative_adapter", "function_adapter"]
@@ -91,8 +92,9 @@ def _through_torch(function: Function, *, gradient: bool = False) -> Function:
 
 
 def _jax_gradient(function: Function, slope_name: str) -> Function:
-    import jax
     import numpy as np
+
+    jax: Any = import_module("jax")
 
     def call(x: Any, *slope: Any, **named: Any) -> Any:
         array = np.asarray(x)

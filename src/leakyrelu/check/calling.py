@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,7 +73,7 @@ def decode(encoded: Json) -> Any:
     import numpy as np
 
     if encoded["dtype"] == "bfloat16":
-        import ml_dtypes  # noqa: F401  # NumPy then knows the name
+        import_module("ml_dtypes")  # NumPy then knows the name
     array = np.frombuffer(bytes.fromhex(encoded["bytes"]), np.dtype(encoded["dtype"])).reshape(encoded["shape"]).copy()
     return array[()] if encoded["scalar"] else _laid_out(array, encoded.get("layout", ""))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import takewhile
 from typing import Any, Literal
@@ -225,7 +226,7 @@ def _halves() -> Iterator[tuple[str, str, Any, str, float]]:
         yield f"float16 rounded once, {slope:g}", "all negative float16", half.view(np.float16), why, slope
     if find_spec("ml_dtypes") is None:
         return
-    from ml_dtypes import bfloat16
+    bfloat16: Any = import_module("ml_dtypes").bfloat16
 
     half = np.arange(0x8001, 0xFF80, dtype=np.uint16)
     for slope in (0.01, 0.3):

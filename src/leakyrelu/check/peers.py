@@ -90,8 +90,7 @@ def _pytorch() -> Peer:
 def _jax() -> Peer:
     """JAX with 64 bits: without, it has no float64, and each case of float64 would differ."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    import jax
-
+    jax: Any = import_module("jax")
     # Until 0.7 it was an experiment.
     enable: Any = (jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")).enable_x64
 
@@ -114,8 +113,8 @@ def _onnxruntime(x: Any, alpha: float = 0.01) -> Any:
 @cache
 def _session(dtype: Any, alpha: float) -> Any:
     """The operator LeakyRelu alone, as a model."""
-    import onnxruntime  # type: ignore[import-untyped]  # ships no types
-    from onnx import helper
+    onnxruntime: Any = import_module("onnxruntime")
+    helper: Any = import_module("onnx.helper")
 
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     node = helper.make_node("LeakyRelu", ["x"], ["y"], alpha=alpha)
