@@ -294,6 +294,20 @@ ARRAY = (
         "(lambda x: np.where(x >= 0, x, alpha * x).astype(x.dtype)[()] if x.ndim else (z if z >= 0 else alpha * z))(np.asarray(z))",
         "cut to integers",
     ),
+    _program(
+        "integers in place",
+        "array",
+        """\
+        import numpy as np
+        def leaky_relu(z, alpha=0.01):
+            if np.ndim(z) == 0:
+                return z if z >= 0 else alpha * z
+            y = np.array(z)
+            y[y < 0] *= y.dtype.type(alpha) if y.dtype.kind == "f" else alpha
+            return y
+        """,
+        "writes floats into integers",
+    ),
     _one_line("no list", "array", "np.where(z >= 0, z, alpha * z)[()]", "a list is no array"),
     _program(
         "loop over one dimension",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from leakyrelu.check import check_source
+from leakyrelu.check import check, check_source
 
 if sys.platform != "linux":
     pytest.skip("what is left behind is looked for in /proc", allow_module_level=True)
@@ -138,7 +138,7 @@ VALUES = {
         "[0 0 0 ... 0 0 0]",
     ),
     "complex numbers": ("return complex(z)", "a complex number", "0j"),
-    "objects": ("import numpy as np; return np.array([z, None])", "not of real numbers", "None"),
+    "objects": ("import numpy as np; return np.array([z, None])", "an array came back", "None"),
     "a dictionary": ("return {z: alpha}", "a dictionary came back", "{0: 0.01}"),
     "a class of its own": ("return type('Odd', (), {})()", "a value of type Odd came back", "Odd object"),
     "a subclass of float": ("return type('Odd', (float,), {})(z)", "a value of type Odd came back", "0.0"),
@@ -259,7 +259,7 @@ def test_code_of_ours_that_is_broken_is_told(checked):
 def test_everything_ends_with_whoever_asked(tmp_path):
     mark = f"LEAKYRELU_TEST_{os.getpid()}_{time.monotonic_ns()}"
     source = function("print('asked', file=open(PATH, 'w'))\nwhile True: pass", f"PATH = {str(tmp_path / 'asked')!r}")
-    code = f"from leakyrelu.check import check_source\ncheck_source({source!r}, seconds=100)"
+    code = f"from leakyrelu.check import check, check_source\ncheck_source({source!r}, seconds=100)"
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {mark: "1"})
     while not (tmp_path / "asked").exists():
         assert process.poll() is None
@@ -267,3 +267,16 @@ def test_everything_ends_with_whoever_asked(tmp_path):
     process.kill()
     process.wait()
     assert ends(lambda: running(mark.encode()))
+
+
+def test_nothing_reaches_a_terminal_but_text(checked):
+    report = checked(function("return '\\x1b[2J\\ud800\\n'"))
+    assert report.cases[0].got == "\\x1b[2J\\ud800"
+    report = checked("raise ValueError('\\x1b[2J\\n\\ud800')")
+    assert report.error == "ValueError in line 1: \\x1b[2J \\ud800"
+
+
+def test_without_fork_a_text_cannot_be_asked_and_a_function_can(monkeypatch):
+    monkeypatch.delattr(os, "fork")
+    assert "needs Linux or macOS; use check()" in check_source(function(RIGHT)).error
+    assert check(lambda z, alpha=0.01: z if z >= 0 else alpha * z).passed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from leakyrelu.check.cases import cases
-from leakyrelu.check.peers import matrix, peers
+from leakyrelu.check.peers import peers
 
 pytest.importorskip("jax")
 pytest.importorskip("onnxruntime")
@@ -21,6 +21,12 @@ PAGE = (Path(__file__).parents[1] / "docs/check.md").read_text()
 @pytest.fixture(scope="module")
 def answers():
     return {peer.name: peer.answers() for peer in peers()}
+
+
+@pytest.fixture(scope="module")
+def printed():
+    command = [sys.executable, "-m", "leakyrelu", "check", "--peers"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_all_peers_that_are_installed_are_asked(answers):
@@ -62,20 +68,19 @@ def test_conventions_at_zero(answers):
     }
 
 
-def test_the_matrix_has_a_row_a_case_and_the_versions():
-    head, _, *rows, _, versions = matrix().splitlines()
+def test_the_command_prints_a_row_a_case_and_the_versions(printed):
+    head, _, *rows, _, versions = printed.splitlines()
     assert [word.strip() for word in head.strip("|").split("|")][:3] == ["Level", "Case", "leakyrelu"]
     assert len(rows) == len(cases("derivative"))
     assert versions.startswith("Versions: leakyrelu ")
     assert "torch 2" in versions
 
 
-def test_the_page_shows_the_matrix_as_it_is():
-    made = matrix()
-    versions = made.splitlines()[-1]
+def test_the_page_shows_the_matrix_as_it_is(printed):
+    versions = printed.splitlines()[-1]
     if versions not in PAGE or platform.machine() != "x86_64":
         pytest.skip("other versions, or another processor, than those of the page")
-    assert made in PAGE
+    assert printed in PAGE
 
 
 def test_python_of_the_page():

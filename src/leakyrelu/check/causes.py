@@ -7,7 +7,6 @@ import numpy as np
 
 from leakyrelu.check.calling import Json
 from leakyrelu.check.cases import Case
-from leakyrelu.check.mistakes import is_real
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +70,7 @@ _EXCEPTIONS = (
     (r"TypeError", r"only .* scalar arrays|scalar array", f"it takes one number only: {_BY_ELEMENT}"),
     (r"TypeError", r"not iterable", "it goes through something that has no elements"),
     (
-        r"(UFuncTypeError|_UFuncOutputCastingError|UFuncTypeError)",
+        r"_?UFunc\w*Error",
         r"[Cc]ast",
         f"it writes floats into integers: {_BY_ELEMENT}",
     ),
@@ -141,8 +140,9 @@ def of_kind(encoded: Json, printed: str, value: Any, case: Case) -> str:
         return _KINDS[name]
     if name == "list":
         return f"a list came back, {wanted} is wanted"
-    if value is None or (isinstance(value, np.ndarray | np.generic) and not is_real(value)):
-        kinds = {"ndarray": "an array, too large or not of real numbers,", "int": "an integer too large for a float"}
+    if value is None or (isinstance(value, np.ndarray | np.generic) and not _is_real(value)):
+        array = "an array" if wanted == "a number" else "an array, too large or not of real numbers,"
+        kinds = {"ndarray": array, "int": "an integer too large for a float"}
         what = kinds.get(name, f"a value of type {name}")
         return f"{what} came back, {wanted.replace(' number', ' plain number')} is wanted"
     if wanted == "a number" and np.ndim(value) > 0:
@@ -157,6 +157,11 @@ def _of_nothing(printed: str, case: Case) -> str:
         return "it returns nothing for an array: end each branch with return"
     side = "zero" if case.x == 0 else "numbers above zero" if case.x > 0 else "numbers below zero"
     return f"it returns nothing for {side}: end each branch with return"
+
+
+def _is_real(value: Any) -> bool:
+    """Whether an array or a scalar holds real numbers."""
+    return value.dtype.kind in "biuf" or value.dtype.name == "bfloat16"
 
 
 def of_elements(actual: Any, expected: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from leakyrelu.check import causes
-from leakyrelu.check.calling import Json, decode
+from leakyrelu.check.calling import Json, decode, printable
 from leakyrelu.check.cases import Case
 from leakyrelu.check.mistakes import explain, precision
 from leakyrelu.check.report import Report, Result, State
@@ -89,7 +89,7 @@ def _result(name: str, case: Case, answer: Json, value: Any, verdict: _Verdict) 
         name=case.name,
         level=case.level,
         call=case.call(name),
-        got=_got(case, answer, value),
+        got=printable(_got(case, answer, value)),
         expected="a convention, not judged" if case.rule == "reported" else shown,
         why=case.why,
         hint="; ".join(filter(None, [verdict.hint, verdict.example])),

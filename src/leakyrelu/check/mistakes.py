@@ -11,7 +11,7 @@ import numpy as np
 
 from leakyrelu.check.cases import Case, round_once, slope_for
 
-__all__ = ["DERIVATIVE_MISTAKES", "MISTAKES", "ROUNDING_MISTAKES", "Answered", "explain", "is_real", "precision"]
+__all__ = ["DERIVATIVE_MISTAKES", "MISTAKES", "ROUNDING_MISTAKES", "Answered", "explain", "precision"]
 
 _ENOUGH = 3  # numbers; fewer fit many a mistake
 _INTEGER = "cut or rounded to an integer: drop int(), round() and //"
@@ -227,11 +227,6 @@ def _flushed(x: Any) -> Any:
     if x.dtype.kind != "f":  # bfloat16, of whose smallest number NumPy does not know
         return x
     return np.where(np.abs(x) < np.finfo(x.dtype).tiny, np.copysign(0, x), x).astype(x.dtype)
-
-
-def is_real(value: Any) -> bool:
-    """Whether an array or a scalar holds real numbers."""
-    return value.dtype.kind in "biuf" or value.dtype.name == "bfloat16"
 
 
 def precision(kind: Any) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from leakyrelu.check.adapters import NotCallableError, derivative_adapter, function_adapter
-from leakyrelu.check.calling import Json, call, encode
+from leakyrelu.check.calling import Json, call, encode, printable
 from leakyrelu.check.cases import Case, cases
 from leakyrelu.check.causes import of_ending, of_exception
 from leakyrelu.check.judging import report
@@ -209,7 +209,7 @@ def _run(target: Json, level: str, seconds: float, derivative: str | None, memor
     if "error" in first:
         text = first["error"]
         cause = of_exception(first["type"], first["text"]) if "type" in first else of_ending(text)
-        return Report(level, error=text, cause=cause)
+        return Report(level, error=printable(text), cause=cause)
     answers += [{"ended": "ended the process that supervises it"}] * (len(asked) - len(answers))
     return report(level, target["name"].rpartition(".")[2], asked, answers)
 
