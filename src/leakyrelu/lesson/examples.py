@@ -16,6 +16,7 @@ print(leaky_relu_backward(gradient, z, 0.1).tolist())  # [[0.1, 1.0], [1.0, 0.1]
 leaky_relu(z, 0.1, out=z)  # in place, no new memory
 """,
     "PyTorch": """\
+# pip install 'leakyrelu[torch]'
 import torch
 from leakyrelu.torch import LeakyReLU, diagnose
 from leakyrelu.theory import gain
@@ -28,6 +29,7 @@ print(model(images).shape)  # torch.Size([500, 10])
 print(diagnose(model, [images]).dead)  # 0
 """,
     "JAX": """\
+# pip install jax
 import jax
 import jax.numpy as jnp
 
@@ -36,6 +38,7 @@ print(jax.nn.leaky_relu(z, negative_slope=0.1))  # [-0.2  3. ]
 print(jax.grad(lambda z: jax.nn.leaky_relu(z, 0.1).sum())(z))  # [0.1 1. ]
 """,
     "Tuning the slope": """\
+# pip install 'leakyrelu[tune]'
 from leakyrelu.tuning import tune
 
 
