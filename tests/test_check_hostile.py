@@ -129,12 +129,12 @@ def test_it_is_a_finding(body, got, cause, checked):
 
 
 VALUES = {
-    "an integer of 100,000 digits": ("return 10**10**5", "a number is wanted", "an integer of 332,193 bits"),
-    "an integer beyond floats": ("return 10**400", "a number is wanted", "1000"),
+    "an integer of 100,000 digits": ("return 10**10**5", "too large for a float", "an integer of 332,193 bits"),
+    "an integer beyond floats": ("return 10**400", "too large for a float", "1000"),
     "a text of 10 MB": ("return '9' * 10**7", "a text came back", "999..."),
     "an array of 1 GB": (
         "import numpy as np; return np.zeros(10**9, np.int8)",
-        "an array, too large",
+        "an array came back",
         "[0 0 0 ... 0 0 0]",
     ),
     "complex numbers": ("return complex(z)", "a complex number", "0j"),
@@ -152,7 +152,7 @@ def test_it_comes_back_as_text(body, cause, got, checked):
     report = checked(function(body), seconds=5)
     assert got in report.cases[0].got
     assert len(report.cases[0].got) < 400
-    assert cause.replace("a number", "a plain number") in report.cause or cause in report.cause
+    assert cause in report.cause
 
 
 def test_a_class_that_misbehaves_is_named_and_harms_nobody(checked):
