@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from leakyrelu.check import check_named
 from leakyrelu.check.cases import cases
 from leakyrelu.check.peers import peers
 
@@ -74,6 +75,11 @@ def test_the_command_prints_a_row_a_case_and_the_versions(printed):
     assert len(rows) == len(cases("derivative"))
     assert versions.startswith("Versions: leakyrelu ")
     assert "torch 2" in versions
+
+
+def test_a_function_of_jax_keeps_float64_in_a_process_of_its_own():
+    report = check_named("jax.nn:leaky_relu", level="array")
+    assert [case.name for case in report.failures] == ["a list"]
 
 
 PACKAGES = ["leakyrelu", "torch", "jax", "onnxruntime", "numpy", "numpy"]

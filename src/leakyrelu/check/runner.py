@@ -233,13 +233,14 @@ def _messages(job: Json) -> list[Json]:
 def _supervisor(directory: str) -> Iterator[subprocess.Popen[bytes]]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    wide = {"JAX_ENABLE_X64": "1"}  # by default: without, a function of JAX cannot keep float64
     process = subprocess.Popen(  # noqa: S603  # this Python, and a file of ours
         [sys.executable, "-I", "-B", "-X", "utf8", _SUPERVISOR],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=directory,
-        env=environment | threads,
+        env=wide | environment | threads,
         start_new_session=True,
     )
     try:
