@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -35,9 +36,24 @@ WRONG = "def leaky_relu(z, alpha=0.1):\n    return z if z >= 0 else alpha * z\n"
 ENDLESS = "def leaky_relu(z, alpha=0.01):\n    while True:\n        pass\n"
 
 
-def learn(*options):
-    """The command, and the address that it prints."""
-    command = [sys.executable, "-u", "-W", "error", "-m", "leakyrelu", "learn", "--no-browser", *options]
+# The command, which tells of every connection to elsewhere.
+LEARN = """
+import sys
+
+def told(event, arguments):
+    if event == "socket.connect" and arguments[1][0] not in ("127.0.0.1", "::1") or event == "socket.getaddrinfo":
+        print("connects to", arguments, flush=True)
+
+sys.addaudithook(told)
+sys.argv = ["leakyrelu", "learn", "--no-browser"]
+from leakyrelu.__main__ import main
+main()
+"""
+
+
+def learn():
+    """The process, and the address that it prints."""
+    command = [sys.executable, "-u", "-W", "error", "-c", LEARN]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     line = process.stdout.readline()
     assert "The lesson is at http://127.0.0.1:" in line, line
@@ -51,11 +67,12 @@ def server():
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0
     with process.stdout as rest:
-        assert rest.read() == "Ctrl-C ends it.\n"  # and nothing else: no warning, no traceback
+        assert rest.read() == "Ctrl-C ends it.\n"  # and nothing else: no warning, no traceback, no connection
 
 
 @pytest.fixture(scope="module")
 def browser():
+    expect.set_options(timeout=60_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -66,29 +83,34 @@ def browser():
 def opened(browser, server):
     """Opens the page; at the end, says whether one has asked for anything elsewhere or had an error."""
     _, address = server
-    own = address.partition("?")[0]
+    host = address.split("/")[2]
     wrong = []
 
-    def requested(request):
-        if not request.url.startswith((own, own.replace("http", "ws"), "data:", "blob:")):
-            wrong.append(request.url)
+    def asked(url):
+        if not url.startswith((f"http://{host}/", f"ws://{host}/", "data:", "blob:")):
+            wrong.append(url)
 
-    def open_page(width=1400, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    def open_page(width=1400):
+        context = browser.new_context(viewport={"width": width, "height": 900})
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("request", requested)
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: asked(request.url))
+        page.on("websocket", lambda websocket: asked(websocket.url))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.goto(address)
-        page.get_by_role("heading", name="Tuning the slope").wait_for()  # the last cell
-        page.locator(".networks").wait_for()
-        page.locator("[role=main]").wait_for()
+        ready(page)
         return page
 
     yield open_page
     assert not wrong
+
+
+def ready(page):
+    page.get_by_role("heading", name="Tuning the slope").wait_for()  # the last cell
+    page.locator(".networks").wait_for()
+    page.locator("[role=main]").wait_for()
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +146,7 @@ def verdict_on(page, source, title):
     page.locator(".verdict").evaluate_all("each => each.forEach((old) => old.classList.add('old'))")
     page.get_by_role("button", name="Run").click()
     verdict = page.locator(".verdict:not(.old)")
-    expect(verdict.get_by_role("heading")).to_have_text(title, timeout=60_000)
+    expect(verdict.get_by_role("heading")).to_have_text(title)
     return verdict.inner_text()
 
 
@@ -145,44 +167,47 @@ def test_sliders_change_the_plot_and_the_numbers(new_page):
     expect(page.locator("#at")).to_have_text("At x = 10 with alpha = 0.11: value 10, derivative 1")
     slope.press("Home")
     position.press("Home")
-    expect(page.locator("#at")).to_have_text(re.compile(r"At x = -10 with alpha = 0: value -?0, derivative 0"))
+    expect(page.locator("#at")).to_have_text("At x = -10 with alpha = 0: value 0, derivative 0")
 
 
 # Training
+
+
+def train(page):
+    page.get_by_role("button", name="Train").click()
+    expect(page.locator(".epoch")).to_have_text(re.compile(r"Epoch (?!0 |20 )\d+ of 20"))  # as it goes
+    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20")
 
 
 def test_training_runs_to_its_end_and_can_be_looked_back_on(new_page):
     page = new_page
     networks = page.locator(".network")
     expect(page.locator(".epoch")).to_have_text("Epoch 0 of 20")
+    expect(page.get_by_role("slider")).to_have_count(5)  # there is nothing yet to look back on
     before = cells(networks.nth(0))
-    page.get_by_role("button", name="Train").click()
-    expect(page.locator(".epoch")).to_have_text(re.compile("Epoch [1-9] of 20"))  # as it goes
-    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20", timeout=60_000)
+    train(page)
     expect(networks.get_by_role("heading")).to_have_text(["ReLU", "Leaky ReLU", "ReLU, then Leaky ReLU"])
     assert networks.nth(0).locator(".cell.dead").count() > networks.nth(2).locator(".cell.leaks").count()
-    assert cells(networks.nth(0)) != before
+    after = cells(networks.nth(0))
+    assert after != before
     look_back = page.get_by_role("slider").last
+    expect(look_back).to_have_attribute("aria-valuenow", "20")
     look_back.press("ArrowLeft")
     expect(page.locator(".epoch")).to_have_text("Epoch 19 of 20")
     look_back.press("Home")
     expect(page.locator(".epoch")).to_have_text("Epoch 0 of 20")
     assert cells(networks.nth(0)) == before
+    page.get_by_role("slider").nth(4).press("ArrowRight")  # another seed, which changes nothing before one trains again
+    look_back.press("End")
+    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20")
+    assert cells(networks.nth(0)) == after
+    train(page)
+    assert cells(networks.nth(0)) != after
 
 
-def test_another_seed_is_another_training_once_it_is_started(page):
-    page.get_by_role("slider").nth(4).press("ArrowRight")  # the seed
-    networks = page.locator(".networks")
-    page.get_by_role("button", name="Train").click()
-    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20", timeout=60_000)
-    first = cells(networks)
-    page.get_by_role("slider").nth(4).press("ArrowRight")
-    page.wait_for_timeout(500)
-    assert cells(networks) == first
-    page.get_by_role("button", name="Train").click()
-    expect(page.locator(".epoch")).to_have_text(re.compile("Epoch [1-9] of 20"))
-    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20", timeout=60_000)
-    assert cells(networks) != first
+def test_sliders_say_their_values(page):
+    values = [slider.get_attribute("aria-valuenow") for slider in page.get_by_role("slider").all()[2:5]]
+    assert values == ["0.5", "0.1", "0"]
 
 
 # The exercise
@@ -191,10 +216,10 @@ def test_another_seed_is_another_training_once_it_is_started(page):
 def test_a_wrong_solution_gets_its_hint_and_a_right_one_passes(page):
     text = verdict_on(page, WRONG, "Not yet")
     assert "Likely cause: the default slope is 0.1; it must be 0.01" in text
-    assert "leaky_relu(-1) gave -0.1" in text
+    assert "leaky_relu(-1) → -0.1" in text
     write(page, SOLUTION)
     expect(page.locator(".verdict").get_by_role("heading")).to_have_text("Not yet")  # it stays until the next run
-    assert "All 12 cases passed" in verdict_on(page, SOLUTION, "Right!")
+    assert "All 12 calls came out right." in verdict_on(page, SOLUTION, "Right!")
 
 
 def test_zero_through_the_product_is_a_hint_and_no_failure(page):
@@ -283,17 +308,26 @@ def test_all_can_be_done_with_the_keyboard(new_page):
     expect(page.locator(".verdict").get_by_role("heading")).to_have_text("Right!")
 
 
-@pytest.mark.parametrize("width", [380, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_and_can_be_read(opened, scheme, width, tmp_path):
-    """Contrast, names, landmarks and all else that axe-core asks for; the pictures are for people to look at."""
-    page = opened(width=width, scheme=scheme)
-    page.get_by_role("button", name="Train").click()
-    expect(page.locator(".epoch")).to_have_text("Epoch 20 of 20", timeout=60_000)
+@pytest.fixture(scope="module")
+def full_page(opened):
+    """One on which everything has been done that shows something."""
+    page = opened()
+    train(page)
     verdict_on(page, WRONG, "Not yet")
     page.get_by_text("Show solution").click()
     expect(page.locator("details").get_by_role("button", name="Copy")).to_be_visible()
-    page.wait_for_timeout(700)  # for the names that head.html gives
+    return page
+
+
+@pytest.mark.parametrize("width", [380, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_and_can_be_read(full_page, scheme, width, tmp_path):
+    """Contrast, names, landmarks and all else that axe-core asks for; the pictures are for people to look at."""
+    page = full_page
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    expect(page.locator("body")).to_have_class(re.compile(rf"\b{scheme}\b"))
+    page.wait_for_timeout(700)  # for the names that head.html gives, and what slides
     found = Axe().run(page).response["violations"]
     assert not found, [(each["id"], [node["target"] for node in each["nodes"]]) for each in found]
     assert len(page.locator(".lesson svg").all()) == page.locator(".lesson svg[role=img][aria-label]").count() == 8
@@ -308,32 +342,105 @@ def test_the_page_fits_and_can_be_read(opened, scheme, width, tmp_path):
     picture = directory / f"lesson_{scheme}_{width}.png"
     page.screenshot(path=picture)
     assert picture.stat().st_size > 100_000
-    page.context.close()
+
+
+@pytest.mark.parametrize("width", [380, 1400])
+def test_the_usual_slope_can_be_seen(full_page, width, tmp_path):
+    page = full_page
+    page.set_viewport_size({"width": width, "height": 900})
+    page.get_by_role("slider").first.press("Home")
+    page.get_by_role("slider").first.press("ArrowRight")
+    expect(page.locator("#at")).to_contain_text("with alpha = 0.01: value -0.06, derivative 0.01")
+    assert page.locator("#at ~ svg g[id^=axes]").count() == 1  # no inset, whose numbers would hide these
+    page.locator("#at ~ svg").screenshot(
+        path=Path(os.environ.get("LEAKYRELU_SCREENSHOTS", tmp_path)) / f"lesson_usual_slope_{width}.png"
+    )
 
 
 # The server
 
 
-def test_two_visitors_do_not_disturb_each_other(opened):
-    one, other = opened(), opened()
-    one.get_by_role("slider").nth(1).press("End")
-    expect(one.locator("#at")).to_contain_text("At x = 10")
-    expect(other.locator("#at")).to_contain_text("At x = -6")
-    write(one, ENDLESS)
-    one.get_by_role("button", name="Run").click()
-    verdict_on(other, SOLUTION, "Right!")
-    expect(one.locator(".verdict").get_by_role("heading")).to_have_text("Not yet", timeout=60_000)
+def test_two_visitors_do_not_disturb_each_other(page, new_page):
+    new_page.get_by_role("slider").nth(1).press("End")
+    expect(new_page.locator("#at")).to_contain_text("At x = 10")
+    expect(page.locator("#at")).not_to_contain_text("At x = 10 with alpha = 0.1")
+    write(new_page, ENDLESS)
+    new_page.get_by_role("button", name="Run").click()
+    verdict_on(page, SOLUTION, "Right!")
+    expect(new_page.locator(".verdict").get_by_role("heading")).to_have_text("Not yet")
 
 
-def test_without_the_token_there_is_no_lesson(server, browser):
+def test_a_page_that_is_loaded_again_begins_anew(new_page):
+    page = new_page
+    page.get_by_role("slider").nth(1).press("End")
+    write(page, ENDLESS)
+    page.get_by_role("button", name="Run").click()
+    page.reload()
+    ready(page)
+    expect(page.locator("#at")).to_contain_text("At x = -6")
+    verdict_on(page, SOLUTION, "Right!")
+
+
+def answer(address, headers=()):
+    """The status and where one ends up."""
+    request = urllib.request.Request(address, headers=dict(headers))
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    try:
+        with opener.open(request, timeout=10) as response:
+            return response.status, response.url
+    except urllib.error.HTTPError as error:
+        return error.code, error.url
+
+
+def test_without_the_token_there_is_no_lesson(server):
     _, address = server
-    context = browser.new_context()
-    page = context.new_page()
-    for wrong in (address.partition("?")[0], address[:-1]):
-        page.goto(wrong)
-        assert "/auth/login" in page.url
-        assert page.get_by_role("slider").count() == 0
-    context.close()
+    lesson, _, token = address.partition("?")
+    assert answer(address) == (200, lesson)
+    for wrong in (lesson, f"{lesson}?{token[:-1]}"):
+        status, url = answer(wrong)
+        assert (status, "/auth/login?" in url) == (200, True)
+    assert answer(f"{lesson}api/status")[0] == 401
+
+
+def test_pages_of_other_servers_are_refused(server):
+    """On 127.0.0.1 the browser would send the lesson's cookie along, whatever the port."""
+    _, address = server
+    own = address.partition("/lesson")[0]
+    assert answer(address, {"Origin": own}.items())[0] == 200
+    for other in ("http://127.0.0.1:9999", "http://evil.example", "null", own.replace("http:", "https:")):
+        assert answer(address, {"Origin": other}.items())[0] == 403
+    for origin, status in ((own, "HTTP/1.1 101"), ("http://127.0.0.1:9999", "HTTP/1.1 403")):
+        assert upgraded(address, origin).startswith(status)
+
+
+def upgraded(address, origin):
+    """What the server says to a websocket of a page from there, with the cookie."""
+    cookies = urllib.request.HTTPCookieProcessor()
+    urllib.request.build_opener(cookies).open(address).close()
+    (cookie,) = cookies.cookiejar
+    host, lesson = address.split("/")[2:4]
+    with socket.create_connection((host.partition(":")[0], int(host.partition(":")[2])), 10) as connection:
+        connection.sendall(
+            f"GET /{lesson}/ws?session_id=s_x HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n"
+            f"Cookie: {cookie.name}={cookie.value}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        return connection.recv(1000).decode()
+
+
+def test_two_lessons_in_one_browser_are_two(browser, page):
+    process, address = learn()
+    other = page.context.new_page()
+    other.goto(address)
+    ready(other)
+    for each, x in ((page, "Home"), (other, "End")):
+        each.get_by_role("slider").nth(1).press(x)
+    expect(other.locator("#at")).to_contain_text("At x = 10")
+    expect(page.locator("#at")).to_contain_text("At x = -10")
+    other.close()
+    process.terminate()
+    process.wait(10)
+    process.stdout.close()
 
 
 def test_only_this_machine_is_served(server):
@@ -343,14 +450,14 @@ def test_only_this_machine_is_served(server):
         socket.create_connection(("127.0.0.2", port), 5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_ends_it_with_all_that_it_has_started(browser, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_its_end_is_the_end_of_all_that_it_has_started(browser, number, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     process, address = learn()
     context = browser.new_context()
     page = context.new_page()
     page.goto(address)
-    page.get_by_role("button", name="Run").wait_for()
-    page.locator(".networks").wait_for()
+    ready(page)
     write(page, ENDLESS)
     page.get_by_role("button", name="Run").click()
     children = []
@@ -367,6 +474,7 @@ def test_an_interruption_ends_it_with_all_that_it_has_started(browser, number):
             break
         time.sleep(0.05)
     assert not any(map(is_running, children))
+    assert not list(tmp_path.iterdir())
     process.stdout.close()
     context.close()
 
@@ -416,6 +524,21 @@ def test_the_page_is_opened_in_the_browser_when_it_can_be_seen():
     assert result.stderr == ""
 
 
-def test_health_needs_no_token_and_tells_nothing(server):
-    own = server[1].partition("?")[0]
-    assert urllib.request.urlopen(f"{own}health").read() == b'{"status":"healthy"}'
+def test_an_error_of_the_server_is_told():
+    code = (
+        "import uvicorn\n"
+        "from leakyrelu.lesson import serve\n"
+        "def run(self, sockets):\n"
+        "    raise RuntimeError('no such luck')\n"
+        "uvicorn.Server.run = run\n"
+        "serve(open_browser=None)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "RuntimeError: no such luck"
+
+
+def test_an_address_that_nobody_reads_serves_nothing():
+    code = "from leakyrelu.lesson import serve\nserve(open_browser=None, say=lambda text: open('/dev/full', 'w').write(text))\n"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "No space left on device" in result.stderr

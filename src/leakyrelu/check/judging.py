@@ -106,7 +106,8 @@ def _got(case: Case, answer: Json, value: Any) -> str:
         raised = answer["raised"]
         line = f" in line {raised['line']}" if raised.get("line") else ""
         return f"raised {raised['type']}{line}: {raised['text']}".removesuffix(": ")
-    text = str(answer["value"]["text" if case.rule == "printed" else "repr"])
+    as_printed = case.rule == "printed" and answer["value"]["type"] != "str"  # of which only the other shows the quotes
+    text = str(answer["value"]["text" if as_printed else "repr"])
     if isinstance(value, np.ndarray | np.generic) and not (case.rule == "printed" and value.ndim == 0):
         text = _shown(value)
     return f"printed {printed[:60]!r} and returned {text}" if printed else text

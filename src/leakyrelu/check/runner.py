@@ -224,7 +224,7 @@ def _messages(job: Json) -> list[Json]:
         overdue = threading.Timer(patience, process.kill)
         overdue.start()
         try:
-            return _talk(process, job)
+            return _talk(process, job | {"directory": directory})
         finally:
             overdue.cancel()
 

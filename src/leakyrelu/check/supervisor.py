@@ -286,6 +286,9 @@ def main() -> None:
             sys.stdout.flush()
     finally:
         supervisor.stop()
+        import shutil  # here: it takes longer to load than all else
+
+        shutil.rmtree(job["directory"], ignore_errors=True)  # whoever asked may be gone
 
 
 if __name__ == "__main__":

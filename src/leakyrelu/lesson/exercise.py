@@ -23,5 +23,5 @@ def leaky_relu(z: float, alpha: float = 0.01) -> float | int:
 SOLUTION = '''\
 def leaky_relu(z: float, alpha: float = 0.01) -> float | int:
     """Return z where it is positive, and alpha * z otherwise."""
-    return z if z >= 0 else alpha * z
+    return z if z >= 0 else alpha * z  # >= and not >: so 0 comes back as 0, not as 0.0
 '''

@@ -3,14 +3,25 @@
 from collections.abc import Sequence
 from html import escape
 
+from leakyrelu.activation import leaky_relu, leaky_relu_derivative
 from leakyrelu.check import Report, Result
 from leakyrelu.demo import Floats
-from leakyrelu.lesson.pictures import RELATIVES, accuracies, relative
+from leakyrelu.lesson.pictures import RELATIVES, accuracies, function_at, relative
 from leakyrelu.lesson.training import EPOCHS, NETWORKS, State
 
-__all__ = ["networks", "relatives", "verdict"]
+__all__ = ["at", "networks", "relatives", "verdict"]
 
 _WORDS = {"passed": "Right", "hint": "Right, with a remark", "failed": "Wrong", "reported": "Noted"}
+
+
+def at(alpha: float, x: float) -> str:
+    """Value and derivative at one point, in words and drawn."""
+    value, derivative = leaky_relu(x, alpha) + 0.0, leaky_relu_derivative(x, alpha)  # + 0.0: no -0 for a beginner
+    return (
+        f'<div class="lesson"><p id="at" aria-live="polite">At x = {x:g} with alpha = {alpha:g}: value '
+        f"<strong>{value:g}</strong>, derivative <strong>{derivative:g}</strong></p>"
+        f"{function_at(alpha, x, value, derivative)}</div>"
+    )
 
 
 def relatives() -> str:
@@ -41,17 +52,18 @@ _KEY = (
 
 
 def _network(name: str, state: State) -> str:
-    kind = "leaks" if state.alpha else "dead"
-    what = "never above zero" if state.alpha else "dead"
+    kind, what = ("leaks", "never above zero") if state.alpha else ("dead", "dead")
     count = f"{state.never_positive} of {state.units} units {what}"
-    layers = "".join(f'<div class="layer">{_cells(rates, kind)}</div>' for rates in state.firing)
-    if state.overflowed:
-        count = "overflowed: its weights are no longer numbers, the steps were too large"
-    slope = f"slope {state.alpha:g}" if state.alpha else "slope 0"
     by_layer = ", ".join(f"{int((rates == 0).sum())} of {len(rates)}" for rates in state.firing)
+    description = f"Units {what}, by hidden layer: {by_layer}"
+    if state.overflowed:
+        kind = "lost"
+        description = count = "Overflowed: its weights are no longer numbers, for the steps were too large"
+    layers = "".join(f'<div class="layer">{_cells(rates, kind)}</div>' for rates in state.firing)
     return (
-        f'<section class="network"><h3>{name}</h3><p><strong>{state.accuracy:.1%}</strong> accuracy, {slope}</p>'
-        f'<div role="img" aria-label="Units {what}, by hidden layer: {by_layer}">{layers}</div><p>{count}</p></section>'
+        f'<section class="network"><h3>{name}</h3>'
+        f"<p><strong>{state.accuracy:.1%}</strong> accuracy, slope {state.alpha:g}</p>"
+        f'<div role="img" aria-label="{description}">{layers}</div><p>{count}</p></section>'
     )
 
 
@@ -62,25 +74,26 @@ def _cells(rates: Floats, kind: str) -> str:
 
 def verdict(report: Report) -> str:
     """What the check said, case by case; the wrong ones first."""
-    if report.error is not None:
-        return _box("failed", "Could not be run", f"<p>{escape(report.error)}</p>")
     cause = f"<p><strong>Likely cause:</strong> {escape(report.cause)}.</p>" if report.cause else ""
-    cases = sorted(report.cases, key=lambda case: case.state != "failed")
-    items = f'<ol class="cases">{"".join(map(_case, cases))}</ol>'
-    if report.passed:
-        return _box("passed", "Right!", f"<p>{escape(report.verdict)}</p>{items}")
-    return _box("failed", "Not yet", f"<p>{escape(report.verdict)}</p>{cause}{items}")
+    if report.error is not None:
+        return _box("failed", "Could not be run", f"<p>{escape(report.error)}</p>{cause}")
+    wrong, all_of_them = len(report.failures), len(report.cases)
+    count = f"{wrong} of {all_of_them} calls" if wrong else f"All {all_of_them} calls"
+    cases = sorted(report.cases, key=lambda case: case.passed)
+    items = "".join(_case(case, report.cause) for case in cases)
+    content = f'<p>{count} came out {"wrong" if wrong else "right"}.</p>{cause}<ol class="cases">{items}</ol>'
+    return _box("failed", "Not yet", content) if wrong else _box("passed", "Right!", content)
 
 
 def _box(state: str, title: str, content: str) -> str:
     return f'<div class="lesson verdict {state}" role="status"><h3>{title}</h3>{content}</div>'
 
 
-def _case(case: Result) -> str:
-    got = f"<code>{escape(case.call)}</code> gave <code>{escape(case.got)}</code>"
-    lines = [f'<span class="state">{_WORDS[case.state]}</span> {got}']
+def _case(case: Result, cause: str) -> str:
+    state = f'<span class="state">{_WORDS[case.state]}</span>'
+    lines = [f"{state} <code>{escape(case.call)}</code> → <code>{escape(case.got)}</code>"]
     if case.state == "failed":
-        lines.append(f"wanted: <code>{escape(case.expected)}</code>, for {escape(case.why)}")
-    if case.hint:
+        lines.append(f"wanted: <code>{escape(case.expected)}</code>, because {escape(case.why)}")
+    if case.hint and case.hint != cause:
         lines.append(f"<strong>Hint:</strong> {escape(case.hint)}")
     return f'<li class="{case.state}">{"<br>".join(lines)}</li>'

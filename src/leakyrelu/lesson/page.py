@@ -15,21 +15,17 @@ def _():
 
     import marimo as mo
 
-    from leakyrelu import leaky_relu, leaky_relu_derivative
     from leakyrelu.check import check_source
     from leakyrelu.demo import load_digits
-    from leakyrelu.lesson import examples, exercise, html, pictures, training
+    from leakyrelu.lesson import examples, exercise, html, training
 
     return (
         check_source,
         examples,
         exercise,
         html,
-        leaky_relu,
-        leaky_relu_derivative,
         load_digits,
         mo,
-        pictures,
         time,
         training,
     )
@@ -40,7 +36,7 @@ def _(mo):
     mo.md(r"""
     # Leaky ReLU
 
-    A neural network needs a bend somewhere: without one, all its layers together are a single straight line. The
+    A neural network needs a bend somewhere: without one, all its layers together are one linear map. The
     most common bend is the ReLU, which keeps what is positive and sets all else to zero. The Leaky ReLU lets a little
     of the negative side through. On this page you move it, watch units die and come back, and write it yourself. It
     takes about fifteen minutes.
@@ -68,13 +64,8 @@ def _(mo):
 
 
 @app.cell
-def _(leaky_relu, leaky_relu_derivative, mo, pictures, position, slope):
-    mo.Html(
-        f'<div class="lesson"><p id="at" aria-live="polite">At x = {position.value:g} with alpha = {slope.value:g}: '
-        f"value <strong>{leaky_relu(position.value, slope.value):g}</strong>, "
-        f"derivative <strong>{leaky_relu_derivative(position.value, slope.value):g}</strong></p>"
-        f"{pictures.function_at(slope.value, position.value)}</div>"
-    )
+def _(html, mo, position, slope):
+    mo.Html(html.at(slope.value, position.value))
     return
 
 
@@ -112,9 +103,10 @@ def _(mo):
 
     | for it | against it |
     |:---|:---|
-    | the gradient is never zero | a fixed slope is a guess; tune it, learn it (PReLU) or draw it (RReLU) |
-    | as cheap as ReLU, and as simple | its outputs are unbounded, and their mean is not zero |
-    | less sensitive to a bad start | no exact zeros, so ReLU's sparsity is lost |
+    | the gradient is never zero | a fixed slope is a guess: tune it, learn it (PReLU) or draw it (RReLU) |
+    | as cheap as ReLU, and as simple | its outputs are unbounded: large ones can destabilise the training |
+    | less sensitive to a bad start | the mean of its outputs is not zero |
+    | | no exact zeros, so ReLU's sparsity is lost |
     | | with a small slope a unit comes back slowly |
 
     ## 3. A unit that dies
@@ -133,16 +125,8 @@ def _(mo):
 
 @app.cell
 def _(mo):
-    rate = mo.ui.slider(
-        steps=[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
-        value=0.5,
-        label="Learning rate",
-        show_value=True,
-        full_width=True,
-    )
-    leak = mo.ui.slider(
-        steps=[0.01, 0.05, 0.1, 0.2, 0.3], value=0.1, label="Slope of the leak", show_value=True, full_width=True
-    )
+    rate = mo.ui.slider(0.05, 0.6, 0.05, value=0.5, label="Learning rate", show_value=True, full_width=True)
+    leak = mo.ui.slider(0.01, 0.3, 0.01, value=0.1, label="Slope of the leak", show_value=True, full_width=True)
     seed = mo.ui.slider(0, 19, value=0, label="Seed", show_value=True, full_width=True)
     start_training = mo.ui.run_button(label="Train", kind="success")
     mo.vstack([rate, leak, seed, start_training])
@@ -155,20 +139,22 @@ def _(mo, start_training, training):
     epoch = mo.ui.slider(
         0, training.EPOCHS, value=training.EPOCHS, label="Look back at epoch", show_value=True, full_width=True
     )
-    history = []  # not reactive: moving the sliders above changes nothing before the next training
+    history = []  # not reactive: what was trained stays, whatever is set above, until the next training
     return epoch, history
 
 
 @app.cell
 def _(epoch, history, html, leak, load_digits, mo, rate, seed, start_training, time, training):
-    if start_training.value or not history:
+    if start_training.value or len(history) < 2:
+        history.clear()
         for _states in training.train(leak.value, rate.value, seed.value, load_digits()):
             history.append(_states)
             if not start_training.value:
                 break  # the networks as they begin
             mo.output.replace(mo.Html(html.networks(history)))
             time.sleep(0.1)
-    mo.vstack([mo.Html(html.networks(history[: epoch.value + 1])), epoch])
+    _shown = mo.Html(html.networks(history[: epoch.value + 1]))
+    mo.vstack([_shown, epoch]) if len(history) > 1 else _shown
     return
 
 
@@ -209,7 +195,7 @@ def _(answer, get_start, mo):
     answer["source"] = get_start()[1]
     editor = mo.ui.code_editor(
         value=get_start()[1],
-        label="Your function (Escape, then Tab, leaves the editor)",
+        label="Your function (Escape twice, then Tab, leaves the editor)",
         min_height=140,
         debounce=False,
         show_copy_button=True,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from leakyrelu.activation import leaky_relu, leaky_relu_derivative
+from leakyrelu.activation import leaky_relu
 from leakyrelu.demo import Floats
 from leakyrelu.lesson.training import EPOCHS, NETWORKS, State
 from leakyrelu.plot import plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["RELATIVES", "accuracies", "function_at", "relative"]
 
@@ -35,9 +36,9 @@ _ONE_AT_A_TIME = threading.Lock()  # matplotlib's settings are the process's; ea
 
 def _svg(draw: Callable[["Axes"], object], size: tuple[float, float], description: str) -> str:
     import matplotlib as mpl
-    from matplotlib.figure import Figure
+    from matplotlib import figure as figures
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = figures.Figure(figsize=size, layout="constrained")
     file = io.StringIO()
     with _ONE_AT_A_TIME, mpl.rc_context({"svg.fonttype": "none", "font.size": 11}):
         draw(figure.subplots())
@@ -49,24 +50,32 @@ def _svg(draw: Callable[["Axes"], object], size: tuple[float, float], descriptio
     return f'<svg role="img" aria-label="{escape(description)}"{text[start:]}'
 
 
-def function_at(alpha: float, x: float) -> str:
+def function_at(alpha: float, x: float, value: float, derivative: float) -> str:
     """Leaky ReLU and its derivative, with their points at x marked."""
-    value, derivative = leaky_relu(x, alpha), leaky_relu_derivative(x, alpha)
 
     def draw(ax: "Axes") -> None:
         figure = plot(alpha, ax=ax)
+        for inset in ax.child_axes:  # too small here; the slider enlarges as well
+            inset.remove()
         ax.set_title("")
-        ax.legend().remove()  # it would hide a part of the lines in so small a picture
-        figure.legend(loc="outside lower center", ncols=2)
         ax.axvline(x, color=_GREEN, lw=1, ls=":")
         ax.plot([x], [value], "o", color=_BLUE, ms=9)
         ax.plot([x], [derivative], "o", color=_RED, ms=9)
+        _legend_below(figure, ax, 2)
 
     description = (
         f"Leaky ReLU with slope {alpha:g}: a line of slope {alpha:g} below zero, of slope 1 above. Its derivative is a "
         f"step from {alpha:g} to 1 at zero. Marked at x = {x:g}: value {value:g}, derivative {derivative:g}."
     )
     return _svg(draw, (5, 4), description)
+
+
+def _legend_below(figure: "Figure", ax: "Axes", columns: int) -> None:
+    """Where it hides nothing: within, it would, in a picture so small."""
+    handles, labels = ax.get_legend_handles_labels()
+    if legend := ax.get_legend():
+        legend.remove()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 class Relative(NamedTuple):
@@ -148,9 +157,9 @@ def accuracies(history: Sequence[tuple[State, ...]]) -> str:
         ticks = range(0, EPOCHS + 1, 5)
         ax.set(xlim=(0, EPOCHS), ylim=(0, 100), xticks=ticks, xlabel="Epoch", ylabel="Test accuracy, percent")
         ax.grid(True, alpha=0.4)
-        ax.legend(loc="lower right")
+        _legend_below(ax.figure.figure, ax, 3)
 
     last = ", ".join(
         f"{name} {100 * state.accuracy:.1f} percent" for name, state in zip(NETWORKS, history[-1], strict=True)
     )
-    return _svg(draw, (5, 3), f"Test accuracy over the epochs. After epoch {history[-1][0].epoch}: {last}.")
+    return _svg(draw, (5, 3.2), f"Test accuracy over the epochs. After epoch {history[-1][0].epoch}: {last}.")

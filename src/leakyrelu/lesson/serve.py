@@ -1,18 +1,24 @@
 """Serves the lesson on this machine alone, behind a token, and opens it in a browser."""
 
+import contextlib
 import os
 import secrets
 import socket
 import sys
 import threading
 import time
+import traceback
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 __all__ = ["serve"]
 
 _PAGE = Path(__file__).with_name("page.py")
+_SESSION = 12 * 60 * 60  # seconds that a page lives on without its browser, as when a laptop sleeps
+
+_ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def serve(
@@ -23,7 +29,8 @@ def serve(
 ) -> None:
     """Serve the lesson until it is interrupted, then end the process.
 
-    Only programs on this machine can reach it (it listens on 127.0.0.1), and only with the token in the address.
+    Only programs on this machine can reach it (it listens on 127.0.0.1), and only with the token in the address. While
+    the browser starts, other users of the machine may read the address in the list of processes.
 
     Parameters
     ----------
@@ -45,7 +52,7 @@ def serve(
     --------
     >>> from leakyrelu.lesson import serve
     >>> serve()  # doctest: +SKIP
-    The lesson is at http://127.0.0.1:40581/?access_token=yYx1mJq0w2M
+    The lesson is at http://127.0.0.1:40581/lesson-40581/?access_token=yYx1mJq0w2M
     Ctrl-C ends it.
     """
     try:
@@ -56,14 +63,11 @@ def serve(
     except ImportError as error:
         raise ImportError(f"the lesson lacks {error.name or error}: pip install 'leakyrelu[learn]'") from error
     token = secrets.token_urlsafe(16)
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise OSError(f"port {port} cannot be used ({error.strerror}); choose another, or 0 for any") from error
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}/?access_token={token}"
-        app = marimo.create_asgi_app(quiet=True, token=token).with_app(path="/", root=str(_PAGE)).build()
+    with _listening(port) as listening:
+        port = listening.getsockname()[1]
+        path = f"/lesson-{port}"  # cookies know no ports: two lessons on one machine are told apart by their paths
+        builder = marimo.create_asgi_app(quiet=True, token=token, session_ttl=_SESSION)
+        app = _for_its_own_pages(builder.with_app(path=path, root=str(_PAGE)).build(), f"http://127.0.0.1:{port}")
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
 
         def when_started() -> None:
@@ -71,13 +75,56 @@ def serve(
                 if server.should_exit:
                     return
                 time.sleep(0.02)
-            say(f"The lesson is at {address}\nCtrl-C ends it.")
-            if open_browser is not None:
-                open_browser(address)
+            address = f"http://127.0.0.1:{port}{path}/?access_token={token}"
+            try:
+                say(f"The lesson is at {address}\nCtrl-C ends it.")
+                if open_browser is not None:
+                    open_browser(address)
+            except BaseException:
+                server.should_exit = True  # an address that nobody has read is of no use
+                raise
 
         threading.Thread(target=when_started, daemon=True).start()
-        try:
-            server.run(sockets=[listening])
-        finally:
-            sys.stdout.flush()
-            os._exit(0)  # a thread of marimo's waits for the page's next request, and would hold up any other exit
+        _run(lambda: server.run(sockets=[listening]))
+
+
+def _listening(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError as error:
+        listening.close()
+        raise OSError(f"port {port} cannot be used ({error.strerror}); choose another, or 0 for any") from error
+    return listening
+
+
+def _for_its_own_pages(app: _ASGI, origin: str) -> _ASGI:
+    """Refuse what pages of other servers on this machine ask: the browser would send our cookie along."""
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        asking = dict(scope.get("headers", ())).get(b"origin", origin.encode())
+        if asking == origin.encode():
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await send({"type": "http.response.start", "status": 403, "headers": []})
+            await send({"type": "http.response.body", "body": b"This lesson is for its own page."})
+
+    return guarded
+
+
+def _run(run: Callable[[], object]) -> None:
+    """Run the server, then end the process: a thread of marimo's waits for ever, and would hold up any other exit."""
+    code = 0
+    try:
+        run()
+    except KeyboardInterrupt:
+        pass  # as it should end
+    except BaseException:  # noqa: BLE001  # the process ends here, so nobody else could tell of it
+        traceback.print_exc()
+        code = 1
+    with contextlib.suppress(OSError, ValueError):  # it may be closed
+        sys.stdout.flush()
+    os._exit(code)
