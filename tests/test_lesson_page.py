@@ -111,6 +111,7 @@ def ready(page):
     page.get_by_role("heading", name="Tuning the slope").wait_for()  # the last cell
     page.locator(".networks").wait_for()
     page.locator("[role=main]").wait_for()
+    page.locator(".cm-content[aria-label]").wait_for()
 
 
 @pytest.fixture(scope="module")
@@ -294,10 +295,10 @@ def test_all_can_be_done_with_the_keyboard(new_page):
 
     page.mouse.click(5, 300)
     reached = []
-    for _ in range(8):
+    for _ in range(7):
         page.keyboard.press("Tab")
         reached.append(focused())
-    assert reached == ["slider"] * 5 + ["Train", "slider", "textbox"]
+    assert reached == ["slider"] * 5 + ["Train", "textbox"]
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(SOLUTION)
     page.keyboard.press("Escape")  # what it suggests
@@ -363,7 +364,9 @@ def test_the_usual_slope_can_be_seen(full_page, width, tmp_path):
 def test_two_visitors_do_not_disturb_each_other(page, new_page):
     new_page.get_by_role("slider").nth(1).press("End")
     expect(new_page.locator("#at")).to_contain_text("At x = 10")
-    expect(page.locator("#at")).not_to_contain_text("At x = 10 with alpha = 0.1")
+    page.get_by_role("slider").nth(1).press("Home")
+    expect(page.locator("#at")).to_contain_text("At x = -10")
+    expect(new_page.locator("#at")).to_contain_text("At x = 10")
     write(new_page, ENDLESS)
     new_page.get_by_role("button", name="Run").click()
     verdict_on(page, SOLUTION, "Right!")
@@ -397,8 +400,7 @@ def test_without_the_token_there_is_no_lesson(server):
     lesson, _, token = address.partition("?")
     assert answer(address) == (200, lesson)
     for wrong in (lesson, f"{lesson}?{token[:-1]}"):
-        status, url = answer(wrong)
-        assert (status, "/auth/login?" in url) == (200, True)
+        assert answer(wrong)[0] == 401
     assert answer(f"{lesson}api/status")[0] == 401
 
 
@@ -511,10 +513,11 @@ def test_a_port_that_is_taken_is_named():
 
 def test_the_page_is_opened_in_the_browser_when_it_can_be_seen():
     code = (
-        "import os, signal, urllib.request\n"
+        "import os, signal\n"
+        "from urllib.request import HTTPCookieProcessor, build_opener\n"
         "from leakyrelu.lesson import serve\n"
         "def visit(address):\n"
-        "    print(urllib.request.urlopen(address).status, address, flush=True)\n"
+        "    print(build_opener(HTTPCookieProcessor()).open(address).status, address, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "serve(open_browser=visit)\n"
     )
@@ -539,6 +542,6 @@ def test_an_error_of_the_server_is_told():
 
 
 def test_an_address_that_nobody_reads_serves_nothing():
-    code = "from leakyrelu.lesson import serve\nserve(open_browser=None, say=lambda text: open('/dev/full', 'w').write(text))\n"
+    code = "from leakyrelu.lesson import serve\nserve(open_browser=None, say=lambda text: open('/dev/full', 'wb', 0).write(text.encode()))\n"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "No space left on device" in result.stderr

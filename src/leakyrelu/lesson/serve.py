@@ -67,7 +67,7 @@ def serve(
         port = listening.getsockname()[1]
         path = f"/lesson-{port}"  # cookies know no ports: two lessons on one machine are told apart by their paths
         builder = marimo.create_asgi_app(quiet=True, token=token, session_ttl=_SESSION)
-        app = _for_its_own_pages(builder.with_app(path=path, root=str(_PAGE)).build(), f"http://127.0.0.1:{port}")
+        app = _guarded(builder.with_app(path=path, root=str(_PAGE)).build(), f"http://127.0.0.1:{port}", path)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
 
         def when_started() -> None:
@@ -99,20 +99,32 @@ def _listening(port: int) -> socket.socket:
     return listening
 
 
-def _for_its_own_pages(app: _ASGI, origin: str) -> _ASGI:
-    """Refuse what pages of other servers on this machine ask: the browser would send our cookie along."""
+def _guarded(app: _ASGI, origin: str, path: str) -> _ASGI:
+    """Refuse what pages of other servers on this machine ask: the browser would send our cookie along.
+
+    And help who comes without the token, whom marimo sends to a login page outside of the path.
+    """
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
-        asking = dict(scope.get("headers", ())).get(b"origin", origin.encode())
-        if asking == origin.encode():
-            await app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+        own = origin.encode()
+        if dict(scope.get("headers", ())).get(b"origin", own) != own:
+            await _refuse(scope["type"], send, 403, b"This lesson is for its own page.")
+        elif scope["type"] == "http" and not scope["path"].startswith(path):
+            await _refuse(
+                scope["type"], send, 401, b"Open the address that `leakyrelu learn` has printed, token and all."
+            )
         else:
-            await send({"type": "http.response.start", "status": 403, "headers": []})
-            await send({"type": "http.response.body", "body": b"This lesson is for its own page."})
+            await app(scope, receive, send)
 
     return guarded
+
+
+async def _refuse(kind: str, send: Any, status: int, text: bytes) -> None:
+    if kind == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": text})
 
 
 def _run(run: Callable[[], object]) -> None:
