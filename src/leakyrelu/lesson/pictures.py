@@ -75,7 +75,7 @@ def _legend_below(figure: "Figure", ax: "Axes", columns: int) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if legend := ax.get_legend():
         legend.remove()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 class Relative(NamedTuple):
