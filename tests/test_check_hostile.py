@@ -271,7 +271,7 @@ def test_everything_ends_with_whoever_asked(tmp_path):
 
 def test_nothing_reaches_a_terminal_but_text(checked):
     report = checked(function("return '\\x1b[2J\\ud800\\n'"))
-    assert report.cases[0].got == "\\x1b[2J\\ud800"
+    assert report.cases[0].got == r"'\x1b[2J\ud800\n'"
     report = checked("raise ValueError('\\x1b[2J\\n\\ud800')")
     assert report.error == "ValueError in line 1: \\x1b[2J \\ud800"
 

@@ -452,7 +452,7 @@ def test_only_this_machine_is_served(server):
         socket.create_connection(("127.0.0.2", port), 5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_its_end_is_the_end_of_all_that_it_has_started(browser, number, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     process, address = learn()
