@@ -184,17 +184,18 @@ def _(exercise, mo):
 
 
 @app.cell
-def _(exercise, mo):
-    get_start, set_start = mo.state((0, exercise.START))
-    answer = {"source": exercise.START}  # not reactive: the verdict stays while one types
-    return answer, get_start, set_start
+def _(mo):
+    get_resets, set_resets = mo.state(0)
+    answer = {}  # not reactive: the verdict stays while one types
+    return answer, get_resets, set_resets
 
 
 @app.cell
-def _(answer, get_start, mo):
-    answer["source"] = get_start()[1]
+def _(answer, exercise, get_resets, mo):
+    get_resets()  # with each the editor begins anew
+    answer["source"] = exercise.START
     editor = mo.ui.code_editor(
-        value=get_start()[1],
+        value=exercise.START,
         label="Your function (Escape twice, then Tab, leaves the editor)",
         min_height=140,
         debounce=False,
@@ -214,9 +215,9 @@ def _(mo):
 
 
 @app.cell
-def _(exercise, get_start, mo, reset, set_start):
+def _(get_resets, mo, reset, set_resets):
     mo.stop(not reset.value)
-    set_start((get_start()[0] + 1, exercise.START))
+    set_resets(get_resets() + 1)
     return
 
 
