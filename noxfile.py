@@ -1,43 +1,79 @@
-"""What developers run: `nox -s lint`, `tests`, `oldest`, and so on; `nox --list` names them all."""
+"""What developers and `.ci/run` run: `nox -s lint`, `tests`, `oldest`, and so on; `nox --list` names them all."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import nox
 
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["lint", "tests"]
 
-KERNELS = [f"tests/test_{name}.py" for name in ("activation", "direct", "threads", "ufuncs")]
+CPP = "tests/test_ufuncs/test_cpp.py"
+# The tests of the function and its ufuncs, which need NumPy alone and little to be tested with.
+KERNELS = [
+    "tests/test_functions.py",
+    "tests/test_shared/test_files.py",
+    "tests/test_threads.py",
+    "tests/test_ufuncs/test_direct.py",
+    "tests/test_ufuncs/test_ufuncs.py",
+]
+TOOLS = ["hypothesis", "ml_dtypes", "pytest", "pytest-xdist"]
+
+
+def package() -> str:
+    """What to install: the wheel that `LEAKYRELU_WHEEL` names, else this tree."""
+    return os.environ.get("LEAKYRELU_WHEEL", ".")
+
+
+def pytest(session, *arguments, **keywords):
+    """Run tests in the session's environment."""
+    session.run("python", "-m", "pytest", "-q", *arguments, **keywords)
 
 
 @nox.session
 def lint(session):
-    """Style and types."""
-    session.install(".[lint]")
+    """Style, types by two checkers, and who may import whom."""
+    session.install(f"{package()}[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "--strict", "src", "tests/typing")
+    session.run("pyright", "tests/typing")
+    session.run("lint-imports")
 
 
 @nox.session
 def tests(session):
     """All tests, or those named: nox -s tests -- tests/test_plot.py."""
-    session.install(".[test]")
+    session.install(f"{package()}[test]")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session):
+    """Which lines of the package no test runs, in processes that tests start as well."""
+    session.install("-Cbuild-dir=build/coverage", f"{package()}[test]", "coverage>=7.10")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report")
 
 
 @nox.session
 def oldest(session):
     """The function and its ufuncs, with the oldest NumPy supported."""
-    session.install(".", "numpy==2.0.*", "hypothesis", "ml_dtypes", "pytest")
-    session.run("python", "-m", "pytest", *KERNELS, "tests/test_files.py")
+    session.install(package(), "numpy==2.0.*", *TOOLS)
+    pytest(session, *KERNELS)
 
 
 @nox.session(python="3.14t")
 def free_threaded(session):
     """The same without the interpreter's lock; such a Python has no limited API."""
-    session.install("hypothesis", "ml_dtypes", "pytest")
+    session.install(*TOOLS)
     session.install("-Csetup-args=-Dpython.allow_limited_api=false", ".")
     session.run("python", "-c", "import sys, leakyrelu; assert not sys._is_gil_enabled()")
-    session.run("python", "-m", "pytest", *KERNELS)
+    pytest(session, *KERNELS)
 
 
 @nox.session
@@ -53,14 +89,66 @@ def compilers(session, compiler):
 @nox.session
 def sanitizers(session):
     """The C++ tests, and the Python tests of the kernels, under the compiler's sanitizers."""
-    session.run(".ci/sanitizers", external=True)
+    session.install(*TOOLS, "meson", "meson-python", "ninja", "numpy")
+    pytest(session, CPP, "-k", "thread_pool", env={"CXXFLAGS": "-O1 -g -fsanitize=thread"})
+    address_and_undefined = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+    pytest(session, CPP, env={"CXXFLAGS": address_and_undefined})
+
+    options = ("b_sanitize=address,undefined", "b_lundef=false", "optimization=1")
+    setup = [f"-Csetup-args=-D{option}" for option in options]
+    session.install("--no-build-isolation", "--no-deps", *setup, ".")
+    compiler = os.environ.get("CXX", "c++")
+    libraries = [
+        subprocess.check_output([compiler, f"-print-file-name=lib{name}.so"], text=True).strip()
+        for name in ("asan", "ubsan", "stdc++")
+    ]
+    # Python itself keeps memory to its end. The tests left out limit the address space, of which AddressSanitizer needs
+    # much.
+    pytest(
+        session,
+        *KERNELS,
+        "--deselect=tests/test_shared/test_files.py::test_memory_stays_small_however_large_the_file",
+        "--deselect=tests/test_threads.py::test_without_threads_to_be_had_the_caller_does_the_work",
+        env={
+            "LD_PRELOAD": " ".join(libraries),
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        },
+    )
 
 
 @nox.session
 def arm64(session):
-    """The C++ tests, compiled for arm64 and run by an emulator."""
-    session.install("hypothesis", "pytest")
-    session.run(".ci/arm64", external=True)
+    """The C++ tests, compiled for arm64 and run by an emulator (Debian: g++-aarch64-linux-gnu, qemu-user)."""
+    compiler, emulator = "aarch64-linux-gnu-g++", "qemu-aarch64"
+    if not (shutil.which(compiler) and shutil.which(emulator)):
+        packages = ("g++-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user")
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-qq", "--no-install-recommends", *packages, external=True)
+    session.install(*TOOLS)
+    environment = {"CXX": compiler, "CXXFLAGS": "-O2 -static", "CXX_RUNNER": emulator}
+    pytest(session, CPP, "-k", "baseline or thread_pool", env=environment)
+
+
+@nox.session
+def wheel(session):
+    """Build the wheel into dist/, and try it with nothing but what it asks for."""
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", "dist", "-Csetup-args=--werror", ".")
+    (built,) = Path("dist").glob("leakyrelu-*-cp311-abi3-*.whl")
+    session.install(str(built))
+    listed = session.run("python", "-m", "pip", "list", "--format=freeze", silent=True).split()
+    names = {line.partition("==")[0] for line in listed} - {"pip", "setuptools", "wheel"}
+    if names != {"leakyrelu", "numpy"}:
+        session.error(f"the wheel brings more than NumPy: {sorted(names)}")
+    code = "import leakyrelu, numpy as np; print(leakyrelu.leaky_relu(np.array([-2, -1, 0, 1, 2])))"
+    printed = session.run("python", "-X", "dev", "-W", "error", "-c", code, silent=True)
+    if printed.strip() != "[-0.02 -0.01  0.    1.    2.  ]":
+        session.error(f"the function gave {printed}")
+    # The command line needs its extra, and says so.
+    said = session.run("leakyrelu", "--version", success_codes=[2], silent=True)
+    if "pip install 'leakyrelu[cli]'" not in said:
+        session.error(f"the command line did not say what it needs, but {said}")
 
 
 @nox.session

@@ -12,7 +12,7 @@ from benchmarks import contenders, machine, picture, report, special, stalls
 from benchmarks.cells import OPERATIONS, SIZES, TYPES, cells
 from benchmarks.measure import Result, measure
 from benchmarks.timing import Effort, quartiles
-from leakyrelu.files import written_whole
+from leakyrelu._shared.files import written_whole
 
 QUICK_TYPES = ("float16", "bfloat16", "float32")
 QUICK_SIZES = (1, 10**4, 10**6, 10**7)

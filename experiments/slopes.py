@@ -34,7 +34,7 @@ import torch
 
 from experiments.networks import ACTIVATIONS, Training, train
 from experiments.slopes_report import page, picture
-from leakyrelu.files import written_whole
+from leakyrelu._shared.files import written_whole
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.networks import PRELU_START
 from experiments.text import BESIDE, LIMITS, OVERFITTING, OVERVIEW, RESULTS, SETTING, SOURCES
-from leakyrelu.intervals import paired_difference
+from leakyrelu._shared.intervals import paired_difference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

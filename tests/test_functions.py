@@ -33,7 +33,7 @@ def test_optional_modules_load_on_first_use():
     code = (
         "import sys, leakyrelu\n"
         "assert 'leakyrelu.plot' not in sys.modules\n"
-        "assert leakyrelu.plot.plot and leakyrelu.demo.run\n"
+        "assert leakyrelu.plot.plot_leaky_relu and leakyrelu.demo.run\n"
         "try: leakyrelu.nonsense\n"
         "except AttributeError as error: assert 'nonsense' in str(error)\n"
         "else: raise AssertionError\n"
@@ -71,7 +71,7 @@ def test_python_numbers_stay_python_numbers_with_any_scalar_slope(alpha):
 
 
 def test_python_numbers_work_where_numpy_is_never_called(monkeypatch):
-    monkeypatch.setattr("leakyrelu.activation._on_arrays", None)
+    monkeypatch.setattr("leakyrelu.functions._on_arrays", None)
     assert leaky_relu(-1) == -0.01
     assert leaky_relu_derivative(-1.5, alpha=2) == 2
     assert leaky_relu_backward(10, -1.0, alpha=-0.5) == -5

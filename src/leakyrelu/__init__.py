@@ -1,9 +1,8 @@
 """Leaky ReLU, completely: the function, its derivative and its backward pass, on any array."""
 
-from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING
 
-from leakyrelu.activation import leaky_relu, leaky_relu_backward, leaky_relu_derivative
+from leakyrelu.functions import leaky_relu, leaky_relu_backward, leaky_relu_derivative
 from leakyrelu.threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
@@ -16,10 +15,27 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_OPTIONAL = ("check", "demo", "plot", "theory", "torch", "tuning")  # load on first use: leakyrelu.plot.plot()
+if TYPE_CHECKING:
+    from leakyrelu import check as check
+    from leakyrelu import demo as demo
+    from leakyrelu import plot as plot
+    from leakyrelu import theory as theory
+    from leakyrelu import torch as torch
+    from leakyrelu import tuning as tuning
+    from leakyrelu import units as units
+else:  # a type checker that saw these would accept any name
+    from importlib import import_module
 
+    # These load on first use: leakyrelu.plot.plot_leaky_relu().
+    _OPTIONAL = frozenset(("check", "demo", "plot", "theory", "torch", "tuning", "units"))
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _OPTIONAL:
-        return import_module(f"leakyrelu.{name}")
-    raise AttributeError(f"module 'leakyrelu' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name not in _OPTIONAL:
+            raise AttributeError(f"module 'leakyrelu' has no attribute {name!r}")
+        try:
+            return import_module(f"leakyrelu.{name}")
+        except ImportError as error:  # so that hasattr() and getattr() with a default say what they should
+            raise AttributeError(str(error), name=name) from error
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_OPTIONAL})

@@ -2,14 +2,17 @@
 
 import sys
 
+from leakyrelu._shared.extras import needs
+
 
 def main() -> None:
     """Run the command line, or say what it needs."""
     try:
-        import rich  # noqa: F401  # asked here, so that its absence is told apart from an error of ours
-        import typer  # noqa: F401
+        with needs("leakyrelu[cli]", "the command line"):
+            import rich  # noqa: F401  # asked here, so that its absence is told apart from an error of ours
+            import typer  # noqa: F401
     except ImportError as error:
-        print(f"leakyrelu: the command line needs {error.name}: pip install 'leakyrelu[cli]'", file=sys.stderr)
+        print(f"leakyrelu: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     from leakyrelu.cli import app
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 import leakyrelu
-from leakyrelu import leaky_relu, leaky_relu_derivative
+from leakyrelu._shared.arguments import finite_slope
+from leakyrelu._shared.files import written_whole
+from leakyrelu._shared.progress import progress_bar
+from leakyrelu.functions import leaky_relu, leaky_relu_derivative
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,13 +93,13 @@ def evaluate(
     alpha: Alpha = 0.01,
     derivative: Derivative = False,
 ) -> None:
-    """Print the value at each number, one a line."""
+    """Print the value at each number, one per line."""
     function = leaky_relu_derivative if derivative else leaky_relu
     if not numbers and (sys.stdin is None or sys.stdin.isatty()):
         _fail("no numbers given; name them (leakyrelu eval -- -2 -1 0 1 2) or pipe them in")
     words = numbers or (word for line in sys.stdin for word in line.split())
     with _errors_in_one_line():
-        function(0, alpha)  # says what is wrong with the slope, also where no number follows
+        finite_slope(alpha)  # says what is wrong with it, also where no number follows
         for word in words:
             typer.echo(function(_number(word), alpha))
 
@@ -125,30 +125,12 @@ def apply(
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.npy where it exists.")] = False,
 ) -> None:
     """Apply Leaky ReLU to a .npy file, block by block."""
-    from leakyrelu import files
+    from leakyrelu._shared import files
 
     function = partial(leaky_relu_derivative if derivative else leaky_relu, alpha=alpha)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with (
-        _errors_in_one_line(),
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
-    ):
-        task = progress.add_task(escape(source.name))
+    with _errors_in_one_line(), progress_bar(source.name, of_bytes=True) as progress:
         try:
-            files.apply(
-                function,
-                source,
-                target,
-                overwrite=force,
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )
+            files.apply(function, source, target, overwrite=force, progress=progress)
         except FileExistsError as error:
             raise ValueError(f"{error}; use --force to overwrite it") from error
 
@@ -160,11 +142,11 @@ def plot(
     derivative: Annotated[bool, typer.Option(help="Draw the derivative too.")] = True,
 ) -> None:
     """Draw the function and its derivative."""
-    from leakyrelu.plot import plot as draw
+    from leakyrelu.plot import plot_leaky_relu
 
     with _errors_in_one_line():
         ending = _picture_format(output)
-        _save(draw(alpha or 0.01, derivative=derivative), output, ending)
+        _save(plot_leaky_relu(alpha or 0.01, derivative=derivative), output, ending)
 
 
 def _picture_format(output: Path) -> PictureFormat:
@@ -178,8 +160,6 @@ def _picture_format(output: Path) -> PictureFormat:
 
 
 def _save(figure: "Figure", output: Path, ending: PictureFormat) -> None:
-    from leakyrelu.files import written_whole
-
     with written_whole(output) as file:
         figure.savefig(file, format=ending.removeprefix("."))
 
@@ -191,7 +171,7 @@ def demo(
     ] = Path("leakyrelu-demo"),
 ) -> None:
     """Train a ReLU and a Leaky ReLU network on real digits, and count the units that die (under a minute)."""
-    from leakyrelu.demo_report import show
+    from leakyrelu.demo.report import show
 
     with _errors_in_one_line():
         show(output)
@@ -232,12 +212,10 @@ def diagnose(
             raise ValueError("a model and its data are needed: leakyrelu diagnose PACKAGE.MODULE:FACTORY --data X.npy")
         if fail_above is not None and not 0 <= fail_above <= 1:
             raise ValueError(f"--fail-above must be a fraction from 0 to 1, got {fail_above:g}")
-        from leakyrelu.torch.loading import diagnose_files
+        from leakyrelu.torch.files import diagnose_files
 
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            track = partial(progress.track, description="Diagnosing")
-            diagnosis = diagnose_files(model, data, weights, batch_size, track)
+        with progress_bar("Diagnosing") as progress:
+            diagnosis = diagnose_files(model, data, weights, batch_size, progress)
         typer.echo(diagnosis)
         if html is not None:
             diagnosis.to_html(html)
@@ -307,7 +285,7 @@ def born_dead(
     ] = None,
 ) -> None:
     """How likely a network is dead before its first step, by theory and in simulation, and how wide to make it."""
-    from leakyrelu.theory_report import born_dead_report, plot_born_dead
+    from leakyrelu.theory import born_dead_report, plot_born_dead
 
     with _errors_in_one_line():
         ending = None if output is None else _picture_format(output)
@@ -329,8 +307,8 @@ def tune(
         ),
     ] = None,
     trials: Annotated[int, typer.Option(help="Slopes in all, ReLU and 0.01 among them.")] = 40,
-    seeds: Annotated[int, typer.Option(help="Seeds a slope.")] = 10,
-    slopes: Annotated[tuple[float, float], typer.Option(help="The smallest and the largest slope.")] = (0.001, 1.0),
+    seeds: Annotated[int, typer.Option(help="Seeds per slope.")] = 10,
+    limits: Annotated[tuple[float, float], typer.Option(help="The smallest and the largest slope.")] = (0.001, 1.0),
     storage: Annotated[
         str, typer.Option(help="Where the search is kept, to go on with or to share: a database's URL, or a file.")
     ] = "sqlite:///leakyrelu-tune.db",
@@ -341,23 +319,21 @@ def tune(
 ) -> None:
     """Find by experiment which slope suits a task, and how sure that is (on digits, a minute or two)."""
     from leakyrelu import tuning
-    from leakyrelu.importing import load_object
+    from leakyrelu._shared.importing import load_object
 
-    console = Console(stderr=True)
     with _errors_in_one_line():
         ending = _picture_format(output)
         wanted = "the objective must be given as MODULE:FUNCTION, such as train:accuracy"
         function = None if objective is None else load_object(objective, wanted)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("Trying slopes")
+        with progress_bar("Trying slopes") as progress:
             found = tuning.tune(
                 function,
                 trials=trials,
                 seeds=seeds,
-                slopes=slopes,
+                limits=limits,
                 storage=storage,
                 study_name=study_name or objective,
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
+                progress=progress,
             )
         typer.echo(found)
         if found.best is not None:
@@ -374,7 +350,7 @@ def learn(
     """Learn Leaky ReLU by playing with it: a page in the browser, served to this machine alone."""
     import webbrowser
 
-    from leakyrelu.lesson import serve
+    from leakyrelu.lesson import serve_lesson
 
     with _errors_in_one_line():
-        serve(port=port, open_browser=webbrowser.open if browser else None, say=typer.echo)
+        serve_lesson(port=port, open_browser=webbrowser.open if browser else None, say=typer.echo)

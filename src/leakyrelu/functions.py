@@ -3,47 +3,30 @@
 A Python number stays in Python, a NumPy array goes to the ufunc, and so does whatever speaks NumPy's ufunc protocol.
 An array of PyTorch, JAX or another array-API library is computed by that library.
 
-`@_ufuncs.direct` goes before each function: it sends a float, or an array that lies without gaps, straight to the
+`@direct` goes before each function: it sends a float, or an array that lies without gaps, straight to the
 kernel, in a fraction of the time, and leaves all the rest to what is written here.
 """
 
 from collections.abc import Callable
 from math import inf
-from numbers import Real
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
-from leakyrelu import _ufuncs, libraries
+from leakyrelu._backends import backend_of
+from leakyrelu._shared.arguments import PYTHON_NUMBERS, finite_slope
+from leakyrelu._signatures import Keywords, of_grad_and_x, of_x
+from leakyrelu._ufuncs import direct
+from leakyrelu._ufuncs import leaky_relu as leaky_relu_ufunc
+from leakyrelu._ufuncs import leaky_relu_backward as backward_ufunc
+from leakyrelu._ufuncs import leaky_relu_derivative as derivative_ufunc
 
 __all__ = ["leaky_relu", "leaky_relu_backward", "leaky_relu_derivative"]
 
-_Floating = TypeVar("_Floating", bound=np.floating[Any])
 
-
-class UfuncKeywords(TypedDict, total=False):
-    """What NumPy's ufuncs take besides their operands."""
-
-    out: Any
-    where: Any
-    casting: Any
-    order: Any
-    dtype: Any
-    subok: bool
-    signature: Any
-
-
-@overload
-def leaky_relu(x: float, alpha: float = 0.01) -> float: ...
-@overload
-def leaky_relu(
-    x: npt.NDArray[_Floating], alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]
-) -> npt.NDArray[_Floating]: ...
-@overload
-def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any: ...
-@_ufuncs.direct
-def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any:
+@of_x
+@direct
+def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[Keywords]) -> Any:
     """Leaky ReLU: `x` where `x >= 0`, `alpha * x` elsewhere.
 
     Parameters
@@ -53,7 +36,7 @@ def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> 
         or an array of Dask, xarray, pandas, PyTorch, JAX or any array-API library.
     alpha : float or array_like, default 0.01
         The slope for negative `x`: any finite number, or an array of slopes that broadcasts against `x`
-        (one slope a channel: an array of shape ``(C, 1, 1)``).
+        (one slope per channel: an array of shape ``(C, 1, 1)``).
     **keywords
         ``out``, ``where``, ``dtype`` and the other keywords of a NumPy ufunc, for arrays that follow its protocol.
 
@@ -94,24 +77,17 @@ def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> 
     >>> print(leaky_relu(np.array([-2, -1, 0, 1, 2])))
     [-0.02 -0.01  0.    1.    2.  ]
     """
-    if type(alpha) in _PYTHON_NUMBERS and -inf < alpha < inf:
+    if type(alpha) in PYTHON_NUMBERS and -inf < alpha < inf:
         if type(x) is np.ndarray:
-            return _ufuncs.leaky_relu(x, alpha, **keywords)
-        if type(x) in _PYTHON_NUMBERS and not keywords:
+            return leaky_relu_ufunc(x, alpha, **keywords)
+        if type(x) in PYTHON_NUMBERS and not keywords:
             return x if x >= 0 else alpha * x
-    return _on_arrays(leaky_relu, _ufuncs.leaky_relu, libraries.LEAKY_RELU, (x,), alpha, keywords)
+    return _on_arrays(leaky_relu, leaky_relu_ufunc, (x,), alpha, keywords)
 
 
-@overload
-def leaky_relu_derivative(x: float, alpha: float = 0.01) -> float: ...
-@overload
-def leaky_relu_derivative(
-    x: npt.NDArray[_Floating], alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]
-) -> npt.NDArray[_Floating]: ...
-@overload
-def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any: ...
-@_ufuncs.direct
-def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any:
+@of_x
+@direct
+def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[Keywords]) -> Any:
     """Derivative of Leaky ReLU: 1 where `x >= 0`, `alpha` elsewhere (at NaN too).
 
     Parameters
@@ -146,24 +122,17 @@ def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKey
     >>> print(leaky_relu_derivative([-2, 0, 2], alpha=0.2))
     [0.2 1.  1. ]
     """
-    if type(alpha) in _PYTHON_NUMBERS and -inf < alpha < inf:
+    if type(alpha) in PYTHON_NUMBERS and -inf < alpha < inf:
         if type(x) is np.ndarray:
-            return _ufuncs.leaky_relu_derivative(x, alpha, **keywords)
-        if type(x) in _PYTHON_NUMBERS and not keywords:
+            return derivative_ufunc(x, alpha, **keywords)
+        if type(x) in PYTHON_NUMBERS and not keywords:
             return 1 if x >= 0 else alpha
-    return _on_arrays(leaky_relu_derivative, _ufuncs.leaky_relu_derivative, libraries.DERIVATIVE, (x,), alpha, keywords)
+    return _on_arrays(leaky_relu_derivative, derivative_ufunc, (x,), alpha, keywords)
 
 
-@overload
-def leaky_relu_backward(grad: float, x: float, alpha: float = 0.01) -> float: ...
-@overload
-def leaky_relu_backward(
-    grad: npt.NDArray[_Floating], x: npt.NDArray[_Floating], alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]
-) -> npt.NDArray[_Floating]: ...
-@overload
-def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any: ...
-@_ufuncs.direct
-def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack[UfuncKeywords]) -> Any:
+@of_grad_and_x
+@direct
+def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack[Keywords]) -> Any:
     """Backward pass of Leaky ReLU: `grad` where `x >= 0`, `alpha * grad` elsewhere, in one pass over memory.
 
     Parameters
@@ -195,36 +164,32 @@ def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack
     >>> print(leaky_relu_backward(np.array([10.0, 10.0]), np.array([-2.0, 2.0])))
     [ 0.1 10. ]
     """
-    if type(alpha) in _PYTHON_NUMBERS and -inf < alpha < inf:
+    if type(alpha) in PYTHON_NUMBERS and -inf < alpha < inf:
         if type(grad) is type(x) is np.ndarray:
-            return _ufuncs.leaky_relu_backward(grad, x, alpha, **keywords)
-        if type(grad) in _PYTHON_NUMBERS and type(x) in _PYTHON_NUMBERS and not keywords:
+            return backward_ufunc(grad, x, alpha, **keywords)
+        if type(grad) in PYTHON_NUMBERS and type(x) in PYTHON_NUMBERS and not keywords:
             return grad if x >= 0 else alpha * grad
-    return _on_arrays(leaky_relu_backward, _ufuncs.leaky_relu_backward, libraries.BACKWARD, (grad, x), alpha, keywords)
-
-
-_PYTHON_NUMBERS = frozenset((float, int))
+    return _on_arrays(leaky_relu_backward, backward_ufunc, (grad, x), alpha, keywords)
 
 
 def _on_arrays(
     function: Callable[..., Any],
     ufunc: np.ufunc,
-    operation: libraries.Operation,
     values: tuple[Any, ...],
     alpha: Any,
-    keywords: UfuncKeywords,
+    keywords: Keywords,
 ) -> Any:
     """Check `alpha`, and leave the work to NumPy's ufunc or to the library whose arrays the values are."""
-    alpha = _slope(alpha)
-    if not keywords and _PYTHON_NUMBERS.issuperset(map(type, (alpha, *values))):
+    alpha = finite_slope(alpha)
+    if not keywords and PYTHON_NUMBERS.issuperset(map(type, (alpha, *values))):
         return function(*values, alpha)
     for value in values:
-        compute = libraries.library_of(value)
+        compute = backend_of(value)
         if compute is not None:
             if keywords:
                 names = ", ".join(keywords)
                 raise TypeError(f"{names}: for NumPy arrays only, got {type(value).__name__}; leave it out")
-            return compute(operation, alpha, values)
+            return compute(function.__name__, values, alpha)
     return ufunc(*_operands(values), _operand(alpha), **keywords)
 
 
@@ -233,7 +198,7 @@ def _operands(values: tuple[Any, ...]) -> list[Any]:
     operands = [_operand(value) for value in values]
     if len(operands) == 2:
         for i, other in ((0, operands[1]), (1, operands[0])):
-            if type(operands[i]) in _PYTHON_NUMBERS and isinstance(other, np.ndarray | np.generic):
+            if type(operands[i]) in PYTHON_NUMBERS and isinstance(other, np.ndarray | np.generic):
                 operands[i] = np.asarray(operands[i], np.float64 if other.dtype.kind in "biu" else other.dtype)
     return operands
 
@@ -243,24 +208,4 @@ def _operand(value: Any) -> Any:
     if isinstance(value, list | tuple):
         array = np.asarray(value)
         return array.astype(np.result_type(array, np.float64)) if array.dtype.kind in "biuf" else array
-    return value if type(value) in _PYTHON_NUMBERS or hasattr(value, "__array_ufunc__") else np.asarray(value)
-
-
-def _slope(alpha: Any) -> Any:
-    """`alpha` as the kernels take it: a finite number, or an array."""
-    if isinstance(alpha, list | tuple):
-        alpha = np.asarray(alpha)
-    if isinstance(alpha, np.ndarray | np.generic):
-        if alpha.dtype.kind not in "biuf" and alpha.dtype.name != "bfloat16":
-            raise TypeError(f"alpha must be real, got {alpha.dtype}")
-        if alpha.ndim > 0:
-            return alpha
-    elif not isinstance(alpha, Real):
-        if hasattr(alpha, "dtype") or hasattr(alpha, "__array__"):
-            return alpha  # an array of another library
-        raise TypeError(f"alpha must be a real number or an array of them, got {type(alpha).__name__}")
-    if type(alpha) not in _PYTHON_NUMBERS and not isinstance(alpha, np.longdouble):
-        alpha = float(alpha)
-    if not -inf < alpha < inf:
-        raise ValueError(f"alpha must be finite, got {alpha}")
-    return alpha
+    return value if type(value) in PYTHON_NUMBERS or hasattr(value, "__array_ufunc__") else np.asarray(value)

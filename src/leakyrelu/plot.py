@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leakyrelu.activation import leaky_relu
+from leakyrelu._shared.arguments import ascending_pair, one_slope
+from leakyrelu._shared.extras import needs
+from leakyrelu.functions import leaky_relu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot"]
+__all__ = ["plot_leaky_relu"]
 
 # One slope is drawn as textbooks draw it: the function in blue, the derivative in red.
 _TEXTBOOK = (("tab:blue", "tab:red"),)
@@ -22,7 +24,7 @@ _SAMPLES = 401
 _TOO_LARGE = 1e100  # matplotlib's ticks overflow not far beyond
 
 
-def plot(
+def plot_leaky_relu(
     alpha: float | Sequence[float] = 0.01,
     *,
     derivative: bool = True,
@@ -61,13 +63,13 @@ def plot(
 
     Examples
     --------
-    >>> from leakyrelu.plot import plot
-    >>> figure = plot()
+    >>> from leakyrelu.plot import plot_leaky_relu
+    >>> figure = plot_leaky_relu()
     >>> figure.axes[0].get_title()
     'Leaky ReLU Activation Function and Its Derivative'
     """
     slopes = _slopes(alpha)
-    low, high = _limits(limits)
+    low, high = ascending_pair("limits", limits)
     leak = max(abs(slope * low) for slope in slopes)
     if not max(leak, -low, high) < _TOO_LARGE:
         raise ValueError(f"the picture would reach {max(leak, -low, high):g}; choose smaller slopes or limits")
@@ -90,28 +92,14 @@ def _slopes(alpha: Any) -> list[float]:
     slopes = [alpha] if np.ndim(alpha) == 0 else list(alpha)
     if not slopes:
         raise ValueError("alpha must be one slope or several, got none")
-    for slope in slopes:
-        if np.ndim(slope):
-            raise TypeError(f"alpha must be one slope or a flat sequence of slopes, got {alpha!r}")
-        leaky_relu(-1.0, slope)  # says what is wrong with a slope
-    return [float(slope) for slope in slopes]
-
-
-def _limits(limits: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = map(float, limits)
-    except (TypeError, ValueError):
-        raise ValueError(f"limits must be two numbers, the smaller first, got {limits!r}") from None
-    if not -np.inf < low < high < np.inf:
-        raise ValueError(f"limits must be two finite numbers, the smaller first, got {limits!r}")
-    return low, high
+    if any(np.ndim(slope) for slope in slopes):
+        raise TypeError(f"alpha must be one slope or a flat sequence of slopes, got {alpha!r}")
+    return [one_slope(slope) for slope in slopes]
 
 
 def _new_axes() -> Any:
-    try:
+    with needs("leakyrelu[plot]", "the picture"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("the picture needs matplotlib: pip install 'leakyrelu[plot]'") from error
     return Figure(figsize=(10, 6), layout="constrained").subplots()
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from leakyrelu import _ufuncs
+from leakyrelu._ufuncs import get_num_threads as get_count
+from leakyrelu._ufuncs import set_num_threads as set_count
+from leakyrelu._ufuncs import set_streaming_threshold
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
@@ -32,7 +34,7 @@ def get_num_threads() -> int:
     >>> leakyrelu.get_num_threads() >= 1
     True
     """
-    return _ufuncs.get_num_threads()
+    return get_count()
 
 
 def set_num_threads(n: int) -> None:
@@ -63,7 +65,7 @@ def set_num_threads(n: int) -> None:
         raise TypeError(f"n must be an integer, got {type(n).__name__}") from None
     if not 1 <= count <= _MOST_THREADS:
         raise ValueError(f"n must be from 1 to {_MOST_THREADS}, got {n}")
-    _ufuncs.set_num_threads(count)
+    set_count(count)
 
 
 @contextmanager
@@ -167,10 +169,10 @@ def _text(path: Path) -> str:
 
 def _set_up() -> None:
     """Tell the kernels, once, at import."""
-    _ufuncs.set_num_threads(_initial_threads())
+    set_count(_initial_threads())
     cache = _last_level_cache()
     if cache:
-        _ufuncs.set_streaming_threshold(cache)
+        set_streaming_threshold(cache)
 
 
 _set_up()

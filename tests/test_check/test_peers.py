@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from leakyrelu.check import check_named
-from leakyrelu.check.cases import cases
-from leakyrelu.check.peers import peers
+from leakyrelu.check.cases import cases_of
+from leakyrelu.check.peers import installed_peers
 
 pytest.importorskip("jax")
 pytest.importorskip("onnxruntime")
 
-PAGE = (Path(__file__).parents[1] / "docs/check.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/check.md").read_text()
 
 
 @pytest.fixture(scope="module")
 def answers():
-    return {peer.name: peer.answers() for peer in peers()}
+    return {peer.name: peer.answers() for peer in installed_peers()}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_all_peers_that_are_installed_are_asked(answers):
 
 
 def test_this_library_differs_nowhere(answers):
-    judged = {case.name for case in cases("derivative") if case.rule != "reported"}
+    judged = {case.name for case in cases_of("derivative") if case.rule != "reported"}
     assert {answers["leakyrelu"][name] for name in judged} == {"ok"}
 
 
@@ -72,7 +72,7 @@ def test_conventions_at_zero(answers):
 def test_the_command_prints_a_row_a_case_and_the_versions(printed):
     head, _, *rows, _, versions = printed.splitlines()
     assert [word.strip() for word in head.strip("|").split("|")][:3] == ["Level", "Case", "leakyrelu"]
-    assert len(rows) == len(cases("derivative"))
+    assert len(rows) == len(cases_of("derivative"))
     assert versions.startswith("Versions: leakyrelu ")
     assert "torch 2" in versions
 

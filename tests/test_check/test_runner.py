@@ -9,15 +9,15 @@ import sys
 import numpy as np
 import oracle
 import pytest
-from check_faults import FAULTS
 from hypothesis import given
 from hypothesis import strategies as st
+from test_check.faults import FAULTS
 
 import leakyrelu
 from leakyrelu.check import Report, check, check_named, check_source
-from leakyrelu.check.calling import decode, encode
-from leakyrelu.check.cases import LEVELS, Case, cases
+from leakyrelu.check.cases import LEVELS, Case, cases_of
 from leakyrelu.check.mistakes import DERIVATIVE_MISTAKES, MISTAKES, explain
+from leakyrelu.check.sandbox.calling import decode, encode
 
 RIGHT = "def leaky_relu(z, alpha=0.01):\n    return z if z >= 0 else alpha * z\n"
 CORRECT = {
@@ -248,7 +248,7 @@ FORMULAS += [(text, formula, "derivative") for text, formula in DERIVATIVE_MISTA
 def test_each_mistake_is_told_by_its_own_name_or_by_that_of_one_that_gives_the_same(text, formula, of):
     asked = [
         case
-        for case in cases("derivative")
+        for case in cases_of("derivative")
         if case.of == of and case.rule != "reported" and type(case.x) in {int, float}
     ]
     with np.errstate(all="ignore"):
@@ -292,7 +292,7 @@ def test_numbers_and_lists_are_sent_whole(value):
     assert repr(sent) == repr(value)
 
 
-@pytest.mark.parametrize("case", cases("derivative"), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", cases_of("derivative"), ids=lambda case: case.name)
 def test_arguments_are_sent_whole(case):
     sent = decode(json.loads(json.dumps(encode(case.x))))
     oracle.assert_same(np.asarray(sent), np.asarray(case.x))
@@ -301,9 +301,9 @@ def test_arguments_are_sent_whole(case):
 
 def test_names_of_cases_are_unique_and_levels_contain_those_before():
     for lower, level in itertools.pairwise(LEVELS):
-        names = [case.name for case in cases(level)]
+        names = [case.name for case in cases_of(level)]
         assert len(names) == len(set(names))
-        assert names[: len(cases(lower))] == [case.name for case in cases(lower)]
+        assert names[: len(cases_of(lower))] == [case.name for case in cases_of(lower)]
 
 
 def run(*words, cwd=None):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from leakyrelu import leaky_relu
 from leakyrelu.demo import Setting, conclusions, run
-from leakyrelu.demo_report import plot_history, show
+from leakyrelu.demo.report import plot_history, show
 
 SHORT = Setting(hidden=(8, 6), epochs=2, seeds=(0, 1, 2))
 
@@ -69,7 +69,7 @@ def test_a_picture_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 
 
 def test_a_directory_that_cannot_be_written_is_known_before_the_training(monkeypatch):
-    monkeypatch.setattr("leakyrelu.demo_report.run", None)
+    monkeypatch.setattr("leakyrelu.demo.report.run", None)
     with pytest.raises(OSError, match="/proc"):
         show(Path("/proc"), setting=SHORT, console=Console(file=StringIO()))
 

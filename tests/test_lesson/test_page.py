@@ -515,11 +515,11 @@ def test_the_page_is_opened_in_the_browser_when_it_can_be_seen():
     code = (
         "import os, signal\n"
         "from urllib.request import HTTPCookieProcessor, build_opener\n"
-        "from leakyrelu.lesson import serve\n"
+        "from leakyrelu.lesson import serve_lesson\n"
         "def visit(address):\n"
         "    print(build_opener(HTTPCookieProcessor()).open(address).status, address, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "serve(open_browser=visit)\n"
+        "serve_lesson(open_browser=visit)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     told, _, visited = result.stdout.splitlines()
@@ -530,11 +530,11 @@ def test_the_page_is_opened_in_the_browser_when_it_can_be_seen():
 def test_an_error_of_the_server_is_told():
     code = (
         "import uvicorn\n"
-        "from leakyrelu.lesson import serve\n"
+        "from leakyrelu.lesson import serve_lesson\n"
         "def run(self, sockets):\n"
         "    raise RuntimeError('no such luck')\n"
         "uvicorn.Server.run = run\n"
-        "serve(open_browser=None)\n"
+        "serve_lesson(open_browser=None)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
@@ -542,6 +542,6 @@ def test_an_error_of_the_server_is_told():
 
 
 def test_an_address_that_nobody_reads_serves_nothing():
-    code = "from leakyrelu.lesson import serve\nserve(open_browser=None, say=lambda text: open('/dev/full', 'wb', 0).write(text.encode()))\n"
+    code = "from leakyrelu.lesson import serve_lesson\nserve_lesson(open_browser=None, say=lambda text: open('/dev/full', 'wb', 0).write(text.encode()))\n"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "No space left on device" in result.stderr

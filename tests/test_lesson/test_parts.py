@@ -1,4 +1,4 @@
-"""The lesson's parts: what is trained, drawn, asked and shown; the page itself is in test_lesson_page.py."""
+"""The lesson's parts: what is trained, drawn, asked and shown; the page itself is in test_page.py."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from torch import nn
 from leakyrelu.check import check_source
 from leakyrelu.demo import Setting, load_digits
 from leakyrelu.demo import train as train_demo
-from leakyrelu.lesson import html, pictures, training
+from leakyrelu.lesson import fragments, pictures, training
 from leakyrelu.lesson.examples import EXAMPLES
 from leakyrelu.lesson.exercise import EXERCISE, SOLUTION, START
 
@@ -83,7 +83,7 @@ def test_more_units_come_back_with_the_leak_than_without():
 def test_what_overflows_is_said_and_does_not_end_the_training():
     *_, last = training.train(0.3, 3.0, 0, load_digits())
     assert last[1].overflowed
-    shown = html.networks([last])
+    shown = fragments.networks([last])
     assert "Overflowed" in texts(shown)
     panel = shown[shown.index("<h3>Leaky ReLU</h3>") : shown.index("<h3>ReLU, then")]
     assert panel.count('"cell lost"') == 48  # of which nobody knows whether a gradient would pass
@@ -102,14 +102,14 @@ def test_pictures_are_svg_in_the_colours_of_the_page_with_a_description(picture)
 
 
 def test_the_description_says_the_numbers():
-    assert "at x = -5: value -1, derivative 0.2." in html.at(0.2, -5)
-    assert texts(html.at(0.2, -5)) == "At x = -5 with alpha = 0.2: value -1 , derivative 0.2"
-    assert texts(html.at(0.2, 0)) == "At x = 0 with alpha = 0.2: value 0 , derivative 1"
-    assert texts(html.at(0.0, -5)) == "At x = -5 with alpha = 0: value 0 , derivative 0"
+    assert "at x = -5: value -1, derivative 0.2." in fragments.at(0.2, -5)
+    assert texts(fragments.at(0.2, -5)) == "At x = -5 with alpha = 0.2: value -1 , derivative 0.2"
+    assert texts(fragments.at(0.2, 0)) == "At x = 0 with alpha = 0.2: value 0 , derivative 1"
+    assert texts(fragments.at(0.0, -5)) == "At x = -5 with alpha = 0: value 0 , derivative 0"
 
 
 def test_marked_points_move_with_the_sliders():
-    assert len({html.at(alpha, x) for alpha in (0.1, 0.5) for x in (-5, 5)}) == 4
+    assert len({fragments.at(alpha, x) for alpha in (0.1, 0.5) for x in (-5, 5)}) == 4
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_relatives_are_what_pytorch_has_under_their_names(name, module):
 
 
 def test_all_relatives_are_shown_and_drawn():
-    shown = html.relatives()
+    shown = fragments.relatives()
     assert shown.count("<svg") == 6
     assert all(name in texts(shown) for name in pictures.RELATIVES)
 
@@ -139,7 +139,7 @@ def test_all_relatives_are_shown_and_drawn():
 
 
 def test_a_cell_for_each_unit_and_a_mark_for_each_that_never_fires(history):
-    shown = html.networks(history)
+    shown = fragments.networks(history)
     cells = re.findall(r'<div class="layer">(.*?)</div>', shown)
     assert [layer.count("<span") for layer in cells] == [16] * 9
     dead, leaking = (sum(layer.count(f'"cell {kind}"') for layer in cells) for kind in ("dead", "leaks"))
@@ -149,8 +149,8 @@ def test_a_cell_for_each_unit_and_a_mark_for_each_that_never_fires(history):
 
 
 def test_the_description_counts_by_layer(history):
-    assert 'aria-label="Units dead, by hidden layer: ' in html.networks(history)
-    assert 'aria-label="Units never above zero, by hidden layer: ' in html.networks(history)
+    assert 'aria-label="Units dead, by hidden layer: ' in fragments.networks(history)
+    assert 'aria-label="Units never above zero, by hidden layer: ' in fragments.networks(history)
 
 
 # The exercise
@@ -172,7 +172,7 @@ def test_the_exercise_asks_for_what_is_checked():
 
 
 def test_the_verdict_shows_the_wrong_cases_first_with_their_hints():
-    shown = html.verdict(check_source("def leaky_relu(z, alpha=0.1):\n    return z if z >= 0 else alpha * z"))
+    shown = fragments.verdict(check_source("def leaky_relu(z, alpha=0.1):\n    return z if z >= 0 else alpha * z"))
     words = texts(shown)
     assert words.startswith("Not yet 3 of 12 calls came out wrong. Likely cause: the default slope is 0.1")
     assert "Hint" not in words  # it would only say so again
@@ -180,29 +180,29 @@ def test_the_verdict_shows_the_wrong_cases_first_with_their_hints():
 
 
 def test_the_verdict_on_a_right_solution_has_no_wrong_case():
-    words = texts(html.verdict(check_source(SOLUTION)))
+    words = texts(fragments.verdict(check_source(SOLUTION)))
     assert words.startswith("Right!")
     assert "Wrong" not in words
 
 
 def test_a_case_has_a_hint_of_its_own_where_the_cause_does_not_say_it():
     words = texts(
-        html.verdict(check_source("def leaky_relu(z, alpha=0.01):\n    return str(z if z > 0 else alpha * z)"))
+        fragments.verdict(check_source("def leaky_relu(z, alpha=0.01):\n    return str(z if z > 0 else alpha * z)"))
     )
     assert "Hint" not in words
     assert "leaky_relu(1) → '1' wanted: 1 , because a number that is not negative comes back as it is" in words
     mixed = "def leaky_relu(z, alpha=0.01):\n    return None if z == 0 else z if z > 0 else round(alpha * z)"
-    assert "Hint: it returns nothing for zero" in texts(html.verdict(check_source(mixed)))
+    assert "Hint: it returns nothing for zero" in texts(fragments.verdict(check_source(mixed)))
 
 
 def test_the_verdict_escapes_what_the_function_returns():
-    shown = html.verdict(check_source("def leaky_relu(z, alpha=0.01):\n    return '<script>alert(1)</script>'"))
+    shown = fragments.verdict(check_source("def leaky_relu(z, alpha=0.01):\n    return '<script>alert(1)</script>'"))
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown
 
 
 def test_the_verdict_on_what_cannot_be_run_says_why():
-    words = texts(html.verdict(check_source("def leaky_relu(z, alpha=0.01) return z")))
+    words = texts(fragments.verdict(check_source("def leaky_relu(z, alpha=0.01) return z")))
     assert words.startswith(
         "Could not be run SyntaxError in line 1: expected ':' Likely cause: Python cannot read this line"
     )
@@ -226,14 +226,17 @@ def test_examples_print_what_their_comments_say(name):
 
 
 def test_without_its_extra_the_lesson_says_how_to_get_it():
-    code = "import sys; sys.modules['marimo'] = None\nfrom leakyrelu.lesson import serve\nserve(open_browser=None)"
+    code = "import sys; sys.modules['marimo'] = None\nfrom leakyrelu.lesson import serve_lesson\nserve_lesson(open_browser=None)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stderr.splitlines()[-1] == "ImportError: the lesson lacks marimo: pip install 'leakyrelu[learn]'"
+    assert (
+        result.stderr.splitlines()[-1]
+        == "ImportError: the lesson needs marimo, which is missing: pip install 'leakyrelu[learn]'"
+    )
 
 
 def test_importing_the_lesson_loads_neither_marimo_nor_matplotlib():
     code = (
-        "import sys, leakyrelu.lesson.html\n"
+        "import sys, leakyrelu.lesson.fragments\n"
         "assert not {'marimo', 'matplotlib', 'sklearn', 'torch', 'uvicorn'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

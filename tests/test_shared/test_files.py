@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from leakyrelu import files, leaky_relu
-from leakyrelu.files import apply, written_whole
+from leakyrelu import leaky_relu
+from leakyrelu._shared import files
+from leakyrelu._shared.files import apply, written_whole
 
 
 @pytest.fixture
@@ -163,7 +164,8 @@ def test_killed_leaves_no_partial_file_under_the_name(source, tmp_path):
     np.save(source, np.ones(3_000_000))
     code = (
         "import pathlib, sys, time\n"
-        "from leakyrelu import files, leaky_relu\n"
+        "from leakyrelu import leaky_relu\n"
+        "from leakyrelu._shared import files\n"
         "files._BLOCK_BYTES = 8_000\n"
         "def slow(x): time.sleep(0.002); return leaky_relu(x)\n"
         "files.apply(slow, pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), progress=lambda *_: print('.', flush=True))\n"
@@ -185,7 +187,7 @@ def test_memory_stays_small_however_large_the_file(tmp_path):
     code = (
         "import pathlib, resource, sys\n"
         "import numpy as np\n"
-        "from leakyrelu import files\n"
+        "from leakyrelu._shared import files\n"
         "resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))\n"
         "files.apply(lambda x: np.zeros(len(x), np.int8), pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from leakyrelu.intervals import paired_difference
+from leakyrelu._shared.intervals import paired_difference
 
 
 def test_the_interval_is_students():
@@ -37,8 +37,9 @@ def test_intervals_of_twenty_comparisons_all_hold_in_95_of_100():
 
 
 def test_without_scipy_it_says_what_to_install():
-    script = (
-        "import sys; sys.modules['scipy'] = None; import leakyrelu.intervals as i; i.paired_difference([1, 2], [2, 3])"
-    )
+    script = "import sys; sys.modules['scipy'] = None; import leakyrelu._shared.intervals as i; i.paired_difference([1, 2], [2, 3])"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "ImportError: confidence intervals need SciPy: pip install 'leakyrelu[demo]'" in result.stderr
+    assert (
+        "ImportError: a confidence interval needs SciPy, which is missing: pip install 'leakyrelu[demo]'"
+        in result.stderr
+    )

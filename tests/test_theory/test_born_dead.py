@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from numpy.polynomial import chebyshev
 from numpy.polynomial.legendre import leggauss
 
-from leakyrelu import theory
+from leakyrelu import leaky_relu
 from leakyrelu.theory import (
     BornDead,
+    born_dead,
     born_dead_probability,
+    born_dead_report,
     gain,
+    plot_born_dead,
     simulate_born_dead,
     width_for_risk,
 )
-from leakyrelu.theory_report import born_dead_report, plot_born_dead
 
 DEPTHS = range(3, 21)
 NETWORKS = 10_000
@@ -133,7 +135,7 @@ def test_gain_is_the_formula(alpha):
 def test_gain_keeps_the_mean_square():
     z = np.random.default_rng(0).standard_normal(10**6)
     for alpha in (0, 0.01, 0.3, -1):
-        assert gain(alpha) ** 2 * np.mean(theory.leaky_relu(z, alpha) ** 2) == pytest.approx(1, abs=0.01)
+        assert gain(alpha) ** 2 * np.mean(leaky_relu(z, alpha) ** 2) == pytest.approx(1, abs=0.01)
 
 
 # --- Bounds ----------------------------------------------------------------------------------------------------------
@@ -261,7 +263,7 @@ def test_each_network_is_decided_as_by_brute_force(width, alpha):
 
 
 def test_every_network_has_its_own_weights_also_over_several_blocks(monkeypatch):
-    monkeypatch.setattr(theory, "_WEIGHTS_AT_ONCE", 400)
+    monkeypatch.setattr(born_dead, "_WEIGHTS_AT_ONCE", 400)
     recorder = Recorder(0)
     probability, error = simulate_born_dead(2, 4, networks=2050, rng=recorder)
     weights = np.concatenate([each.ravel() for each in recorder.given])
@@ -377,10 +379,10 @@ def test_picture_of_a_wide_and_deep_network_is_drawn_from_the_bounds(tmp_path):
 def test_without_matplotlib_only_the_picture_is_missing():
     code = (
         "import sys; sys.modules['matplotlib.figure'] = None\n"
-        "from leakyrelu import theory, theory_report\n"
+        "from leakyrelu import theory\n"
         "theory.simulate_born_dead(2, 3, networks=10)\n"
-        "try: theory_report.plot_born_dead()\n"
+        "try: theory.plot_born_dead()\n"
         "except ImportError as error: print(error)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout == "the picture needs matplotlib: pip install 'leakyrelu[plot]'\n"
+    assert result.stdout == "the picture needs matplotlib, which is missing: pip install 'leakyrelu[plot]'\n"

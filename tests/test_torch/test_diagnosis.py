@@ -80,7 +80,7 @@ def test_mlp():
     )
     diagnosis = diagnose(model, [rows()])
     assert [(site.name, site.dead.tolist()) for site in diagnosis.sites] == [("1", DEAD), ("3", [0])]
-    assert (diagnosis.units, diagnosis.dead, diagnosis.samples) == (11, 3, 200)  # outputs of the model are no units
+    assert (diagnosis.units, diagnosis.dead, diagnosis.examples) == (11, 3, 200)  # outputs of the model are no units
 
 
 def test_the_count_is_of_what_enters_after_the_norm():
@@ -93,7 +93,7 @@ def test_the_count_is_of_what_enters_after_the_norm():
     )
     model(images(64))  # for the running mean, which takes away what is far below zero
     (site,) = diagnose(model, [images()]).sites
-    assert (site.dead.tolist(), site.units, site.samples, site.examples) == (DEAD, 6, 16 * 36, 16)
+    assert (site.dead.tolist(), site.units, site.values, site.examples) == (DEAD, 6, 16 * 36, 16)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_one_example_without_a_batch_is_one_example(layer):
     diagnosis = diagnose(nn.Sequential(planted(layer), nn.ReLU()), [x, x])
     (site,) = diagnosis.sites
     assert set(DEAD) <= set(site.dead.tolist())
-    assert (site.units, site.examples, diagnosis.samples, site.bound) == (6, 2, 2, 1)
+    assert (site.units, site.examples, diagnosis.examples, site.bound) == (6, 2, 2, 1)
 
 
 def test_a_vector_beside_the_batch_is_one_example_and_the_batch_stays_what_it_is():
@@ -148,7 +148,7 @@ def test_a_vector_beside_the_batch_is_one_example_and_the_batch_stays_what_it_is
     )
     diagnosis = diagnose(model, [rows()])
     assert [(site.name, site.units, site.examples) for site in diagnosis.sites] == [("silu", 6, 1), ("relu", 6, 200)]
-    assert diagnosis.samples == 200
+    assert diagnosis.examples == 200
 
 
 def test_channels_last_in_memory_changes_nothing():
@@ -286,7 +286,7 @@ def test_maps_to_tokens_as_in_a_vision_transformer():
         fc=planted(nn.Linear(6, 5), [3]),
     )
     relu, gelu = diagnose(model, [images(channels=3)]).sites
-    assert (relu.dead.tolist(), relu.samples, relu.examples) == (DEAD, 16 * 16, 16)
+    assert (relu.dead.tolist(), relu.values, relu.examples) == (DEAD, 16 * 16, 16)
     assert (gelu.dead.tolist(), gelu.one_sided.tolist(), gelu.units) == ([], [3], 5)
 
 
@@ -362,7 +362,7 @@ def test_tokens_that_are_split_into_three_are_no_images(tokens):
 def test_one_example_that_becomes_an_image():
     model = Model(lambda self, x: functional.relu(self.fc(x).view(1, 6, 4, 4)), fc=nn.Linear(4, 96))
     (site,) = diagnose(model, [torch.randn(4)]).sites
-    assert (site.units, site.samples) == (6, 16)
+    assert (site.units, site.values) == (6, 16)
 
 
 def test_a_generator_of_images():
@@ -374,16 +374,16 @@ def test_a_generator_of_images():
         nn.ConvTranspose2d(8, 3, 2),
     )
     (site,) = diagnose(model, [torch.randn(256, 6)]).sites
-    assert (site.units, site.samples, site.dead.tolist()) == (8, 256 * 16, [0, 1, 2])
+    assert (site.units, site.values, site.dead.tolist()) == (8, 256 * 16, [0, 1, 2])
 
 
 def test_one_number_an_example_is_one_unit():
     model = Model(lambda self, x: functional.relu(self.fc(x).squeeze(-1)), fc=planted(nn.Linear(4, 1), [0]))
     (site,) = diagnose(model, [rows()]).sites
-    assert (site.units, site.samples, site.dead.tolist()) == (1, 200, [0])
+    assert (site.units, site.values, site.dead.tolist()) == (1, 200, [0])
     model = Model(lambda self, x: (x - 1).square().sum(-1).clamp(min=0))
     (site,) = diagnose(model, [rows()]).sites
-    assert (site.units, site.samples) == (1, 200)
+    assert (site.units, site.values) == (1, 200)
 
 
 WEIGHT = torch.ones(6, 4).index_fill(0, torch.tensor(DEAD), -1)  # below zero for what is above it
@@ -580,7 +580,7 @@ def test_weights_that_are_kept_above_zero_are_no_units():
         lambda self, x: functional.relu(x @ functional.relu(self.weight)), weight=nn.Parameter(torch.randn(4, 6))
     )
     (site,) = diagnose(model, [rows()]).sites
-    assert (site.units, site.samples) == (6, 200)
+    assert (site.units, site.values) == (6, 200)
 
 
 def test_a_shared_module_is_seen_call_by_call():
@@ -594,7 +594,7 @@ def test_a_shared_module_is_seen_call_by_call():
         ("relu:2", 5, [0]),
         ("relu:3", 7, []),
     ]
-    assert {site.samples for site in diagnosis.sites} == {400}
+    assert {site.values for site in diagnosis.sites} == {400}
 
 
 def test_residual_block_with_activations_in_place():
@@ -665,7 +665,7 @@ def test_transformer_encoder_in_eval_mode_and_in_training(training, batch_first,
         assert len(diagnosis.sites) == sites
         for site in diagnosis.sites:
             assert (site.one_sided if activation == "gelu" else site.dead).tolist() == DEAD
-            assert (site.units, site.samples) == (16, 63)
+            assert (site.units, site.values) == (16, 63)
         assert all(module.training is training for module in model.modules())
 
 
@@ -736,7 +736,7 @@ def test_a_number_of_calls_that_depends_on_the_data():
     model = Model(forward, fc=planted(nn.Linear(4, 4), [1]), relu=nn.ReLU())
     batches = [torch.rand(10, 4) + calls for calls in (1, 3, 2)]
     diagnosis = diagnose(model, batches)
-    assert [(s.name, s.samples) for s in diagnosis.sites] == [("relu", 30), ("relu:2", 20), ("relu:3", 10)]
+    assert [(s.name, s.values) for s in diagnosis.sites] == [("relu", 30), ("relu:2", 20), ("relu:3", 10)]
     assert all(1 in site.dead for site in diagnosis.sites)
     with pytest.raises(ValueError, match="no activation that is known"):
         diagnose(model, [torch.rand(10, 4)])
@@ -767,7 +767,7 @@ def test_checkpointed_parts_are_counted_once():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # no input requires a gradient
             (site,) = diagnose(model, [rows()]).sites
-        assert (site.name, site.samples, site.dead.tolist()) == ("part.1", 200, DEAD)
+        assert (site.name, site.values, site.dead.tolist()) == ("part.1", 200, DEAD)
 
 
 def test_activations_in_a_forward_outside_of_the_model():
@@ -814,7 +814,7 @@ def test_counts_are_those_of_numpy(shape, data, dtype, operation, order):
             into.append(values.reshape(len(values), -1).numpy())
     (site,) = counts.diagnosis(batches).sites
     seen, made = np.concatenate(seen, 1), np.concatenate(made, 1)
-    assert site.samples == seen.shape[1]
+    assert site.values == seen.shape[1]
     assert site.fired.tolist() == (seen > threshold).sum(1).tolist()
     assert site.below.tolist() == (seen < threshold).any(1).tolist()
     assert site.maximum.tolist() == (seen.max(1) - threshold).tolist()
@@ -835,7 +835,7 @@ def test_counts_of_many_rows_and_odd_numbers_of_columns(shape):
 def test_sums_of_many_values_keep_their_precision():
     x = torch.full((2_000_000, 1), 0.1)
     (site,) = diagnose(nn.ReLU(), [x] * 10).sites
-    assert (site.samples, site.fired.tolist()) == (20_000_000, [20_000_000])
+    assert (site.values, site.fired.tolist()) == (20_000_000, [20_000_000])
     assert site.mean_output[0] == pytest.approx(np.float32(0.1), rel=1e-6)
     (site,) = diagnose(nn.ReLU(), [torch.full((100_000, 1), 300.0, dtype=torch.float16)]).sites
     assert site.mean_output[0] == 300  # the sum is beyond what float16 holds
@@ -845,7 +845,7 @@ def test_many_batches_are_as_one():
     model, x = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU()), torch.randn(50, 3, 8, 8)
     (one,), (many,) = (diagnose(model, batches).sites for batches in ([x], x.split(7)))
     assert one.fired.tolist() == many.fired.tolist()
-    assert (one.examples, one.samples) == (many.examples, many.samples) == (50, 1800)
+    assert (one.examples, one.values) == (many.examples, many.values) == (50, 1800)
     assert one.below.tolist() == many.below.tolist()
     assert np.allclose(one.maximum, many.maximum)
     assert np.allclose(one.mean_output, many.mean_output)
@@ -969,7 +969,7 @@ class Encoding(UserDict):
 def test_kinds_of_batches(batch):
     model = Model(lambda self, x, scale=1.0: functional.relu(self.fc(x * scale)), fc=planted(nn.Linear(4, 6)))
     diagnosis = diagnose(model, [batch(rows(20)), batch(rows(30))])
-    assert (diagnosis.samples, diagnosis.sites[0].dead.tolist()) == (50, DEAD)
+    assert (diagnosis.examples, diagnosis.sites[0].dead.tolist()) == (50, DEAD)
 
 
 @pytest.mark.parametrize(
@@ -1031,14 +1031,14 @@ def test_data_loader(workers):
     # Not forked: other libraries' threads, such as JAX's, may hang then.
     how = {"num_workers": workers, "multiprocessing_context": "spawn" if workers else None}
     diagnosis = diagnose(layer_and(functional.relu), DataLoader(data, batch_size=16, shuffle=True, **how))
-    assert (diagnosis.samples, diagnosis.sites[0].dead.tolist()) == (50, DEAD)
+    assert (diagnosis.examples, diagnosis.sites[0].dead.tolist()) == (50, DEAD)
 
 
 def test_examples_are_counted_at_the_batch_and_not_at_the_activation():
     model = Model(lambda self, x: functional.relu(self.fc(x.reshape(-1, 4))), fc=planted(nn.Linear(4, 6)))
     for batch in (torch.randn(5, 7, 4), Encoding(x=torch.randn(5, 7, 4))):
         (site,) = diagnose(model, [batch]).sites
-        assert (site.examples, site.samples, site.bound) == (5, 35, 0.6)
+        assert (site.examples, site.values, site.bound) == (5, 35, 0.6)
 
 
 # Nothing is changed

@@ -13,7 +13,7 @@ def test_each_killer_kills_and_revive_leaves_no_dead_unit_at_once():
     for killer in experiment.KILLERS:
         control, revived = experiment.outcomes(killer, 0, ("control", "revive"))
         assert control.never_at_once > 0.2
-        assert (revived.never_at_once, revived.skipped) == (0, 0)
+        assert (revived.never_at_once, revived.left_dead) == (0, 0)
         # On the training images nothing changed; of the test images, some make a unit fire that was dead on those.
         assert abs(revived.accuracy_at_once - control.accuracy_at_once) < 0.05
 

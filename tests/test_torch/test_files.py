@@ -12,7 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from leakyrelu.cli import app
-from leakyrelu.torch.loading import Batches, diagnose_files, load_weights, make_model
+from leakyrelu.torch.files import Batches, diagnose_files, load_weights, make_model
 
 NETS = """
 import torch
@@ -241,7 +241,7 @@ def test_of_several_arrays_those_that_forward_takes_are_passed_by_name(here):
     np.savez(here / "x.npz", x=np.ones((3, 4)), scale=np.ones((3, 1)), labels=np.ones(3))
     (batch,) = Batches(here / "x.npz", model(), 9)
     assert {name: tuple(value.shape) for name, value in batch.items()} == {"x": (3, 4), "scale": (3, 1)}
-    assert diagnose_files("nets_for_tests:Net", here / "x.npz").samples == 3
+    assert diagnose_files("nets_for_tests:Net", here / "x.npz").examples == 3
 
 
 def test_data_that_do_not_fit_are_named(here):
@@ -256,7 +256,7 @@ def test_data_that_do_not_fit_are_named(here):
     np.save(here / "wide.npy", np.ones((3, 5)))
     for name, message in [
         ("names.npz", r"images, labels; name the arrays as the arguments of the model's forward \(x, scale\)"),
-        ("lengths.npz", "one row an example, got {'x': 3, 'scale': 2}"),
+        ("lengths.npz", "one row per example, got {'x': 3, 'scale': 2}"),
         ("empty.npy", "holds no examples"),
         ("number.npy", "holds no examples"),
         ("text.npy", "numbers are wanted as data, got <U1"),
@@ -276,8 +276,15 @@ def test_data_that_do_not_fit_are_named(here):
 def test_the_diagnosis_is_that_of_the_model_on_the_data(here):
     np.save(here / "x.npy", np.ones((7, 4)))
     diagnosis = diagnose_files("nets_for_tests:Net", here / "x.npy", batch_size=3)
-    assert (diagnosis.samples, diagnosis.units, diagnosis.dead) == (7, 3, 1)
+    assert (diagnosis.examples, diagnosis.units, diagnosis.dead) == (7, 3, 1)
     assert diagnosis.sites[0].dead.tolist() == [1]
+
+
+def test_progress_counts_the_batches_and_reaches_their_total(here):
+    np.save(here / "x.npy", np.ones((7, 4)))
+    calls = []
+    diagnose_files("nets_for_tests:Net", here / "x.npy", batch_size=3, progress=lambda *at: calls.append(at))
+    assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_a_model_that_fails_in_any_way_is_bad_input(here):

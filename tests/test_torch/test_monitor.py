@@ -41,8 +41,8 @@ def rows(n=10):
 
 
 def seen(monitor):
-    """Samples and dead units of each site."""
-    return {site.name: (site.samples, site.dead.tolist()) for site in monitor.diagnosis().sites}
+    """Values and dead units of each site."""
+    return {site.name: (site.values, site.dead.tolist()) for site in monitor.diagnosis().sites}
 
 
 def modes():
@@ -66,7 +66,7 @@ def test_training_is_observed_and_stays_as_it_is():
                 model(x).square().mean().backward()
                 optimizer.step()
     assert seen(monitor) == {"1": (50, DEAD), "3": (50, [])}
-    assert monitor.diagnosis().samples == 50
+    assert monitor.diagnosis().examples == 50
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.equal(one, other)
         assert torch.equal(one.grad, other.grad)
@@ -79,11 +79,11 @@ def test_it_counts_what_diagnose_counts():
         for x in batches:
             model(x)
     for one, other in zip(monitor.diagnosis().sites, diagnose(model, batches).sites, strict=True):
-        assert (one.name, one.operation, one.examples, one.samples) == (
+        assert (one.name, one.operation, one.examples, one.values) == (
             other.name,
             other.operation,
             other.examples,
-            other.samples,
+            other.values,
         )
         for each in ("fired", "below", "maximum", "mean_output"):
             assert np.array_equal(getattr(one, each), getattr(other, each))
@@ -98,7 +98,7 @@ def test_validation_without_gradients_does_not_count():
         with torch.inference_mode():
             model(rows(1000))
         diagnose(model, [rows(1000)])
-    assert monitor.diagnosis().samples == 10
+    assert monitor.diagnosis().examples == 10
 
 
 def test_every_so_many_passes():
@@ -114,17 +114,17 @@ def test_passes_that_are_not_observed_are_not_observed_in_part():
     with Monitor(model, every=2) as monitor:
         for _ in range(4):
             model(rows())
-    assert {samples for samples, _ in seen(monitor).values()} == {20}
+    assert {values for values, _ in seen(monitor).values()} == {20}
 
 
 def test_a_window_of_passes():
     model = mlp()
     with Monitor(model, window=3) as monitor:
-        samples = []
+        examples = []
         for n in range(1, 9):
             model(rows(n))
-            samples.append(monitor.diagnosis().samples)
-    assert samples == [1, 3, 6, 6, 6, 15, 15, 15]  # until the first is full, what there is; then the last full one
+            examples.append(monitor.diagnosis().examples)
+    assert examples == [1, 3, 6, 6, 6, 15, 15, 15]  # until the first is full, what there is; then the last full one
 
 
 def test_a_unit_that_died_is_seen_in_the_next_window():
@@ -139,7 +139,7 @@ def test_a_unit_that_died_is_seen_in_the_next_window():
         with pytest.raises(ValueError, match="no pass was observed yet"):
             monitor.diagnosis()
         model(rows())
-    assert monitor.diagnosis().samples == 10
+    assert monitor.diagnosis().examples == 10
 
 
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"window": 0}, {"every": -1, "window": 5}])
@@ -156,7 +156,7 @@ def test_diagnoses_do_not_change_when_the_training_goes_on():
         fired = [site.fired.copy() for site in before.sites]
         model(rows())
     assert all(map(np.array_equal, fired, (site.fired for site in before.sites)))
-    assert before.samples == 10
+    assert before.examples == 10
 
 
 def test_gradient_accumulation_counts_each_pass():
@@ -164,7 +164,7 @@ def test_gradient_accumulation_counts_each_pass():
     with Monitor(model) as monitor:
         for _ in range(3):
             model(rows()).sum().backward()
-    assert monitor.diagnosis().samples == 30
+    assert monitor.diagnosis().examples == 30
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
@@ -181,7 +181,7 @@ def test_what_checkpointing_computes_again_is_not_counted_again(reentrant):
     with Monitor(model) as monitor:
         for _ in range(2):
             model(rows()).sum().backward()
-    assert {name: samples for name, (samples, _) in seen(monitor).items()} == {"part.1": 20, "part.3": 20, "relu": 20}
+    assert {name: values for name, (values, _) in seen(monitor).items()} == {"part.1": 20, "part.3": 20, "relu": 20}
     assert not monitor._capture._stack
 
 
@@ -208,8 +208,8 @@ def test_a_part_that_is_called_by_itself_is_a_pass():
         for _ in range(4):
             model["decoder"](model["encoder"](rows()).expand(-1, 4)).sum().backward()
     names = ("encoder.1", "encoder.3", "decoder.1", "decoder.3")
-    assert {name: samples for name, (samples, _) in seen(monitor).items()} == dict.fromkeys(names, 20)
-    assert monitor.diagnosis().samples == 20
+    assert {name: values for name, (values, _) in seen(monitor).items()} == dict.fromkeys(names, 20)
+    assert monitor.diagnosis().examples == 20
 
 
 def test_attached_twice_it_counts_once():
@@ -217,7 +217,7 @@ def test_attached_twice_it_counts_once():
     monitor = Monitor(model).attach().attach()
     with monitor:
         model(rows())
-    assert monitor.diagnosis().samples == 10
+    assert monitor.diagnosis().examples == 10
     assert not has_hooks(model)
 
 
@@ -229,11 +229,11 @@ def test_detached_it_counts_no_more_and_keeps_what_it_has():
     monitor.detach()
     assert not has_hooks(model)
     model(rows())
-    assert monitor.diagnosis().samples == 10
+    assert monitor.diagnosis().examples == 10
     monitor.attach()
     model(rows())
     monitor.detach()
-    assert monitor.diagnosis().samples == 20
+    assert monitor.diagnosis().examples == 20
 
 
 def test_two_monitors_of_one_model():
@@ -241,7 +241,7 @@ def test_two_monitors_of_one_model():
     with Monitor(model) as one, Monitor(model[:2], every=2) as other:
         for _ in range(4):
             model(rows())
-    assert (one.diagnosis().samples, other.diagnosis().samples) == (40, 20)
+    assert (one.diagnosis().examples, other.diagnosis().examples) == (40, 20)
     assert not modes()
 
 
@@ -285,8 +285,8 @@ def test_after_an_error_in_the_model_the_next_pass_is_a_pass(error):
     model(rows())
     assert not modes()
     monitor.detach()
-    assert {name: samples for name, (samples, _) in seen(monitor).items()} == {"0.relu": 30, "1": 20}
-    assert monitor.diagnosis().samples == 30
+    assert {name: values for name, (values, _) in seen(monitor).items()} == {"0.relu": 30, "1": 20}
+    assert monitor.diagnosis().examples == 30
 
 
 def test_detached_after_an_interruption_nothing_is_left():
@@ -312,8 +312,8 @@ def test_a_module_that_calls_itself_is_one_pass():
     with Monitor(model) as monitor:
         model(rows())
         model(rows())
-    assert {name: samples for name, (samples, _) in seen(monitor).items()} == {"relu": 20, "relu:2": 20}
-    assert monitor.diagnosis().samples == 20
+    assert {name: values for name, (values, _) in seen(monitor).items()} == {"relu": 20, "relu:2": 20}
+    assert monitor.diagnosis().examples == 20
 
 
 def test_other_threads_are_left_alone():
@@ -338,7 +338,7 @@ def test_other_threads_are_left_alone():
     with Monitor(whole) as monitor:
         whole(rows())
     assert not errors
-    assert {samples for samples, _ in seen(monitor).values()} == {10}
+    assert {values for values, _ in seen(monitor).values()} == {10}
     assert not modes()
 
 
@@ -352,7 +352,7 @@ def test_modules_that_came_later_have_their_own_sites():
         model(torch.randn(3, 4))
     sites = [(site.name, site.operation, site.examples) for site in monitor.diagnosis().sites]
     assert sites == [("1", "relu", 8), ("1", "leaky_relu", 5), ("gelu", "gelu", 3)]
-    assert monitor.diagnosis().samples == 16
+    assert monitor.diagnosis().examples == 16
     assert not any(module._forward_hooks for module in model)
 
 
@@ -377,7 +377,7 @@ def test_copies_of_the_model_are_not_observed_and_can_be_saved():
         torch.load(file, weights_only=False)(rows())
         pickle.loads(pickle.dumps(copied))(rows())
         model(rows())
-    assert monitor.diagnosis().samples == 20
+    assert monitor.diagnosis().examples == 20
     assert not modes()
 
 
@@ -397,7 +397,7 @@ def test_a_traced_model_is_traced_without_the_counting():
         traced = torch.jit.trace(model, rows())
         model(rows())
     assert "gt" not in str(traced.inlined_graph)
-    assert monitor.diagnosis().samples == 10
+    assert monitor.diagnosis().examples == 10
 
 
 def test_compiled_models_are_refused():
@@ -490,7 +490,7 @@ with Monitor(wrapped) as monitor:
         wrapped(x).sum().backward()
 diagnosis = monitor.diagnosis()
 (site,) = diagnosis.sites
-assert (site.name, diagnosis.samples, site.examples, site.samples) == ("1", 30, 30, 30), diagnosis
+assert (site.name, diagnosis.examples, site.examples, site.values) == ("1", 30, 30, 30), diagnosis
 assert site.fired.tolist() == whole.fired.tolist()
 assert np.allclose(site.maximum, whole.maximum) and site.below.tolist() == whole.below.tolist()
 assert np.allclose(site.mean_output, whole.mean_output)
@@ -500,7 +500,7 @@ if rank == 0:
     monitor.attach()
     wrapped.module(mine)
     monitor.detach()
-assert monitor.diagnosis().samples == 20  # the other rank saw nothing
+assert monitor.diagnosis().examples == 20  # the other rank saw nothing
 monitor.reset()
 try:
     monitor.diagnosis()

@@ -11,7 +11,8 @@ from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
 from torch.nn.utils import parametrizations
 
-from leakyrelu.torch import Monitor, Revival, Skipped, counts, diagnose, graph, repair, revive
+from leakyrelu.torch import Monitor, Revival, counts, diagnose, revive, wiring
+from leakyrelu.torch import revival as surgery
 
 EVERY = slice(None)
 
@@ -69,7 +70,7 @@ def revived(model, batches, units, *, touched=None, outgoing=None, rate=(0.3, 0.
     before, outputs = state_of(model), outputs_of(model, batches)
     revival = revive(model, batches, **keywords)
     assert revival.revived == units, str(revival)
-    assert revival.skipped == ()
+    assert revival.skipped == {}
     assert revival.before.dead == sum(map(len, units.values()))
     assert revival.after.dead == 0
     assert revival.output_change <= 1e-5
@@ -107,14 +108,20 @@ def learns(model, batches, incoming, outgoing, *, through_others=False):
         optimizer.step()
 
 
+def dead_after(revival):
+    """The units that are dead still, by the names of their sites."""
+    return {site.name: tuple(site.dead.tolist()) for site in revival.after.sites if len(site.dead)}
+
+
 def left_alone(model, batches, reason, *, dead=2):
     before = state_of(model)
     revival = revive(model, batches)
     assert equal(before, state_of(model))
     assert revival.revived == {}
     assert revival.output_change == 0
-    assert revival.after.dead == revival.before.dead == sum(len(skipped.units) for skipped in revival.skipped) == dead
-    reasons = {skipped.reason for skipped in revival.skipped}
+    assert revival.after.dead == revival.before.dead == sum(map(len, dead_after(revival).values())) == dead
+    assert revival.skipped.keys() == dead_after(revival).keys()
+    reasons = set(revival.skipped.values())
     assert any(reason in given for given in reasons), reasons
     assert reason in str(revival)
     return revival
@@ -431,7 +438,7 @@ def test_one_activation_may_follow_another():
     revival = revive(model, data(2, 9))
     assert (revival.before.dead, revival.after.dead) == (4, 0)
     assert revival.revived == {"1": (1, 3)}
-    assert revival.skipped == ()
+    assert revival.skipped == {}
 
 
 def test_the_linear_layers_of_a_transformer_are_known():
@@ -472,14 +479,14 @@ def test_a_transformer_layer_that_is_used_otherwise_is_left_alone(forward, reaso
     before = state_of(model)
     revival = revive(model, data(5, 6))
     assert equal(before, state_of(model))
-    assert any(reason in skipped.reason for skipped in revival.skipped), str(revival)
+    assert any(reason in given for given in revival.skipped.values()), str(revival)
 
 
 def test_a_norm_along_another_axis_than_the_layers_has_no_layer():
     model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 3))
     with torch.no_grad():
-        wiring = graph.wirings(model, (torch.randn(5, 2, 6),), {})["2"]
-    assert (wiring.layer, wiring.norm, wiring.axis) == (None, model[1], 2)
+        found = wiring.wirings(model, (torch.randn(5, 2, 6),), {})["2"]
+    assert (found.layer, found.norm, found.axis) == (None, model[1], 2)
 
 
 def test_statistics_that_are_read_elsewhere_stay():
@@ -728,7 +735,7 @@ def test_without_a_batch_units_are_left_alone(batch_shape):
     revival = revive(model, batches)
     if batch_shape == (6,):
         assert equal(before, state_of(model))
-        assert {"0 is called without a batch"} == {skipped.reason for skipped in revival.skipped}
+        assert {"0 is called without a batch"} == set(revival.skipped.values())
     else:
         assert revival.after.dead == 0
 
@@ -747,7 +754,8 @@ def test_what_is_provable_is_done_beside_what_is_not():
     kill(model.three, [2])
     revival = revive(model, data(6))
     assert revival.revived == {"relu:2": (2,)}
-    assert revival.skipped == (Skipped("relu", (1, 3), "its output meets another in add"),)
+    assert revival.skipped == {"relu": "its output meets another in add"}
+    assert dead_after(revival) == {"relu": (1, 3)}
     assert str(revival).splitlines() == [
         "1 of 3 dead units revived; the output changed by 0 at most",
         "  relu:2: unit 2",
@@ -894,7 +902,7 @@ def test_where_the_output_changes_everything_is_rolled_back(monkeypatch, model, 
     optimizer.step()
     before, rng = state_of(model, optimizer), torch.get_rng_state()
     original = counts.largest_change
-    monkeypatch.setattr(repair, "largest_change", lambda *outputs: original(*outputs) + change)
+    monkeypatch.setattr(surgery, "largest_change", lambda *outputs: original(*outputs) + change)
     with pytest.raises(
         RuntimeError, match=r"changed the output by (0\.001|nan|inf) of its largest value, more than 1e-05"
     ):
@@ -921,7 +929,7 @@ def test_where_the_output_changes_a_likely_site_is_named():
 def test_an_exception_in_the_middle_rolls_everything_back(monkeypatch, error, calls):
     model = collapsed()
     before, left = state_of(model), [calls]
-    original = repair._Surgery._put
+    original = surgery._Surgery._put
 
     def put(*args):
         write = original(*args)
@@ -930,7 +938,7 @@ def test_an_exception_in_the_middle_rolls_everything_back(monkeypatch, error, ca
             raise error
         return write
 
-    monkeypatch.setattr(repair._Surgery, "_put", put)
+    monkeypatch.setattr(surgery._Surgery, "_put", put)
     with pytest.raises(error):
         revive(model, data(6))
     assert equal(before, state_of(model))
@@ -939,7 +947,7 @@ def test_an_exception_in_the_middle_rolls_everything_back(monkeypatch, error, ca
 def test_a_unit_that_is_dead_all_the_same_is_given_up(monkeypatch):
     model = mlp()
     before = state_of(model)
-    original = repair._Surgery._fires
+    original = surgery._Surgery._fires
 
     def fires(self, unit, wiring, *args):
         done = original(self, unit, wiring, *args)
@@ -947,13 +955,53 @@ def test_a_unit_that_is_dead_all_the_same_is_given_up(monkeypatch):
             self._write(unit, wiring.layer.bias, 3, -10.0)
         return done
 
-    monkeypatch.setattr(repair._Surgery, "_fires", fires)
+    monkeypatch.setattr(surgery._Surgery, "_fires", fires)
     revival = revive(model, data(6))
-    assert revival.skipped == (Skipped("1", (3,), "it could not be made to fire"),)
+    assert revival.skipped == {"1": "it could not be made to fire"}
+    assert dead_after(revival) == {"1": (3,)}
     assert revival.revived == {"1": (1,)}
     after = state_of(model)
     assert after["0.bias"][3] == before["0.bias"][3]
     assert torch.equal(after["2.weight"][:, 3], before["2.weight"][:, 3])
+
+
+def test_where_units_of_a_site_were_left_for_several_reasons_each_reason_has_its_units(monkeypatch):
+    model = mlp()
+    kill(model[0], (1, 3, 5))
+    original = surgery._Surgery._fires
+
+    def fires(self, unit, wiring, *args):
+        if unit == ("1", 1):
+            return False
+        done = original(self, unit, wiring, *args)
+        self._write(unit, wiring.layer.bias, unit[1], -10.0)
+        return done
+
+    monkeypatch.setattr(surgery._Surgery, "_fires", fires)
+    revival = revive(model, data(6))
+    constant, dead = (
+        "what enters it is the same for every example, whatever its weights",
+        "it could not be made to fire",
+    )
+    assert revival.skipped == {"1": f"{constant} (unit 1); {dead} (units 3, 5)"}
+    assert dead_after(revival) == {"1": (1, 3, 5)}
+    assert str(revival).splitlines()[1:] == [
+        f"  left alone, 1: units 1, 3, 5: {constant} (unit 1); {dead} (units 3, 5)"
+    ]
+
+
+def test_units_are_left_alone_at_each_width_that_a_site_has():
+    model = Model(lambda self, x: self.relu(x) * self.scale.weight[0, 0], relu=nn.ReLU(), scale=nn.Linear(1, 1))
+    narrow, wide, last = torch.randn(64, 3), torch.randn(64, 5), torch.randn(64, 4)
+    narrow[:, 0] = wide[:, 2] = wide[:, 4] = -1
+    revival = revive(model, [narrow, wide, last])
+    assert [(site.name, site.dead.tolist()) for site in revival.after.sites] == [
+        ("relu", [0]),
+        ("relu", [2, 4]),
+        ("relu", []),
+    ]
+    (line,) = str(revival).splitlines()[1:]
+    assert line.startswith("  left alone, relu: units 0, 2, 4: ")
 
 
 def test_the_median_is_between_two_values():
@@ -1019,11 +1067,11 @@ def test_without_dead_units_nothing_is_done(monkeypatch):
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     nn.init.ones_(model[0].bias)
     before = state_of(model)
-    monkeypatch.setattr(repair, "_Surgery", None)
+    monkeypatch.setattr(surgery, "_Surgery", None)
     revival = revive(model, data(6))
     assert isinstance(revival, Revival)
     assert (revival.before.dead, revival.after.dead, revival.output_change) == (0, 0, 0)
-    assert (revival.revived, revival.skipped) == ({}, ())
+    assert (revival.revived, revival.skipped) == ({}, {})
     assert str(revival) == "0 of 0 dead units revived; the output changed by 0 at most"
     assert equal(before, state_of(model))
 
@@ -1131,7 +1179,7 @@ def test_a_forward_that_does_not_call_the_model_once_revives_nothing(forward, ti
     model = mlp()
     before = state_of(model)
     revival = revive(model, data(6), forward=forward)
-    assert {skipped.reason for skipped in revival.skipped} == {f"forward calls the model {times} times, not once"}
+    assert set(revival.skipped.values()) == {f"forward calls the model {times} times, not once"}
     assert equal(before, state_of(model))
 
 
@@ -1152,7 +1200,7 @@ def test_models_of_any_precision(dtype, norm):
 
 
 def test_many_values_are_looked_at_evenly(monkeypatch):
-    monkeypatch.setattr(repair, "_VALUES", 512)  # a step of two rows
+    monkeypatch.setattr(surgery, "_VALUES", 512)  # a step of two rows
     model = nn.Sequential(kill(nn.Conv2d(2, 4, 3, padding=1)), nn.ReLU(), nn.Conv2d(4, 3, 3))
     ramp = torch.arange(8.0).expand(64, 2, 8, 8)
     revived(

@@ -1,11 +1,13 @@
 """The search over slopes: what it tries, what it says, and that nothing is lost or done twice."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from math import inf, nan
 
 import numpy as np
@@ -13,10 +15,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from leakyrelu import search, tuning
-from leakyrelu.intervals import paired_difference
-from leakyrelu.slopes import Slope, State, Tuning
-from leakyrelu.tuning import tune
+from leakyrelu._shared.intervals import paired_difference
+from leakyrelu.tuning import Slope, SlopeState, Tuning, search, tune, workers
 
 OBJECTIVE = """
 import os, sys, time
@@ -48,21 +48,21 @@ def study_of(storage):
 
 
 def test_relu_and_the_slope_of_habit_are_always_tried_first_and_with_all_seeds():
-    found = tune(hill, slopes=(0.1, 0.5), trials=8, seeds=5)
-    assert [result.alpha for result in found.results[:2]] == [0, 0.01]
-    assert found.relu is found.results[0]
-    assert found.baseline is found.results[1]
-    for result in found.results[:2]:
+    found = tune(hill, limits=(0.1, 0.5), trials=8, seeds=5)
+    assert [result.alpha for result in found.slopes[:2]] == [0, 0.01]
+    assert found.relu is found.slopes[0]
+    assert found.baseline is found.slopes[1]
+    for result in found.slopes[:2]:
         assert list(result.scores) == [0, 1, 2, 3, 4]
-        assert result.state == State.COMPLETE
-    assert all(0.1 <= result.alpha <= 0.5 for result in found.results[2:])
-    assert len({result.alpha for result in found.results}) == len(found.results) == 8
+        assert result.state == SlopeState.COMPLETE
+    assert all(0.1 <= result.alpha <= 0.5 for result in found.slopes[2:])
+    assert len({result.alpha for result in found.slopes}) == len(found.slopes) == 8
 
 
 def test_slopes_spread_over_the_orders_of_magnitude():
     found = tune(lambda alpha, seed: 0.0, trials=40, seeds=1)
-    slopes = np.array([result.alpha for result in found.results[2:]])
-    assert all(np.sum((low <= slopes) & (slopes < 10 * low)) >= 5 for low in (0.001, 0.01, 0.1))
+    alphas = np.array([result.alpha for result in found.slopes[2:]])
+    assert all(np.sum((low <= alphas) & (alphas < 10 * low)) >= 5 for low in (0.001, 0.01, 0.1))
 
 
 def test_a_clear_optimum_is_found_and_said_to_be_better():
@@ -97,11 +97,11 @@ def test_of_many_searches_without_a_difference_few_claim_one():
     claims = 0
     for search_seed in range(40):
         rng = np.random.default_rng(search_seed)
-        results = tuple(
-            Slope(i, alpha, State.COMPLETE, dict(enumerate(rng.normal(size=8))))
+        slopes = tuple(
+            Slope(i, alpha, SlopeState.COMPLETE, dict(enumerate(rng.normal(size=8))))
             for i, alpha in enumerate([0, 0.01, *np.geomspace(0.02, 1, 20)])
         )
-        found = Tuning((0.001, 1), tuple(range(8)), results)
+        found = Tuning((0.001, 1), tuple(range(8)), slopes)
         claims += any("is better" in sentence for sentence in found.conclusions)
     assert claims <= 5
 
@@ -111,11 +111,11 @@ def test_scores_of_few_values_that_agree_by_chance_are_no_evidence():
     claims = 0
     for search_seed in range(100):
         rng = np.random.default_rng(search_seed)
-        results = tuple(
-            Slope(i, alpha, State.COMPLETE, dict(enumerate(rng.binomial(100, 0.97, 2).astype(float))))
+        slopes = tuple(
+            Slope(i, alpha, SlopeState.COMPLETE, dict(enumerate(rng.binomial(100, 0.97, 2).astype(float))))
             for i, alpha in enumerate([0, 0.01, *np.geomspace(0.02, 1, 20)])
         )
-        claims += any("is better" in sentence for sentence in Tuning((0.001, 1), (0, 1), results).conclusions)
+        claims += any("is better" in sentence for sentence in Tuning((0.001, 1), (0, 1), slopes).conclusions)
     assert claims <= 5
 
 
@@ -132,10 +132,10 @@ def test_seeds_may_be_named():
 
 
 def test_the_default_objective_is_the_network_on_digits(monkeypatch):
-    accuracy, never_positive = tuning.digits_accuracy(0.01, 0)
+    accuracy, never_positive = search.digits_accuracy(0.01, 0)
     assert 20 < accuracy <= 100
     assert 0 <= never_positive < 1
-    monkeypatch.setattr(tuning, "digits_accuracy", lambda alpha, seed: (50.0 + alpha, 0.25))
+    monkeypatch.setattr(search, "digits_accuracy", lambda alpha, seed: (50.0 + alpha, 0.25))
     found = tune(trials=3, seeds=2)
     assert found.best.never_positive == {0: 0.25, 1: 0.25}
     assert "25.0 %" in str(found)
@@ -164,7 +164,7 @@ def test_a_trial_that_fails_is_named_and_the_search_goes_on(wrong, named):
         return wrong() if alpha > 0.05 and seed == 1 else float(seed)
 
     found = tune(objective, trials=12, seeds=3, storage=storage)
-    assert len(found.results) == 12
+    assert len(found.slopes) == 12
     assert found.failed
     for result in found.failed:
         assert result.alpha > 0.05
@@ -204,10 +204,10 @@ def test_without_the_slope_of_habit_nothing_is_compared():
         ({"trials": 2}, "trials must be an integer of at least 3 .*, got 2"),
         ({"trials": True}, "got True"),
         ({"trials": 4.0}, "got 4.0"),
-        ({"slopes": (0, 1)}, r"slopes must be two finite numbers above zero, the smaller first, got \(0, 1\)"),
-        ({"slopes": (1, 0.1)}, "the smaller first"),
-        ({"slopes": 0.1}, "slopes must be two numbers"),
-        ({"slopes": (0.1, inf)}, "finite"),
+        ({"limits": (0, 1)}, r"limits must be two finite numbers above zero, the smaller first, got \(0, 1\)"),
+        ({"limits": (1, 0.1)}, "the smaller first"),
+        ({"limits": 0.1}, "limits must be two numbers"),
+        ({"limits": (0.1, inf)}, "finite"),
         ({"seeds": 0}, "at least one"),
         ({"seeds": [1, 1]}, "differ"),
         ({"seeds": "ab"}, "seeds must be how many, or integers"),
@@ -218,7 +218,7 @@ def test_without_the_slope_of_habit_nothing_is_compared():
     ],
 )
 def test_bad_arguments_are_named(keywords, message, monkeypatch):
-    monkeypatch.setattr(search, "_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("leakyrelu.tuning.storage._WAIT_SECONDS", 0.01)
     with pytest.raises((TypeError, ValueError), match=message):
         tune(hill, **{"trials": 3, "seeds": 1, **keywords})
 
@@ -235,7 +235,18 @@ def test_a_file_that_is_no_journal_is_named_and_left_as_it_is(tmp_path):
             tune(hill, trials=3, seeds=1, storage=str(tmp_path / name))
         assert (tmp_path / name).read_bytes() == before
     (tmp_path / "empty").touch()
-    assert len(tune(hill, trials=3, seeds=1, storage=str(tmp_path / "empty")).results) == 3
+    assert len(tune(hill, trials=3, seeds=1, storage=str(tmp_path / "empty")).slopes) == 3
+
+
+def test_a_storage_that_fails_in_the_middle_is_said_to_have_failed(tmp_path):
+    def objective(alpha, seed):
+        if alpha == 0.01:
+            with closing(sqlite3.connect(tmp_path / "tune.db")) as connection, connection:
+                connection.executescript("DROP TABLE trials; DROP TABLE studies")
+        return hill(alpha, seed)
+
+    with pytest.raises(OSError, match=r"the storage failed: .*no such table: trials; what is finished is kept in it"):
+        tune(objective, trials=3, seeds=2, storage=database(tmp_path))
 
 
 def test_an_objective_is_a_function():
@@ -248,9 +259,9 @@ def test_a_study_begun_with_other_settings_is_refused(tmp_path):
     tune(hill, trials=3, seeds=2, storage=storage)
     with pytest.raises(ValueError, match=r"was begun with seeds \[0, 1\], not \[0, 1, 2\]; ask for the same"):
         tune(hill, trials=3, seeds=3, storage=storage)
-    with pytest.raises(ValueError, match=r"was begun with slopes \[0.001, 1.0\], not \[0.1, 1.0\]"):
-        tune(hill, trials=3, seeds=2, slopes=(0.1, 1), storage=storage)
-    assert len(tune(hill, trials=3, seeds=3, storage=storage, study_name="another").results) == 3
+    with pytest.raises(ValueError, match=r"was begun with limits \[0.001, 1.0\], not \[0.1, 1.0\]"):
+        tune(hill, trials=3, seeds=2, limits=(0.1, 1), storage=storage)
+    assert len(tune(hill, trials=3, seeds=3, storage=storage, study_name="another").slopes) == 3
     optuna.create_study(storage=storage, study_name="foreign", direction="minimize")
     with pytest.raises(ValueError, match="the study 'foreign' is to be minimised"):
         tune(hill, trials=3, seeds=2, storage=storage, study_name="foreign")
@@ -274,9 +285,9 @@ def test_trials_are_the_total_of_the_study(tmp_path, kind):
     }[kind]
     first = tune(objective, trials=5, seeds=3, storage=storage)
     more = tune(objective, trials=9, seeds=3, storage=storage)
-    assert (len(first.results), len(more.results)) == (5, 9)
-    assert more.results[:5] == first.results
-    assert len(calls) == len(set(calls)) == sum(len(result.scores) for result in more.results)
+    assert (len(first.slopes), len(more.slopes)) == (5, 9)
+    assert more.slopes[:5] == first.slopes
+    assert len(calls) == len(set(calls)) == sum(len(result.scores) for result in more.slopes)
     assert tune(objective, trials=9, seeds=3, storage=storage) == more
     assert more == tune(hill, trials=9, seeds=3)  # as if it had never been interrupted
 
@@ -294,12 +305,12 @@ def test_an_interrupted_trial_keeps_its_scores_and_is_gone_on_with_at_once(tmp_p
         tune(objective, trials=6, seeds=4, storage=database(tmp_path))
     begun = time.monotonic()
     found = tune(objective, trials=6, seeds=4, storage=database(tmp_path))
-    assert time.monotonic() - begun < search._SILENCE_SECONDS
+    assert time.monotonic() - begun < workers._SILENCE_SECONDS
     assert [call for call, times in Counter(calls).items() if times > 1] == [calls[5]]
     assert found == tune(hill, trials=6, seeds=4)
 
 
-def workers(path, count, seconds, *words):
+def started(path, count, seconds, *words):
     (path / "objective.py").write_text(OBJECTIVE)
     command = [sys.executable, "-W", "error", "-c", SILENCE + "from leakyrelu.__main__ import main; main()", "tune"]
     command += ["objective:objective", "--seeds", "4", "--storage", database(path), *words]
@@ -310,7 +321,7 @@ def workers(path, count, seconds, *words):
     ]
 
 
-SILENCE = "import leakyrelu.search as s; s._SIGN_SECONDS, s._SILENCE_SECONDS = 0.2, 2.0; "
+SILENCE = "import leakyrelu.tuning.workers as s; s._SIGN_SECONDS, s._SILENCE_SECONDS = 0.2, 2.0; "
 
 
 def calls_of(path):
@@ -318,7 +329,7 @@ def calls_of(path):
 
 
 def test_killed_in_the_middle_no_trial_is_lost_or_run_twice(tmp_path):
-    (worker,) = workers(tmp_path, 1, 0.05, "--trials", "10")
+    (worker,) = started(tmp_path, 1, 0.05, "--trials", "10")
     for kill in range(3):
         while not (tmp_path / "calls").exists() or sum(calls_of(tmp_path).values()) < 9 * (kill + 1):
             assert worker.poll() is None, worker.stderr.read()
@@ -327,7 +338,7 @@ def test_killed_in_the_middle_no_trial_is_lost_or_run_twice(tmp_path):
         worker.communicate()
         finished = {trial.number for trial in study_of(database(tmp_path)).trials if trial.state.is_finished()}
         assert finished  # and these are not run again: see below
-        (worker,) = workers(tmp_path, 1, 0.05, "--trials", "10")
+        (worker,) = started(tmp_path, 1, 0.05, "--trials", "10")
     output, errors = worker.communicate()
     assert (worker.returncode, errors) == (0, "")
     trials = study_of(database(tmp_path)).trials
@@ -342,7 +353,7 @@ def test_killed_in_the_middle_no_trial_is_lost_or_run_twice(tmp_path):
 
 
 def test_two_processes_on_one_database_run_no_trial_twice(tmp_path):
-    both = workers(tmp_path, 2, 0.02, "--trials", "14")
+    both = started(tmp_path, 2, 0.02, "--trials", "14")
     outputs = [worker.communicate() for worker in both]
     assert [(worker.returncode, errors) for worker, (_, errors) in zip(both, outputs, strict=True)] == [(0, "")] * 2
     assert outputs[0][0] == outputs[1][0]  # both wait for the last trial, and say the same
@@ -362,7 +373,7 @@ def test_a_worker_that_loses_the_last_trial_to_another_waits_for_its_end(monkeyp
 
     storage = optuna.storages.InMemoryStorage()
     other = threading.Thread(target=lambda: tune(slow, trials=3, seeds=1, storage=storage, study_name="x"))
-    claim = search.Worker._claim
+    claim = workers.Worker._claim
 
     def claim_too_late(self, trial):
         if trial.number == 2 and threading.current_thread() is not other and not lost.is_set():
@@ -375,17 +386,17 @@ def test_a_worker_that_loses_the_last_trial_to_another_waits_for_its_end(monkeyp
         if lost.is_set():
             go_on.set()
 
-    monkeypatch.setattr(search.Worker, "_claim", claim_too_late)
+    monkeypatch.setattr(workers.Worker, "_claim", claim_too_late)
     found = tune(hill, trials=3, seeds=1, storage=storage, study_name="x", progress=progress)
     go_on.set()
     other.join()
-    assert [result.trial for result in found.results] == [0, 1, 2]
+    assert [result.trial for result in found.slopes] == [0, 1, 2]
 
 
 def test_a_worker_that_was_asleep_drops_what_another_has_taken_over(tmp_path, monkeypatch):
     """Frozen in mid-trial for longer than the others wait: its score no longer counts."""
-    monkeypatch.setattr(search, "_SIGN_SECONDS", 1000.0)  # gives no sign: as if it were asleep
-    monkeypatch.setattr(search, "_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(workers, "_SIGN_SECONDS", 1000.0)  # gives no sign: as if it were asleep
+    monkeypatch.setattr(workers, "_SILENCE_SECONDS", 0.5)
     frozen, go_on = threading.Event(), threading.Event()
 
     def sleeper(alpha, seed):
@@ -406,7 +417,7 @@ def test_a_worker_that_was_asleep_drops_what_another_has_taken_over(tmp_path, mo
     go_on.set()
     thread.join()
     assert asleep == [found]
-    assert min(result.mean for result in found.results) > 0
+    assert min(result.mean for result in found.slopes) > 0
 
 
 # What it shows
@@ -414,9 +425,12 @@ def test_a_worker_that_was_asleep_drops_what_another_has_taken_over(tmp_path, mo
 
 def some():
     scores = {0: {0: 70.0, 1: 71.0, 2: 75.0}, 0.01: {0: 80.0, 1: 82.0, 2: 84.0}, 0.1: {0: 80.5, 1: 82.6, 2: 84.4}}
-    results = [Slope(i, alpha, State.COMPLETE, values) for i, (alpha, values) in enumerate(scores.items())]
-    results += [Slope(3, 0.5, State.PRUNED, {0: 60.0, 1: 61.0}), Slope(4, 0.7, State.FAILED, {}, error="seed 0: why")]
-    return Tuning((0.001, 1.0), (0, 1, 2), tuple(results))
+    slopes = [Slope(i, alpha, SlopeState.COMPLETE, values) for i, (alpha, values) in enumerate(scores.items())]
+    slopes += [
+        Slope(3, 0.5, SlopeState.PRUNED, {0: 60.0, 1: 61.0}),
+        Slope(4, 0.7, SlopeState.FAILED, {}, error="seed 0: why"),
+    ]
+    return Tuning((0.001, 1.0), (0, 1, 2), tuple(slopes))
 
 
 def test_means_spreads_and_differences_are_those_of_the_scores():
@@ -435,6 +449,8 @@ def test_means_spreads_and_differences_are_those_of_the_scores():
 
 def test_the_table_has_a_row_a_slope_in_ascending_order():
     lines = str(some()).splitlines()
+    headings = ["Slope", "Seeds", "Score (mean ± standard deviation)", "Less 0.01 (95 %)", "State"]
+    assert [cell.strip() for cell in lines[0].strip("|").split("|")] == headings
     assert [line.split("|")[1].strip() for line in lines[2:7]] == ["ReLU (0)", "0.01", "0.1", "0.5", "0.7"]
     assert "failed" in lines[6]
     assert "Best of 5 slopes: 0.1, 82.5 ± 2." in lines
@@ -458,7 +474,7 @@ def test_large_figures_are_written_without_an_exponent():
     found = Tuning(
         (0.1, 1),
         (0, 1),
-        tuple(Slope(i, *item) for i, item in enumerate((a, State.COMPLETE, s) for a, s in scores.items())),
+        tuple(Slope(i, *item) for i, item in enumerate((a, SlopeState.COMPLETE, s) for a, s in scores.items())),
     )
     text = str(found)
     assert "17340 ± 7100" in text
@@ -472,7 +488,7 @@ def test_the_picture_shows_every_slope_and_the_units_where_known(tmp_path):
     assert {"ReLU", "0.01", "Leaky ReLU, complete", "Leaky ReLU, pruned"} <= {
         text.get_text() for text in ax.get_legend().get_texts()
     }
-    known = Tuning((0.001, 1.0), (0,), (Slope(0, 0.0, State.COMPLETE, {0: 1.0}, {0: 0.5}),))
+    known = Tuning((0.001, 1.0), (0,), (Slope(0, 0.0, SlopeState.COMPLETE, {0: 1.0}, {0: 0.5}),))
     assert len(known.plot().axes) == 2
     figure.savefig(tmp_path / "picture.png")
 
@@ -490,7 +506,7 @@ def command(path, *words, code=0):
 
 
 def test_the_command_prints_a_table_writes_a_picture_and_goes_on(tmp_path):
-    words = ("objective:objective", "--seeds", "3", "--storage", "sqlite:///tune.db", "--slopes", "0.05", "0.5")
+    words = ("objective:objective", "--seeds", "3", "--storage", "sqlite:///tune.db", "--limits", "0.05", "0.5")
     output = command(tmp_path, *words, "--trials", "4")
     assert output.count("complete") + output.count("pruned") == 4
     assert "Best of 4 slopes" in output
@@ -535,4 +551,4 @@ def test_the_command_ends_with_code_1_where_no_slope_was_tried_to_the_end(tmp_pa
 def test_without_optuna_it_says_what_to_install(tmp_path):
     script = "import sys; sys.modules['optuna'] = None; from leakyrelu.tuning import tune; tune(len)"
     result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert "ImportError: the search lacks optuna: pip install 'leakyrelu[tune]'" in result.stderr
+    assert "ImportError: the search needs optuna, which is missing: pip install 'leakyrelu[tune]'" in result.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-KERNELS = HERE.parent / "src" / "leakyrelu" / "_ufuncs"
+KERNELS = HERE.parents[1] / "src" / "leakyrelu" / "_ufuncs"
 COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 FLAGS = shlex.split(os.environ.get("CXXFLAGS", "-O2"))
 PROCESSOR = Path("/proc/cpuinfo")

@@ -195,7 +195,7 @@ def test_it_is_a_function_like_any_other(function):
     signature = inspect.signature(function)
     assert list(signature.parameters) == [*names, "alpha", "keywords"]
     assert signature.parameters["alpha"].default == 0.01
-    assert function.__module__ == "leakyrelu.activation"
+    assert function.__module__ == "leakyrelu.functions"
     assert function.__doc__.split("\n", 1)[0].endswith(".")
     assert pickle.loads(pickle.dumps(function)) is function
     values = {name: np.array([-1.0]) for name in names}

@@ -10,25 +10,31 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from leakyrelu import report
-from leakyrelu.page import as_html
-from leakyrelu.units import Diagnosis, Site
+from leakyrelu import units
+from leakyrelu._shared import tables
+from leakyrelu.units import Diagnosis, Site, html, picture
+from leakyrelu.units import json as json_of
+from leakyrelu.units import text as text_of
 
 NAN = float("nan")
 
 
-def site(fired, *, name="relu", flat=True, nan=(), samples=1297, examples=1297):
-    """Units that fire so often in `samples` values; those in `nan` had one."""
+def site(fired, *, name="relu", flat=True, nan=(), values=1297, examples=1297):
+    """Units that fire so often in so many values; those in `nan` had one."""
     fired = np.array(fired, np.int64)
-    maximum, mean_output = np.where(fired, 1.0, -1.0), fired / samples
+    maximum, mean_output = np.where(fired, 1.0, -1.0), fired / values
     for array in (maximum, mean_output):
         array[list(nan)] = NAN
     operation = "relu" if flat else "leaky_relu"
-    return Site(name, operation, examples, samples, fired, fired < samples, maximum, mean_output, flat)
+    return Site(name, operation, examples, values, fired, fired < values, maximum, mean_output, flat)
 
 
-def diagnosis(*sites, samples=1297, notes=()):
-    return Diagnosis(sites, samples, notes)
+def diagnosis(*sites, examples=1297, notes=()):
+    return Diagnosis(sites, examples, notes)
+
+
+def page_of(diagnosis):
+    return html.as_html(diagnosis.sites, diagnosis.notes)
 
 
 MIXED = diagnosis(
@@ -74,7 +80,7 @@ def rows(text):
 
 
 def test_the_text_has_a_row_per_site():
-    table = rows(report.as_text(MIXED))
+    table = rows(str(MIXED))
     assert list(table) == ["first", "second", "third"]
     assert table["first"] == {
         "Site": "first",
@@ -96,37 +102,37 @@ def test_the_text_has_a_row_per_site():
 def test_the_text_says_how_many_are_dead_and_how_sure_that_is():
     assert (
         "4 of 12 units (33.3 %) are dead: on none of 1,297 examples; with 95 % confidence each fires on less than 0.23 % "
-        "of examples (3/N)." in report.as_text(MIXED)
+        "of examples (3/N)." in str(MIXED)
     )
 
 
 def test_one_dead_unit_is_spoken_of_in_the_singular():
-    assert "1 of 2 units (50.0 %) is dead: on none of 1,297 examples; with 95 % confidence it fires" in report.as_text(
+    assert "1 of 2 units (50.0 %) is dead: on none of 1,297 examples; with 95 % confidence it fires" in str(
         diagnosis(site([0, 9]))
     )
 
 
 def test_units_that_are_not_dead_are_not_called_so():
-    text = report.as_text(diagnosis(site([100, 9]), site([0], flat=False)))
+    text = str(diagnosis(site([100, 9]), site([0], flat=False)))
     assert "None of 3 units is dead, on 1,297 examples." in text
     assert "One-sided, not dead: 1 unit," in text
 
 
-@pytest.mark.parametrize("say", [report.as_text, as_html])
+@pytest.mark.parametrize("say", [str, page_of])
 def test_units_with_nan_are_named(say):
     text = say(diagnosis(site([9] * 9, nan=[0, 4, 5, 6, 8], name="fc")))
     assert "None of 4 units without NaN is dead" in text
     assert "NaN in fc, 5 of 9 units, not judged: 0, 4-6, 8." in text
 
 
-@pytest.mark.parametrize("say", [report.as_text, as_html])
+@pytest.mark.parametrize("say", [str, page_of])
 def test_where_all_units_have_nan_none_is_called_alive(say):
     text = say(diagnosis(site([0, 5], nan=[0, 1])))
     assert "Nothing can be said: 2 of 2 units had a NaN." in text
     assert "None of" not in text.replace("None of this promises", "")
 
 
-@pytest.mark.parametrize("say", [report.as_text, as_html])
+@pytest.mark.parametrize("say", [str, page_of])
 def test_where_nothing_was_seen_nothing_is_said(say):
     text = say(diagnosis(notes=("No call of an activation.",)))
     assert "No activation was seen" in text
@@ -134,36 +140,36 @@ def test_where_nothing_was_seen_nothing_is_said(say):
 
 
 def test_a_layer_that_is_dead_altogether_is_named():
-    text = report.as_text(diagnosis(site([0, 0], name="fc1"), site([0, 9], name="fc2"), site([0], name="fc3")))
+    text = str(diagnosis(site([0, 0], name="fc1"), site([0, 9], name="fc2"), site([0], name="fc3")))
     assert "All units are dead in fc1, fc3:" in text
 
 
 def test_few_examples_are_called_few():
-    few = report.as_text(diagnosis(site([0, 9], samples=64, examples=64), samples=64))
+    few = str(diagnosis(site([0, 9], values=64, examples=64), examples=64))
     assert "less than 4.7 % of examples" in few
     assert "a unit that fires on 1 % of them looks dead 52.6 % of the time" in few
     for enough in (site([0], examples=300), site([9], examples=64)):  # more examples kill no unit that has fired
-        assert "Examples are few" not in report.as_text(diagnosis(enough))
+        assert "Examples are few" not in str(diagnosis(enough))
 
 
 def test_three_examples_bound_nothing():
-    assert "confidence" not in report.as_text(diagnosis(site([0], samples=3, examples=3)))
+    assert "confidence" not in str(diagnosis(site([0], values=3, examples=3)))
 
 
 def test_the_bound_is_of_the_dead_units_with_the_fewest_examples():
-    text = report.as_text(diagnosis(site([0], examples=1000), site([0], examples=500), site([9], examples=10)))
+    text = str(diagnosis(site([0], examples=1000), site([0], examples=500), site([9], examples=10)))
     assert "on none of 500 examples" in text
     assert "less than 0.6 % of examples" in text
 
 
 def test_columns_that_no_unit_needs_are_left_out():
-    assert {"NaN", "One-sided"}.isdisjoint(rows(report.as_text(diagnosis(site([1, 2]))))["relu"])
+    assert {"NaN", "One-sided"}.isdisjoint(rows(str(diagnosis(site([1, 2]))))["relu"])
 
 
 def test_no_name_is_cut(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     name = "encoder." * 60 + "relu"
-    text = report.as_text(diagnosis(site([1], name=name)))
+    text = str(diagnosis(site([1], name=name)))
     assert name in text
     assert "…" not in text
 
@@ -175,7 +181,7 @@ def test_the_table_is_plain_and_with_rich_aligned(missing, monkeypatch):
         for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "rich", None)
-    text = report.as_text(diagnosis(site([1], name="[red]:smile:[/red]"), site([0] * 2000, name="b")))
+    text = str(diagnosis(site([1], name="[red]:smile:[/red]"), site([0] * 2000, name="b")))
     assert text.isascii()
     assert all(line.isprintable() for line in text.splitlines())
     assert "[red]:smile:[/red]" in text
@@ -188,11 +194,11 @@ def test_the_table_is_plain_and_with_rich_aligned(missing, monkeypatch):
 
 def test_wide_characters_are_aligned_as_a_terminal_shows_them():
     cells = pytest.importorskip("rich.cells")
-    table = report.as_text(diagnosis(site([1], name="層"), site([1], name="layer"))).partition("\n\n")[0]
+    table = str(diagnosis(site([1], name="層"), site([1], name="layer"))).partition("\n\n")[0]
     assert len({cells.cell_len(line) for line in table.splitlines()}) == 1
 
 
-@pytest.mark.parametrize("say", [report.as_text, as_html])
+@pytest.mark.parametrize("say", [str, page_of])
 def test_a_name_cannot_move_the_cursor_or_break_the_line(say):
     text = say(diagnosis(site([1], name="a\x1b[31m\nb\udc80\u202e"), notes=("one\rtwo",)))
     for character in "\x1b\r\udc80\u202e":
@@ -202,14 +208,14 @@ def test_a_name_cannot_move_the_cursor_or_break_the_line(say):
 
 
 def test_a_model_that_is_itself_the_activation_has_a_name():
-    assert "(model)" in rows(report.as_text(diagnosis(site([1], name=""))))
+    assert "(model)" in rows(str(diagnosis(site([1], name=""))))
 
 
 def test_the_dictionary_has_everything():
-    result = report.as_dict(MIXED)
+    result = MIXED.to_dict()
     assert {key: value for key, value in result.items() if key != "sites"} == {
         "format": 1,
-        "samples": 1297,
+        "examples": 1297,
         "units": 12,
         "dead": 4,
         "dead_fraction": 4 / 12,
@@ -222,7 +228,7 @@ def test_the_dictionary_has_everything():
         "operation": "relu",
         "flat": True,
         "examples": 1297,
-        "samples": 1297,
+        "values": 1297,
         "units": 6,
         "bound": 3 / 1297,
         "firing_rate": [0, 0, 0, 5 / 1297, 600 / 1297, 1],
@@ -253,17 +259,17 @@ def test_json_is_strict_and_says_what_the_dictionary_says(tmp_path):
         raise AssertionError(constant)
 
     read = json.loads(path.read_text("utf-8"), parse_constant=refuse)
-    assert read == report.as_dict(odd)
+    assert read == odd.to_dict()
     assert read["sites"][0]["maximum"] == [None, 1]
 
 
 def test_html_is_written_as_it_is_made(tmp_path):
     path = tmp_path / "units.html"
     MIXED.to_html(str(path))
-    assert path.read_text("utf-8") == as_html(MIXED)
+    assert path.read_text("utf-8") == page_of(MIXED)
 
 
-@pytest.mark.parametrize("write", [report.write_json, report.write_html])
+@pytest.mark.parametrize("write", [Diagnosis.to_json, Diagnosis.to_html])
 def test_a_file_is_written_whole_or_not_at_all(write, tmp_path, monkeypatch):
     path = tmp_path / "units"
     path.write_text("as it was")
@@ -279,7 +285,7 @@ def test_a_file_is_written_whole_or_not_at_all(write, tmp_path, monkeypatch):
 
 
 def test_the_page_needs_nothing_but_itself():
-    text = as_html(MIXED)
+    text = page_of(MIXED)
     page = Page(text)
     names = {name for name, _ in page.tags}
     assert names.isdisjoint({"script", "link", "img", "iframe", "object", "embed", "base", "form"})
@@ -294,7 +300,7 @@ def test_the_page_needs_nothing_but_itself():
 
 
 def test_the_page_says_what_it_is_to_every_reader():
-    page = Page(as_html(MIXED))
+    page = Page(page_of(MIXED))
     assert not page.open  # each element is closed
     assert page.all("html") == [{"lang": "en"}]
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
@@ -312,7 +318,7 @@ def test_the_page_says_what_it_is_to_every_reader():
 
 def test_names_on_the_page_are_text():
     name, note = '<script>alert("1")</script>', "<b>&amp;"
-    page = Page(as_html(diagnosis(site([0], name=name), notes=(note,))))
+    page = Page(page_of(diagnosis(site([0], name=name), notes=(note,))))
     assert not page.all("script")
     assert not page.all("b")
     assert name in page.text
@@ -321,7 +327,7 @@ def test_names_on_the_page_are_text():
 
 
 def test_a_strip_has_a_column_per_unit_and_the_dead_are_hatched():
-    page = Page(as_html(diagnosis(site([0, 0, 300, 600, 900]))))
+    page = Page(page_of(diagnosis(site([0, 0, 300, 600, 900]))))
     (hatched,) = [found for found in page.all("span") if found["class"] == "dead cells"]
     assert hatched["style"] == "--n:2"
     assert "repeating-linear-gradient" in page.text.split(".dead {")[1].split("}")[0]
@@ -335,7 +341,7 @@ def test_a_strip_has_a_column_per_unit_and_the_dead_are_hatched():
 def test_a_wide_layer_costs_little_and_loses_no_dead_unit():
     rates = np.random.default_rng(0).integers(1, 1297, 4096)
     rates[77] = 0
-    text = as_html(diagnosis(site(rates)))
+    text = page_of(diagnosis(site(rates)))
     assert len(text) < 20_000
     page = Page(text)
     assert "Dead: 77" in page.text
@@ -343,7 +349,7 @@ def test_a_wide_layer_costs_little_and_loses_no_dead_unit():
 
 
 def test_long_lists_are_cut_and_say_so():
-    text = report.as_text(diagnosis(site([5] * 1000, nan=range(0, 1000, 2))))
+    text = str(diagnosis(site([5] * 1000, nan=range(0, 1000, 2))))
     assert "196, 198 and 400 more." in text
 
 
@@ -360,7 +366,7 @@ def contrast(one, other):
 
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_text_and_marks_stand_out_from_the_page(scheme):
-    colors = dict(re.findall(r"--(\w+): #(\w+);", as_html(MIXED).split(":root {")[1 + scheme].split("}")[0]))
+    colors = dict(re.findall(r"--(\w+): #(\w+);", page_of(MIXED).split(":root {")[1 + scheme].split("}")[0]))
     for text in ("ink", "soft"):
         assert contrast(colors[text], colors["page"]) >= 4.5
     for mark in ("red", "amber", "blue", "teal"):
@@ -395,14 +401,14 @@ def test_the_picture_has_a_strip_per_site(tmp_path):
 
 @pytest.mark.parametrize("sites", [(), (site([5, 9], name="$\\frac$"),), (site([], name="empty"),)])
 def test_the_picture_of_little_is_drawn_as_well(sites, tmp_path):
-    figure = report.draw(diagnosis(*sites))
+    figure = diagnosis(*sites).plot()
     assert not figure.legends
     figure.savefig(tmp_path / "units.png")
 
 
 def test_the_picture_leaves_pyplot_alone():
     code = (
-        "import sys; from leakyrelu import report; from leakyrelu.units import Diagnosis; report.draw(Diagnosis((), 0));"
+        "import sys; from leakyrelu.units import Diagnosis; Diagnosis((), 0).plot();"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -413,17 +419,28 @@ def test_a_missing_matplotlib_says_what_to_install(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'leakyrelu\[plot\]'"):
-        report.draw(MIXED)
+        MIXED.plot()
 
 
 def test_the_report_loads_no_optional_library():
-    code = "import sys, leakyrelu.report; assert not {'matplotlib', 'rich', 'torch'}.intersection(sys.modules)"
+    code = "import sys, leakyrelu.units; assert not {'matplotlib', 'rich', 'torch'}.intersection(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_printing_a_diagnosis_prints_the_text():
-    assert str(MIXED) == report.as_text(MIXED)
+    assert str(MIXED) == text_of.as_text(MIXED.sites, MIXED.notes)
 
 
 def test_all_is_what_there_is():
-    assert sorted(report.__all__) == ["as_dict", "as_text", "draw", "text_table", "write_html", "write_json"]
+    assert sorted(units.__all__) == ["DORMANT", "Diagnosis", "RARE", "Site", "merge"]
+    assert {
+        module.__name__.rpartition(".")[2]: sorted(module.__all__) for module in (json_of, html, picture, tables)
+    } == {
+        "json": ["as_dict", "as_json"],
+        "html": ["as_html"],
+        "picture": ["draw"],
+        "tables": ["text_table"],
+    }
+    assert "as_text" in text_of.__all__
+    for module in (units, text_of, json_of, html, picture, tables):
+        assert all(hasattr(module, name) for name in module.__all__)

@@ -10,13 +10,13 @@ from leakyrelu.units import DORMANT, RARE, Diagnosis, Site, merge
 NAN = float("nan")
 
 
-def site(fired, *, minimum=-1.0, maximum=1.0, mean_output=1.0, flat=True, samples=1000, examples=None, name="relu"):
+def site(fired, *, minimum=-1.0, maximum=1.0, mean_output=1.0, flat=True, values=1000, examples=None, name="relu"):
     units = len(fired)
     return Site(
         name=name,
         operation="relu" if flat else "leaky_relu",
-        examples=samples if examples is None else examples,
-        samples=samples,
+        examples=values if examples is None else examples,
+        values=values,
         fired=np.array(fired),
         below=np.broadcast_to(np.array(minimum, np.float64) < 0, units),
         maximum=np.broadcast_to(np.array(maximum, np.float64), units),
@@ -80,7 +80,7 @@ def test_a_site_of_nan_alone_has_no_dormant_units():
 
 
 def test_the_firing_rate_is_per_value_and_the_bound_per_example():
-    one = site([0, 100, 200], samples=400, examples=100)
+    one = site([0, 100, 200], values=400, examples=100)
     assert one.firing_rate.tolist() == [0, 0.25, 0.5]
     assert one.bound == 0.03
 
@@ -113,7 +113,7 @@ def test_merged_parts_are_as_one_pass_over_all_the_data():
             name="relu",
             operation="relu",
             examples=len(x),
-            samples=len(x) * 5,
+            values=len(x) * 5,
             fired=(x > 0).sum((0, 2)),
             below=(x < 0).any((0, 2)),
             maximum=x.max((0, 2)),
@@ -124,8 +124,8 @@ def test_merged_parts_are_as_one_pass_over_all_the_data():
     merged = merge(Diagnosis((seen(part),), len(part)) for part in (values[:7], values[7:9], values[9:]))
     whole = seen(values)
     (one,) = merged.sites
-    assert merged.samples == 30
-    assert (one.examples, one.samples) == (whole.examples, whole.samples)
+    assert merged.examples == 30
+    assert (one.examples, one.values) == (whole.examples, whole.values)
     for name in ("fired", "below", "maximum"):
         np.testing.assert_array_equal(getattr(one, name), getattr(whole, name))
     np.testing.assert_allclose(one.mean_output, whole.mean_output, rtol=1e-12)
@@ -149,7 +149,7 @@ def test_nan_in_one_part_stays():
 def test_merged_sites_keep_their_order_and_those_seen_once():
     a, b, c = (site([1], name=name) for name in "abc")
     merged = merge([Diagnosis((a, c), 1000), Diagnosis((b, c), 1000)])
-    assert [(one.name, one.samples) for one in merged.sites] == [("a", 1000), ("c", 2000), ("b", 1000)]
+    assert [(one.name, one.values) for one in merged.sites] == [("a", 1000), ("c", 2000), ("b", 1000)]
 
 
 def test_sites_of_another_width_stay_apart():
@@ -165,7 +165,7 @@ def test_merging_leaves_the_parts_as_they_were():
     part = Diagnosis((site([1, 0]),), 1000)
     merge([part, part])
     assert part.sites[0].fired.tolist() == [1, 0]
-    assert part.sites[0].samples == 1000
+    assert part.sites[0].values == 1000
 
 
 def test_a_site_is_not_changed():

@@ -1,32 +1,24 @@
-"""Leaky ReLU for PyTorch that keeps its output for the backward pass, not its input.
+"""Tensors of PyTorch, and the Leaky ReLU for them that keeps its output for the backward pass, not its input.
 
 The derivative needs the sign of the input alone, and for slopes of zero or more the output tells it: y > 0 where x > 0,
 in every type. The output is kept anyway, by the layer that it feeds; the input is kept for nothing. So the native
 operation is asked for its backward pass, and where it saves its input, it is given its output to keep.
 """
 
-from torch import Tensor, is_grad_enabled, nn
-from torch._C import _is_tracing
-from torch._C._autograd import _pop_saved_tensors_default_hooks as _pop_hooks
-from torch._C._autograd import _push_saved_tensors_default_hooks as _push_hooks
-from torch._C._autograd import _saved_tensors_hooks_is_enabled as _hooks_are_enabled  # type: ignore[attr-defined]
-from torch._C._nn import leaky_relu as _native
-from torch._jit_internal import is_scripting
-from torch.autograd import forward_ad
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, is_grad_enabled
 from torch.compiler import is_compiling
+from torch.jit import is_scripting, is_tracing  # type: ignore[attr-defined]  # though they are documented
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-try:
-    from torch._C._autograd import _top_saved_tensors_default_hooks as _top_hooks
-except ImportError:
+from leakyrelu._backends.operands import not_real, of_one_library
+from leakyrelu._backends.torch_private import SavedTensors, native_leaky_relu, saved_tensors
 
-    def _top_hooks(ignore_is_tracing: bool) -> object:  # type: ignore[misc]  # it is only asked for None
-        """Older versions do not tell, so there may always be some."""
-        return ignore_is_tracing
-
-
-__all__ = ["LeakyReLU", "leaky_relu"]
+__all__ = ["compute", "leaky_relu"]
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:  # noqa: A002  # PyTorch's
@@ -59,7 +51,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
     See Also
     --------
-    LeakyReLU : the same as a module.
+    leakyrelu.torch.LeakyReLU : the same as a module.
     leakyrelu.leaky_relu : for any array; there the slope is called ``alpha``.
 
     Notes
@@ -88,63 +80,86 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return functional.leaky_relu(input, negative_slope, inplace)
 
 
-class LeakyReLU(nn.LeakyReLU):
-    """Leaky ReLU as a module, in place of `torch.nn.LeakyReLU`, at the memory of `torch.nn.ReLU`.
-
-    Parameters
-    ----------
-    negative_slope : float, default 0.01
-        The slope for negative inputs.
-    inplace : bool, default False
-        Whether to overwrite the input.
-
-    See Also
-    --------
-    leaky_relu : the function, which says more.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from leakyrelu.torch import LeakyReLU
-    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), LeakyReLU(0.1), torch.nn.Linear(4, 2))
-    >>> model[1], model(torch.zeros(5, 3)).shape
-    (LeakyReLU(negative_slope=0.1), torch.Size([5, 2]))
-    """
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # PyTorch's
-        """Apply the function; see there."""
-        return leaky_relu(input, self.negative_slope, self.inplace)
+leaky_relu.__module__ = "leakyrelu.torch"  # where users find it, and so do pickle and torch.fx
 
 
 def _keeping_output(input: Tensor, negative_slope: float) -> Tensor:  # noqa: A002  # as above
-    if _is_tracing() or forward_ad._current_level >= 0 or not negative_slope >= 0:  # noqa: SLF001  # told nowhere else
+    if is_tracing() or not negative_slope >= 0:  # type: ignore[no-untyped-call]
+        return functional.leaky_relu(input, negative_slope)
+    if saved_tensors is None:
+        return _on_a_copy(input, negative_slope)
+    if saved_tensors.forward_ad_is_on():
         return functional.leaky_relu(input, negative_slope)
     # Hooks that are there already, of checkpointing or of saving to the CPU, must see what is saved; `torch.func.grad`
-    # allows none. An operation in place on a copy keeps its output, too.
-    if not _hooks_are_enabled() or _top_hooks(True) is not None:
-        return functional.leaky_relu_(input.clone(), negative_slope)
-    kept = _Kept()
-    _push_hooks(lambda _: kept, _Kept.output)
+    # allows none.
+    if not saved_tensors.hooks_are_enabled() or saved_tensors.top_hooks(True) is not None:
+        return _on_a_copy(input, negative_slope)
+    kept = _Kept(saved_tensors)
+    saved_tensors.push_hooks(lambda _: kept, _Kept.output)
     try:
-        output = _native(input, negative_slope)
+        output = native_leaky_relu(input, negative_slope)
     finally:
-        _pop_hooks()
-    kept.tensor = output.detach()  # without its graph, which would keep itself alive
-    kept.version = output._version  # noqa: SLF001  # PyTorch's own check of what is saved
+        saved_tensors.pop_hooks()
+    kept.keep(output.detach())  # without its graph, which would keep itself alive
     return output
+
+
+def _on_a_copy(input: Tensor, negative_slope: float) -> Tensor:  # noqa: A002  # as above
+    """The slower way, which needs nothing private: an operation in place keeps its output, too."""
+    return functional.leaky_relu_(input.clone(), negative_slope)
 
 
 class _Kept:
     """What the backward pass gets in place of the input: the output, unless it was changed in the meantime."""
 
-    __slots__ = ("tensor", "version")
-    tensor: Tensor
-    version: int
+    __slots__ = ("_changes", "_private", "_tensor")
+
+    def __init__(self, private: SavedTensors) -> None:
+        self._private = private
+
+    def keep(self, output: Tensor) -> None:
+        self._tensor = output
+        self._changes = self._private.version_of(output)
 
     def output(self) -> Tensor:
-        if self.tensor._version != self.version:  # noqa: SLF001  # as above
+        if self._private.version_of(self._tensor) != self._changes:
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"the output of leaky_relu, of shape {list(self.tensor.shape)}; change a copy of it instead"
+                f"the output of leaky_relu, of shape {list(self._tensor.shape)}; change a copy of it instead"
             )
-        return self.tensor
+        return self._tensor
+
+
+def compute(function: str, values: tuple[Any, ...], alpha: Any) -> Any:
+    """Compute one of the three functions of `leakyrelu` for tensors, with PyTorch's derivative at zero: the slope."""
+    values = of_one_library(values, Tensor, torch.as_tensor)
+    for value in values:
+        if value.is_complex():
+            raise not_real(value)
+    if not isinstance(alpha, float | int):
+        x = values[-1]
+        dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+        alpha = torch.as_tensor(alpha, dtype=dtype, device=x.device)
+    return _FUNCTIONS[function](alpha, *values)
+
+
+def _leaky_relu(alpha: Any, x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, alpha * x) if isinstance(alpha, Tensor) else leaky_relu(x, alpha)
+
+
+def _derivative(alpha: Any, x: Tensor) -> Tensor:
+    return _backward(alpha, torch.ones_like(x), x)
+
+
+def _backward(alpha: Any, grad: Tensor, x: Tensor) -> Tensor:
+    if isinstance(alpha, Tensor):
+        return torch.where(x > 0, grad, alpha * grad)
+    result: Tensor = torch.ops.aten.leaky_relu_backward(grad, x, alpha, False)
+    return result
+
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "leaky_relu": _leaky_relu,
+    "leaky_relu_derivative": _derivative,
+    "leaky_relu_backward": _backward,
+}

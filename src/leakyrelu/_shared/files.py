@@ -11,7 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-__all__ = ["apply", "written_whole"]
+from leakyrelu._shared.progress import Progress, unseen
+from leakyrelu._shared.wording import first_line
+
+__all__ = ["apply", "write_text", "written_whole"]
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -53,6 +56,12 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text to a file, whole or not at all; the errors are those of `written_whole`."""
+    with written_whole(path) as file:
+        file.write(text.encode())
+
+
 def _opened(part: Path, path: Path) -> BinaryIO:
     try:
         return part.open("xb")
@@ -77,7 +86,7 @@ def apply(
     target: Path,
     *,
     overwrite: bool = False,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> None:
     """Apply an elementwise function to the array in one .npy file, and write the result to another.
 
@@ -133,8 +142,7 @@ def _read_header(source: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], in
             np.broadcast_shapes(shape)  # no negative sizes, not too many of them
         except Exception as error:
             # Whatever NumPy's parser stumbles over, the file is not one that np.save wrote.
-            reason = str(error).partition("\n")[0]
-            raise ValueError(f"{source} is not a .npy file: {reason}") from error
+            raise ValueError(f"{source} is not a .npy file: {first_line(error)}") from error
         start = file.tell()
         found = os.fstat(file.fileno()).st_size - start
     if dtype.hasobject or dtype.subdtype is not None:

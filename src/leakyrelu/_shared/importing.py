@@ -6,6 +6,8 @@ import traceback
 from importlib import import_module
 from typing import Any
 
+from leakyrelu._shared.wording import in_one_line
+
 __all__ = ["load_object"]
 
 
@@ -26,7 +28,7 @@ def load_object(spec: str, wanted: str) -> Any:
 
     Examples
     --------
-    >>> from leakyrelu.importing import load_object
+    >>> from leakyrelu._shared.importing import load_object
     >>> load_object("math:sqrt", "the function must be given as MODULE:NAME, such as math:sqrt")(4)
     2.0
     """
@@ -55,7 +57,7 @@ def _imported(name: str) -> Any:
 
 def _described(error: BaseException) -> str:
     """In one line: what it is, what it says, and where."""
-    message = " ".join(str(error).split())
+    message = in_one_line(error)
     described = f"{type(error).__name__}: {message}" if message else type(error).__name__
     if isinstance(error, SyntaxError) and error.lineno:
         return described  # which says where

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leakyrelu._shared.extras import needs
+
 __all__ = ["paired_difference"]
 
 
@@ -15,7 +17,7 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike, *, comparison
     Parameters
     ----------
     first, second : array_like
-        Scores, one a seed, in the same order.
+        Scores, one per seed, in the same order.
     comparisons : int, default 1
         How many differences are looked at. The intervals of all of them hold at once with 95 % confidence (Bonferroni),
         so the best of many may be picked and still be believed.
@@ -32,15 +34,13 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike, *, comparison
 
     Examples
     --------
-    >>> from leakyrelu.intervals import paired_difference
+    >>> from leakyrelu._shared.intervals import paired_difference
     >>> mean, spread = paired_difference([1.0, 2.0, 4.0], [3.0, 4.0, 5.0])
     >>> print(f"{mean:.2f} ± {spread:.2f}")
     1.67 ± 1.43
     """
-    try:
+    with needs("leakyrelu[demo]", "a confidence interval"):
         from scipy import stats
-    except ImportError as error:
-        raise ImportError("confidence intervals need SciPy: pip install 'leakyrelu[demo]'") from error
     difference: npt.NDArray[np.floating[Any]] = np.asarray(second, float) - np.asarray(first, float)
     pairs = len(difference)
     if pairs < 2:

@@ -1,8 +1,8 @@
 // The short way; see direct.hpp.
 //
 // NumPy's machinery for ufuncs (types, broadcasting, overlap, iteration) takes most of the time of a call on a few
-// elements, and hands a kernel one channel at a time. Here are the cases that need none of it. All others, and all
-// errors, are left to the Python function.
+// elements, and it hands a kernel one channel at a time. The cases in this file need none of it. All others, and nearly
+// all errors, are left to the Python function.
 
 #include "direct.hpp"
 
@@ -23,8 +23,9 @@ constexpr double default_alpha = 0.01;
 
 std::atomic<int> bfloat16_type{-1};
 
-// A reference that lets go of itself. None may live across a call that gives up the interpreter's lock: while Python ends,
-// a thread that asks for it back is unwound (before 3.14), and has no right to touch an object any more.
+// A Reference gives its object back at the end of its scope. None may live across a call that gives up the interpreter's
+// lock: while Python ends, a thread that asks for the lock back is unwound (before 3.14), and a destructor would then touch
+// an object without the lock.
 class Reference {
  public:
   explicit Reference(PyObject* object = nullptr) : object_(object) {}
@@ -49,9 +50,10 @@ struct Function {
   PyObject* python;
 };
 
-// What a call says: the numbers, alpha, and where the result goes; null where it is not said.
+// These are the arguments of a call, which the caller owns. `alpha` and `out` are null where the call does not give them.
 struct Call {
-  PyObject* x[2];
+  Py_ssize_t numbers;  // 1, or 2 where a gradient comes before x
+  PyObject* x[2];      // the gradient, then x; without a gradient both are x
   PyObject* alpha;
   PyObject* out;
 };
@@ -59,7 +61,9 @@ struct Call {
 bool is_array(PyObject* object) { return PyArray_CheckExact(object); }
 PyArrayObject* as_array(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
 
-// The row of a type number, or null.
+bool has_slope_array(const Call& call) { return call.alpha != nullptr && is_array(call.alpha); }
+
+// The row is null where no kernel takes the type.
 const Row* find_row(int number) {
   for (const Row& row : *table) {
     if (number == row.x || (row.x == bfloat16_number && number == bfloat16_type.load(std::memory_order_relaxed))) {
@@ -71,12 +75,14 @@ const Row* find_row(int number) {
 
 int result_number(const Row& row) { return row.result == bfloat16_number ? bfloat16_type.load() : row.result; }
 
+// The short way knows no arguments but the numbers, alpha and out. Where a call has others, or too few, the answer is
+// false, and the Python function takes them or says what is wrong.
 bool read(const Function& function, PyObject* const* arguments, Py_ssize_t positional, PyObject* names, Call& call) {
   const Py_ssize_t numbers = function.inputs - 1;
   if (positional < numbers || positional > function.inputs) {
     return false;
   }
-  call = {{arguments[0], arguments[numbers - 1]}, positional > numbers ? arguments[numbers] : nullptr, nullptr};
+  call = {numbers, {arguments[0], arguments[numbers - 1]}, positional > numbers ? arguments[numbers] : nullptr, nullptr};
   const Py_ssize_t named = names == nullptr ? 0 : PyTuple_Size(names);
   for (Py_ssize_t i = 0; i < named; ++i) {
     PyObject* name = PyTuple_GetItem(names, i);
@@ -91,10 +97,10 @@ bool read(const Function& function, PyObject* const* arguments, Py_ssize_t posit
   return true;
 }
 
-// How the elements of an array lie: the axes of more than one element, from the outermost in memory to the innermost,
-// where together they leave no gap.
+// A layout says how the elements of an array lie in memory. Its axes are those of more than one element, from the outermost
+// in memory to the innermost.
 struct Layout {
-  bool dense;
+  bool dense;  // there is no gap between the elements
   int count;
   std::array<int, NPY_MAXDIMS_LEGACY_ITERS> axes;
 };
@@ -121,7 +127,8 @@ Layout layout(PyArrayObject* array) {
   return result;
 }
 
-// Of one shape, and its elements in the same order.
+// Two arrays lie alike where they have one shape and their elements come in the same order. Strides are compared in
+// elements, since the types may differ in width.
 bool lies_alike(PyArrayObject* a, PyArrayObject* b) {
   if (PyArray_NDIM(a) != PyArray_NDIM(b)) {
     return false;
@@ -136,22 +143,25 @@ bool lies_alike(PyArrayObject* a, PyArrayObject* b) {
   return true;
 }
 
-// No byte in common, for arrays without gaps.
+// Two arrays are apart where they have no byte in common. Neither may have gaps.
 bool apart(PyArrayObject* a, PyArrayObject* b) {
   const char* first = PyArray_BYTES(a);
   const char* second = PyArray_BYTES(b);
   return first + PyArray_NBYTES(a) <= second || second + PyArray_NBYTES(b) <= first;
 }
 
-// alpha as the kernels take it: one slope, or one for each channel.
+// This is alpha as the kernels take it: one slope, or one for each channel.
 struct SlopeArgument {
   alignas(long double) char one[sizeof(long double)];
   Reference array;
   npy_intp channels = 0;  // 0: one slope
   npy_intp length = 0;
+  bool failed() const { return channels > 0 && array.get() == nullptr; }  // NumPy has set an exception
   char* data() { return channels == 0 ? one : PyArray_BYTES(array.array()); }
 };
 
+// The Python function refuses a slope that is not finite, and NumPy warns of one that is too large for float32. The answer
+// is false for both, so that they do.
 bool one_slope(double alpha, int number, SlopeArgument& slope) {
   if (number == NPY_FLOAT) {
     const float value = static_cast<float>(alpha);
@@ -167,8 +177,8 @@ bool one_slope(double alpha, int number, SlopeArgument& slope) {
   return std::isfinite(alpha);
 }
 
-// Whether alpha changes along one stretch of the axes of x only, as they lie in memory: outer axes along which it does not,
-// then the channels, then the axes within a channel.
+// The kernels take one slope a channel where alpha varies along neighbouring axes of x only, in the order of memory: those
+// are the channels. Along the axes outside of them alpha repeats, and along those inside of them it is constant.
 bool slope_a_channel(PyArrayObject* alpha, PyArrayObject* x, const Layout& in, int number, SlopeArgument& slope) {
   const int missing = PyArray_NDIM(x) - PyArray_NDIM(alpha);
   const int given = PyArray_TYPE(alpha);
@@ -202,95 +212,117 @@ bool slope_a_channel(PyArrayObject* alpha, PyArrayObject* x, const Layout& in, i
   return true;
 }
 
+// The answer is false where x has gaps, or the slopes need the long way.
+bool set_slope(const Call& call, double alpha, int number, SlopeArgument& slope) {
+  PyArrayObject* x = as_array(call.x[0]);
+  if (has_slope_array(call)) {
+    const Layout in = layout(x);
+    return in.dense && slope_a_channel(as_array(call.alpha), x, in, number, slope);
+  }
+  // NumPy knows of most arrays that they have no gaps, and then the layout need not be found.
+  const bool dense = PyArray_IS_C_CONTIGUOUS(x) || PyArray_IS_F_CONTIGUOUS(x) || layout(x).dense;
+  return dense && one_slope(alpha, number, slope);
+}
+
+// A kernel goes over all the numbers in one pass, so they have to be of one type and lie alike. An array without axes is
+// left to NumPy, which gives a scalar for it.
+bool numbers_fit(const Call& call) {
+  PyArrayObject* x = as_array(call.x[0]);
+  for (Py_ssize_t i = 0; i < call.numbers; ++i) {
+    PyArrayObject* array = as_array(call.x[i]);
+    if (PyArray_TYPE(array) != PyArray_TYPE(x) || !PyArray_ISBEHAVED_RO(array) || (i > 0 && !lies_alike(array, x))) {
+      return false;
+    }
+  }
+  return PyArray_NDIM(x) > 0;
+}
+
+// A result may replace the number that it is made of. Any other overlap is left to NumPy, which makes copies.
+bool out_fits(const Call& call, int number, const SlopeArgument& slope) {
+  PyArrayObject* out = as_array(call.out);
+  if (!is_array(call.out) || PyArray_TYPE(out) != number || !PyArray_ISBEHAVED(out) ||
+      !lies_alike(out, as_array(call.x[0]))) {
+    return false;
+  }
+  for (Py_ssize_t i = 0; i < call.numbers; ++i) {
+    PyArrayObject* array = as_array(call.x[i]);
+    const bool in_place = PyArray_DATA(array) == PyArray_DATA(out) && PyArray_ITEMSIZE(array) == PyArray_ITEMSIZE(out);
+    if (!in_place && !apart(array, out)) {
+      return false;
+    }
+  }
+  return slope.channels == 0 || apart(slope.array.array(), out);
+}
+
+PyObject* new_result(const Call& call, int number) {
+  return PyArray_NewLikeArray(as_array(call.x[0]), NPY_KEEPORDER, PyArray_DescrFromType(number), 0);
+}
+
+// A long loop runs without the interpreter's lock. The answer is false where a floating-point error becomes an exception,
+// as numpy.errstate may ask.
+bool run(PyUFuncGenericFunction loop, char** data, const npy_intp* dimensions, const npy_intp* steps, const char* name) {
+  NPY_BEGIN_THREADS_DEF;
+  PyUFunc_clearfperr();
+  NPY_BEGIN_THREADS_THRESHOLDED(dimensions[0]);
+  loop(data, dimensions, steps, nullptr);
+  NPY_END_THREADS;
+  const int errors = PyUFunc_getfperr();
+  return errors == 0 || PyUFunc_GiveFloatingpointErrors(name, errors) >= 0;
+}
+
+// It takes over the reference to the result, and gives it back once the result is filled. After an error it gives null.
+PyObject* compute(const Function& function, const Row& row, const Call& call, SlopeArgument& slope, PyObject* result) {
+  PyArrayObject* x = as_array(call.x[0]);
+  char* data[4] = {PyArray_BYTES(x), PyArray_BYTES(as_array(call.x[1]))};
+  data[call.numbers] = slope.data();
+  data[call.numbers + 1] = PyArray_BYTES(as_array(result));
+  npy_intp steps[4] = {PyArray_ITEMSIZE(x), PyArray_ITEMSIZE(x)};
+  steps[call.numbers] = 0;
+  steps[call.numbers + 1] = PyArray_ITEMSIZE(as_array(result));
+  const npy_intp dimensions[3] = {PyArray_SIZE(x), slope.channels, slope.length};
+  const Loops& loops = row.*function.loops;
+  // The loop may give up the lock, and no Reference may live meanwhile.
+  PyObject* const slopes = slope.array.release();
+  const bool done = run(slope.channels == 0 ? loops.ufunc : loops.channels, data, dimensions, steps, function.name);
+  Py_XDECREF(slopes);
+  if (!done) {
+    Py_DECREF(result);
+    return nullptr;
+  }
+  return result;
+}
+
 PyObject* not_this_way() { return Py_NewRef(Py_NotImplemented); }
 
+PyObject* on_arrays(const Function& function, const Call& call, double alpha) {
+  const Row* row = find_row(PyArray_TYPE(as_array(call.x[0])));
+  if (row == nullptr || !numbers_fit(call)) {
+    return not_this_way();
+  }
+  SlopeArgument slope;
+  if (!set_slope(call, alpha, row->slope, slope)) {
+    return not_this_way();
+  }
+  if (slope.failed()) {
+    return nullptr;
+  }
+  const int number = result_number(*row);
+  if (call.out != nullptr && !out_fits(call, number, slope)) {
+    return not_this_way();
+  }
+  PyObject* const result = call.out != nullptr ? Py_NewRef(call.out) : new_result(call, number);
+  return result == nullptr ? nullptr : compute(function, *row, call, slope, result);
+}
+
 PyObject* on_float(const Function& function, const Call& call, double alpha) {
-  const bool backward = function.inputs == 3;
-  const double x = PyFloat_AsDouble(backward ? call.x[1] : call.x[0]);
+  const double x = PyFloat_AsDouble(call.x[1]);
   if (function.loops == &Row::derivative) {
     return x >= 0 ? PyLong_FromLong(1) : PyFloat_FromDouble(alpha);
   }
   return x >= 0 ? Py_NewRef(call.x[0]) : PyFloat_FromDouble(alpha * PyFloat_AsDouble(call.x[0]));
 }
 
-PyObject* on_arrays(const Function& function, const Call& call, double alpha) {
-  const int numbers = function.inputs - 1;
-  PyArrayObject* x = as_array(call.x[0]);
-  const Row* row = find_row(PyArray_TYPE(x));
-  if (row == nullptr || PyArray_NDIM(x) == 0) {
-    return not_this_way();
-  }
-  for (int i = 0; i < numbers; ++i) {
-    PyArrayObject* array = as_array(call.x[i]);
-    if (PyArray_TYPE(array) != PyArray_TYPE(x) || !PyArray_ISBEHAVED_RO(array) || (i > 0 && !lies_alike(array, x))) {
-      return not_this_way();
-    }
-  }
-  const bool contiguous = PyArray_IS_C_CONTIGUOUS(x) || PyArray_IS_F_CONTIGUOUS(x);
-  const bool channels = call.alpha != nullptr && is_array(call.alpha);
-  Layout in{contiguous, 0, {}};
-  if (channels || !contiguous) {
-    in = layout(x);
-  }
-  SlopeArgument slope;
-  if (!in.dense || !(channels ? slope_a_channel(as_array(call.alpha), x, in, row->slope, slope) : one_slope(alpha, row->slope, slope))) {
-    return not_this_way();
-  }
-  if (slope.channels > 0 && slope.array.get() == nullptr) {
-    return nullptr;  // alpha could not be converted
-  }
-
-  Reference result;
-  if (call.out == nullptr) {
-    PyArray_Descr* type = PyArray_DescrFromType(result_number(*row));
-    result.reset(PyArray_NewLikeArray(x, NPY_KEEPORDER, type, 0));
-    if (result.get() == nullptr) {
-      return nullptr;
-    }
-  } else {
-    PyArrayObject* out = as_array(call.out);
-    if (!is_array(call.out) || PyArray_TYPE(out) != result_number(*row) || !PyArray_ISBEHAVED(out) || !lies_alike(out, x)) {
-      return not_this_way();
-    }
-    for (int i = 0; i < numbers; ++i) {
-      PyArrayObject* array = as_array(call.x[i]);
-      const bool same = PyArray_DATA(array) == PyArray_DATA(out) && PyArray_ITEMSIZE(array) == PyArray_ITEMSIZE(out);
-      if (!same && !apart(array, out)) {
-        return not_this_way();
-      }
-    }
-    if (slope.channels > 0 && !apart(slope.array.array(), out)) {
-      return not_this_way();
-    }
-    result.reset(Py_NewRef(call.out));
-  }
-
-  char* data[4] = {PyArray_BYTES(x), PyArray_BYTES(as_array(call.x[1]))};
-  data[numbers] = slope.data();
-  data[numbers + 1] = PyArray_BYTES(result.array());
-  npy_intp steps[4] = {PyArray_ITEMSIZE(x), PyArray_ITEMSIZE(x)};
-  steps[numbers] = 0;
-  steps[numbers + 1] = PyArray_ITEMSIZE(result.array());
-  const npy_intp dimensions[3] = {PyArray_SIZE(x), slope.channels, slope.length};
-  const Loops& loops = row->*function.loops;
-  PyObject* const made = result.release();
-  PyObject* const slopes = slope.array.release();
-  NPY_BEGIN_THREADS_DEF;
-  PyUFunc_clearfperr();
-  NPY_BEGIN_THREADS_THRESHOLDED(dimensions[0]);
-  (slope.channels == 0 ? loops.ufunc : loops.channels)(data, dimensions, steps, nullptr);
-  NPY_END_THREADS;
-  const int errors = PyUFunc_getfperr();
-  const bool failed = errors != 0 && PyUFunc_GiveFloatingpointErrors(function.name, errors) < 0;
-  Py_XDECREF(slopes);
-  if (failed) {
-    Py_DECREF(made);
-    return nullptr;
-  }
-  return made;
-}
-
-// The result, NotImplemented where the call needs the long way, or null with an exception.
+// The answer is the result, NotImplemented where the call needs the long way, or null with an exception.
 PyObject* short_way(const Function& function, PyObject* const* arguments, Py_ssize_t positional, PyObject* names) {
   Call call;
   if (!read(function, arguments, positional, names, call)) {
@@ -306,7 +338,7 @@ PyObject* short_way(const Function& function, PyObject* const* arguments, Py_ssi
     return on_arrays(function, call, alpha);
   }
   const bool floats = PyFloat_CheckExact(call.x[0]) && PyFloat_CheckExact(call.x[1]);
-  if (floats && call.out == nullptr && std::isfinite(alpha) && (call.alpha == nullptr || !is_array(call.alpha))) {
+  if (floats && call.out == nullptr && std::isfinite(alpha) && !has_slope_array(call)) {
     return on_float(function, call, alpha);
   }
   return not_this_way();

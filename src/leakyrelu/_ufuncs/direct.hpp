@@ -1,4 +1,4 @@
-// The short way for the calls of every day: a Python float, or NumPy arrays that lie contiguous, straight to the kernel.
+// The short way for everyday calls: a Python float, or NumPy arrays without gaps, go straight to the kernel.
 
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace leakyrelu {
 
-// The decorator of the functions in activation.py: the function it gives takes the short way where there is one, and
+// The decorator of the functions in functions.py. The function it gives takes the short way where there is one, and
 // calls the one it was given wherever there is not.
 PyObject* direct(PyObject* module, PyObject* function);
 

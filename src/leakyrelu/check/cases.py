@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["LEVELS", "Case", "cases", "round_once", "slope_for"]
+__all__ = ["LEVELS", "Case", "cases_of", "round_once", "slope_for"]
 
 LEVELS = ("exercise", "array", "ieee", "derivative")
 
@@ -83,7 +83,7 @@ def _to_bfloat16(exact: Any, dtype: Any) -> Any:
     return np.where(np.isfinite(single), result, single.astype(dtype))
 
 
-def cases(level: str) -> list[Case]:
+def cases_of(level: str) -> list[Case]:
     """All cases of a level: its own after those of the levels before.
 
     Raises

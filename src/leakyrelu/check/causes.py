@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leakyrelu.check.calling import Json
 from leakyrelu.check.cases import Case
+from leakyrelu.check.sandbox.calling import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

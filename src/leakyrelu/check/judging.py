@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from leakyrelu._shared.wording import in_one_line, printable
 from leakyrelu.check import causes
-from leakyrelu.check.calling import Json, decode, printable
 from leakyrelu.check.cases import Case
 from leakyrelu.check.mistakes import explain, precision
-from leakyrelu.check.report import Report, Result, State
+from leakyrelu.check.sandbox.calling import Json, decode
+from leakyrelu.check.verdict import CaseState, Report, Result
 
 __all__ = ["report"]
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    state: State
+    state: CaseState
     hint: str = ""
     brief: str = ""
     example: str = ""  # of a large array, what is wrong where
@@ -89,7 +90,7 @@ def _result(name: str, case: Case, answer: Json, value: Any, verdict: _Verdict) 
         name=case.name,
         level=case.level,
         call=case.call(name),
-        got=printable(_got(case, answer, value)),
+        got=printable(in_one_line(_got(case, answer, value))),
         expected="a convention, not judged" if case.rule == "reported" else shown,
         why=case.why,
         hint="; ".join(filter(None, [verdict.hint, verdict.example])),
@@ -118,7 +119,7 @@ def _shown(value: Any) -> str:
     if not isinstance(value, np.ndarray | np.generic):
         return repr(value)
     text = np.array2string(np.asarray(value), separator=", ", threshold=8, edgeitems=2, max_line_width=10_000)
-    text = " ".join(text.split())
+    text = in_one_line(text)
     if value.size > 8:
         text += f" of shape {value.shape}"
     return text if value.dtype == np.float64 else f"{text} {value.dtype.name}"

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-import leakyrelu
-from leakyrelu.check.adapters import derivative_adapter
-from leakyrelu.check.cases import cases
+from leakyrelu._shared.tables import text_table
+from leakyrelu.check.cases import cases_of
 from leakyrelu.check.runner import check
-from leakyrelu.report import text_table
+from leakyrelu.check.sandbox.adapters import derivative_adapter
+from leakyrelu.functions import leaky_relu, leaky_relu_derivative
 
-__all__ = ["Peer", "matrix", "peers"]
+__all__ = ["Peer", "installed_peers", "matrix"]
 
 Function = Callable[..., Any]
 
@@ -38,9 +38,9 @@ class Peer:
         return {case.name: case.brief or "ok" for case in report.cases}
 
 
-def peers() -> Iterator[Peer]:
+def installed_peers() -> Iterator[Peer]:
     """The peers: this library, two lines of NumPy, and those of PyTorch, JAX and ONNX Runtime that are installed."""
-    yield Peer("leakyrelu", "leakyrelu", leakyrelu.leaky_relu, leakyrelu.leaky_relu_derivative)
+    yield Peer("leakyrelu", "leakyrelu", leaky_relu, leaky_relu_derivative)
     if find_spec("torch") is not None:
         yield _pytorch()
     if find_spec("jax") is not None:
@@ -52,7 +52,7 @@ def peers() -> Iterator[Peer]:
 
 
 def matrix() -> str:
-    """A table in Markdown, a row a case and a column a peer, and the versions.
+    """A table in Markdown, one row per case and one column per peer, and the versions.
 
     Examples
     --------
@@ -60,9 +60,11 @@ def matrix() -> str:
     >>> print(matrix().splitlines()[0].replace(" ", ""))  # doctest: +SKIP
     |Level|Case|leakyrelu|PyTorch|JAX|ONNXRuntime|np.where|np.maximum|
     """
-    found = list(peers())
+    found = list(installed_peers())
     answers = [peer.answers() for peer in found]
-    rows = [[case.level, case.name, *(words.get(case.name, "-") for words in answers)] for case in cases("derivative")]
+    rows = [
+        [case.level, case.name, *(words.get(case.name, "-") for words in answers)] for case in cases_of("derivative")
+    ]
     packages = dict.fromkeys(peer.package for peer in found)
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return f"{text_table(['Level', 'Case', *(peer.name for peer in found)], rows)}\n\nVersions: {versions}."
@@ -81,10 +83,10 @@ def _maximum(x: Any, alpha: float = 0.01) -> Any:
 
 
 def _pytorch() -> Peer:
-    from torch.nn.functional import leaky_relu
+    from torch.nn.functional import leaky_relu as function
 
-    gradient = derivative_adapter(leaky_relu, None).function
-    return Peer("PyTorch", "torch", leaky_relu, lambda x, alpha=0.01: gradient(x, alpha))
+    gradient = derivative_adapter(function, None).function
+    return Peer("PyTorch", "torch", function, lambda x, alpha=0.01: gradient(x, alpha))
 
 
 def _jax() -> Peer:

@@ -1,4 +1,4 @@
-"""Asks a function: in this process where one trusts it, else in a process of its own; see `supervisor`."""
+"""Asks a function: in this process where one trusts it, else in a process of its own; see `sandbox`."""
 
 import contextlib
 import io
@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from leakyrelu.check.adapters import NotCallableError, derivative_adapter, function_adapter
-from leakyrelu.check.calling import Json, call, encode, printable
-from leakyrelu.check.cases import Case, cases
+from leakyrelu._shared.wording import in_one_line, printable
+from leakyrelu.check.cases import Case, cases_of
 from leakyrelu.check.causes import of_ending, of_exception
 from leakyrelu.check.judging import report
-from leakyrelu.check.report import Report
+from leakyrelu.check.sandbox.adapters import NotCallableError, derivative_adapter, function_adapter
+from leakyrelu.check.sandbox.calling import Json, call, encode
+from leakyrelu.check.verdict import Report
 
 __all__ = ["check", "check_named", "check_source"]
 
@@ -28,7 +29,7 @@ _MEMORY = 2 << 30  # bytes for a file: NumPy takes a tenth of it
 _MEMORY_OF_MODULES = 16 << 30  # PyTorch and JAX reserve far more than they use
 _OUTPUT = 1 << 20  # bytes that one call may print
 _SECONDS_TO_IMPORT = 60.0  # a module, which may be PyTorch's
-_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_SUPERVISOR = Path(__file__).with_name("sandbox") / "supervisor.py"
 
 
 def check(function: Function, *, level: str = "exercise", derivative: Function | None = None) -> Report:
@@ -67,7 +68,7 @@ def check(function: Function, *, level: str = "exercise", derivative: Function |
               why:      a negative number is multiplied by alpha, and alpha is 0.01 where none is given
               hint:     the default slope is 0.1; it must be 0.01
     """
-    asked = cases(level)
+    asked = cases_of(level)
     try:
         adapted = {"function": function_adapter(_callable(function), literal=level == "exercise")}
         if level == "derivative":
@@ -189,7 +190,7 @@ def check_named(spec: str, *, level: str = "exercise", seconds: float = 5.0, der
 
 
 def _run(target: Json, level: str, seconds: float, derivative: str | None, memory: int) -> Report:
-    asked = cases(level)
+    asked = cases_of(level)
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"seconds must be above zero and finite, got {seconds}")
     if not hasattr(os, "fork"):
@@ -209,7 +210,7 @@ def _run(target: Json, level: str, seconds: float, derivative: str | None, memor
     if "error" in first:
         text = first["error"]
         cause = of_exception(first["type"], first["text"]) if "type" in first else of_ending(text)
-        return Report(level, error=printable(text), cause=cause)
+        return Report(level, error=printable(in_one_line(text)), cause=cause)
     answers += [{"ended": "ended the process that supervises it"}] * (len(asked) - len(answers))
     return report(level, target["name"].rpartition(".")[2], asked, answers)
 

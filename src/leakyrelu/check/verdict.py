@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["Report", "Result", "State"]
+__all__ = ["CaseState", "Report", "Result"]
 
-State = Literal["passed", "hint", "failed", "reported"]
+CaseState = Literal["passed", "hint", "failed", "reported"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Result:
     expected: str
     why: str
     hint: str = ""
-    state: State = "passed"
+    state: CaseState = "passed"
     brief: str = ""
 
     @property

@@ -22,30 +22,19 @@ overflowed, and none with ReLU; in the setting chosen, a slope of 0.3 makes 11 o
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from leakyrelu.activation import leaky_relu, leaky_relu_backward
-from leakyrelu.intervals import paired_difference
+from leakyrelu._shared.arguments import one_slope
+from leakyrelu._shared.digits import Digits
+from leakyrelu.functions import leaky_relu, leaky_relu_backward
 
-__all__ = [
-    "DemoResult",
-    "Digits",
-    "Network",
-    "Run",
-    "Setting",
-    "conclusions",
-    "epochs",
-    "load_digits",
-    "run",
-    "train",
-]
+__all__ = ["Floats", "Integers", "Network", "Run", "Setting", "epochs", "train"]
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Integers: TypeAlias = npt.NDArray[np.intp]
@@ -66,23 +55,11 @@ class Setting:
     test_images: int = 500
 
     def __post_init__(self) -> None:
-        leaky_relu(-1.0, self.alpha)  # says what is wrong with a slope
+        one_slope(self.alpha)
         if not self.seeds or not self.hidden:
             raise ValueError(f"a seed and a hidden layer are needed, got seeds={self.seeds}, hidden={self.hidden}")
         if min(self.batch_size, self.epochs, self.test_images, *self.hidden) < 1:
             raise ValueError(f"sizes and epochs must be at least 1, got {self}")
-
-
-@dataclass(frozen=True, eq=False)
-class Digits:
-    """Images, of shape (images, pixels), and the digit each shows."""
-
-    images: Floats
-    labels: Integers
-
-    def take(self, index: Integers) -> "Digits":
-        """The images at these places."""
-        return Digits(self.images[index], self.labels[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,15 +73,6 @@ class Run:
     without_gradient: Integers  # units by hidden layer that get no gradient from any training image, at the end
     one_answer: bool  # the same to every test image
     overflowed: bool
-
-
-@dataclass(frozen=True, eq=False)
-class DemoResult:
-    """The runs of both networks, in the order of the seeds."""
-
-    setting: Setting
-    relu: tuple[Run, ...]
-    leaky_relu: tuple[Run, ...]
 
 
 class Network:
@@ -170,14 +138,6 @@ class Network:
         return float(np.mean(self.answers(digits.images) == digits.labels))
 
 
-def load_digits() -> Digits:
-    """The digits of scikit-learn, pixels scaled to 0..1; its wheel carries them, nothing is downloaded."""
-    with demo_extra():
-        from sklearn import datasets
-    images, labels = datasets.load_digits(return_X_y=True)
-    return Digits((images / 16).astype(np.float32), labels)
-
-
 def train(
     setting: Setting, alpha: float, seed: int, digits: Digits, on_epoch: Callable[[], object] = lambda: None
 ) -> Run:
@@ -239,114 +199,3 @@ def epochs(setting: Setting, alpha: float, seed: int, digits: Digits) -> Iterato
         for start in range(0, len(order), setting.batch_size):
             network.step(training.take(order[start : start + setting.batch_size]), setting.learning_rate)
         yield network, training, test
-
-
-def run(
-    setting: Setting | None = None,
-    digits: Digits | None = None,
-    progress: Callable[[int, int], object] = lambda done, total: None,
-) -> DemoResult:
-    """Train a ReLU and a Leaky ReLU network for each seed.
-
-    Parameters
-    ----------
-    setting : Setting, optional
-        By default the one described at the top of this module.
-    digits : Digits, optional
-        By default those of scikit-learn.
-    progress : callable, optional
-        Called with the epochs done and the epochs in all, after each epoch.
-
-    Raises
-    ------
-    ImportError
-        scikit-learn is missing: ``pip install 'leakyrelu[demo]'``.
-    """
-    setting = Setting() if setting is None else setting
-    digits = load_digits() if digits is None else digits
-    total = 2 * len(setting.seeds) * setting.epochs
-    done = 0
-
-    def on_epoch() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
-
-    pairs = [
-        (train(setting, 0, seed, digits, on_epoch), train(setting, setting.alpha, seed, digits, on_epoch))
-        for seed in setting.seeds
-    ]
-    relu, leaky = zip(*pairs, strict=True)
-    return DemoResult(setting, relu, leaky)
-
-
-class Final(NamedTuple):
-    """How the networks of one kind ended, in percent, a row a seed; of the units, a column a layer and one for all."""
-
-    accuracy: Floats
-    never_positive: Floats
-    without_gradient: Floats
-
-
-def final(runs: Sequence[Run], hidden: tuple[int, ...]) -> Final:
-    def percent(counts: list[Integers]) -> Floats:
-        by_layer = np.array(counts)
-        return 100 * np.column_stack([by_layer / hidden, by_layer.sum(axis=1) / sum(hidden)])
-
-    return Final(
-        np.array([100 * run.accuracy[-1] for run in runs]),
-        percent([run.never_positive[-1] for run in runs]),
-        percent([run.without_gradient for run in runs]),
-    )
-
-
-def conclusions(result: DemoResult) -> list[str]:
-    """What the runs show, in sentences: a difference is claimed only where it exceeds the spread over the seeds.
-
-    The spread is the 95 % confidence interval that `paired_difference` gives.
-    """
-    alpha, hidden = result.setting.alpha, result.setting.hidden
-    relu, leaky = final(result.relu, hidden), final(result.leaky_relu, hidden)
-    sentences = [
-        f"Differences over {len(result.relu)} seeds, seed by seed, with their 95 % confidence intervals:",
-        _compare("Test accuracy", relu.accuracy, leaky.accuracy, "{} is better"),
-        _compare("Units never positive", leaky.never_positive[:, -1], relu.never_positive[:, -1], "fewer with {},"),
-        _compare(
-            "Units without gradient", leaky.without_gradient[:, -1], relu.without_gradient[:, -1], "fewer with {},"
-        ),
-        "Networks that gave one answer to every test image: " + _count(result, "one_answer"),
-        "Networks that overflowed: " + _count(result, "overflowed"),
-    ]
-    if any(run.overflowed for run in (*result.relu, *result.leaky_relu)):
-        sentences.append("A unit that is NaN after an overflow counts as never positive and without gradient.")
-    if alpha:
-        sentences.append(
-            "A Leaky ReLU unit that is never positive is linear on this data, and not dead: "
-            f"it passes on {alpha:g} times its gradient."
-        )
-    return sentences
-
-
-def _compare(what: str, first: Floats, second: Floats, verdict: str) -> str:
-    """A sentence on percentages by seed, arranged so that `second` is larger where Leaky ReLU does better."""
-    mean, spread = paired_difference(first, second)
-    if np.isinf(spread):
-        return f"{what}: one seed has no spread, so no difference is claimed."
-    if abs(mean) <= spread:
-        return f"{what}: no difference beyond the spread (mean {abs(mean):.1f}, spread ± {spread:.1f} points)."
-    winner = "Leaky ReLU" if mean > 0 else "ReLU"
-    return f"{what}: {verdict.format(winner)} by {abs(mean):.1f} ± {spread:.1f} points."
-
-
-def _count(result: DemoResult, what: str) -> str:
-    relu, leaky = (sum(getattr(run, what) for run in runs) for runs in (result.relu, result.leaky_relu))
-    return f"{relu} of {len(result.relu)} with ReLU, {leaky} of {len(result.leaky_relu)} with Leaky ReLU."
-
-
-@contextmanager
-def demo_extra() -> Iterator[None]:
-    """A missing optional dependency says how to install it."""
-    try:
-        yield
-    except ImportError as error:
-        raise ImportError(f"the demonstration lacks {error.name or error}: pip install 'leakyrelu[demo]'") from error

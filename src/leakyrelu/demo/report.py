@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leakyrelu.activation import leaky_relu
-from leakyrelu.demo import DemoResult, Floats, Setting, conclusions, demo_extra, final, load_digits, run
-from leakyrelu.files import written_whole
+from leakyrelu._shared.digits import load_digits
+from leakyrelu._shared.extras import needs
+from leakyrelu._shared.files import written_whole
+from leakyrelu._shared.progress import progress_bar
+from leakyrelu.demo.comparison import DemoResult, conclusions, final, run
+from leakyrelu.demo.networks import Floats, Setting
+from leakyrelu.functions import leaky_relu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +32,7 @@ def plot_history(result: DemoResult) -> "Figure":
     ImportError
         matplotlib is missing: ``pip install 'leakyrelu[demo]'``.
     """
-    with demo_extra():
+    with needs("leakyrelu[demo]", "the picture"):
         from matplotlib.figure import Figure
     setting = result.setting
     figure = Figure(figsize=(12, 5), layout="constrained")
@@ -82,12 +86,11 @@ def show(directory: Path, *, setting: Setting | None = None, console: "Console |
     OSError
         The directory cannot be made or written.
     """
-    with demo_extra():
+    from leakyrelu.plot import plot_leaky_relu
+
+    with needs("leakyrelu[demo]", "the demonstration"):
         import matplotlib.figure  # noqa: F401  # asked for before the training, not after it
         from rich.console import Console
-        from rich.progress import Progress
-
-        from leakyrelu.plot import plot
     console = Console() if console is None else console
     setting = Setting() if setting is None else setting
     digits = load_digits()
@@ -97,12 +100,11 @@ def show(directory: Path, *, setting: Setting | None = None, console: "Console |
 
     _print(console, *(f"{expression} -> {value}" for expression, value in _textbook_values()), "")
     _print(console, f"{_describe(setting)}: chosen because ReLU units die in it.")
-    with Progress(console=console) as bar:
-        task = bar.add_task(f"Training {2 * len(setting.seeds)} networks")
-        result = run(setting, digits, lambda done, total: bar.update(task, completed=done, total=total))
+    with progress_bar(f"Training {2 * len(setting.seeds)} networks", console=console) as progress:
+        result = run(setting, digits, progress)
     console.print(_table(result))
     _print(console, *_accuracies(result), "", *conclusions(result), "")
-    for name, figure in (("leaky_relu.png", plot(setting.alpha)), ("dead_units.png", plot_history(result))):
+    for name, figure in (("leaky_relu.png", plot_leaky_relu(setting.alpha)), ("dead_units.png", plot_history(result))):
         with written_whole(directory / name) as file:
             figure.savefig(file, format="png", dpi=120)
         _print(console, f"Picture: {directory / name}")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from html import escape
 
-from leakyrelu.activation import leaky_relu, leaky_relu_derivative
 from leakyrelu.check import Report, Result
-from leakyrelu.demo import Floats
+from leakyrelu.demo.networks import Floats
+from leakyrelu.functions import leaky_relu, leaky_relu_derivative
 from leakyrelu.lesson.pictures import RELATIVES, accuracies, function_at, relative
-from leakyrelu.lesson.training import EPOCHS, NETWORKS, State
+from leakyrelu.lesson.training import EPOCHS, NETWORKS, Snapshot
 
 __all__ = ["at", "networks", "relatives", "verdict"]
 
@@ -34,7 +34,7 @@ def relatives() -> str:
     return f'<div class="lesson relatives">{"".join(cards)}</div>'
 
 
-def networks(history: Sequence[tuple[State, ...]]) -> str:
+def networks(history: Sequence[tuple[Snapshot, ...]]) -> str:
     """The networks side by side after the last epoch of a history, and their accuracies so far."""
     panels = "".join(map(_network, NETWORKS, history[-1]))
     return (
@@ -51,7 +51,7 @@ _KEY = (
 )
 
 
-def _network(name: str, state: State) -> str:
+def _network(name: str, state: Snapshot) -> str:
     kind, what = ("leaks", "never above zero") if state.alpha else ("dead", "dead")
     count = f"{state.never_positive} of {state.units} units {what}"
     by_layer = ", ".join(f"{int((rates == 0).sum())} of {len(rates)}" for rates in state.firing)

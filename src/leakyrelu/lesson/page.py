@@ -17,13 +17,13 @@ def _():
 
     from leakyrelu.check import check_source
     from leakyrelu.demo import load_digits
-    from leakyrelu.lesson import examples, exercise, html, training
+    from leakyrelu.lesson import examples, exercise, fragments, training
 
     return (
         check_source,
         examples,
         exercise,
-        html,
+        fragments,
         load_digits,
         mo,
         time,
@@ -64,8 +64,8 @@ def _(mo):
 
 
 @app.cell
-def _(html, mo, position, slope):
-    mo.Html(html.at(slope.value, position.value))
+def _(fragments, mo, position, slope):
+    mo.Html(fragments.at(slope.value, position.value))
     return
 
 
@@ -90,8 +90,8 @@ def _(mo):
 
 
 @app.cell
-def _(html, mo):
-    mo.Html(html.relatives())
+def _(fragments, mo):
+    mo.Html(fragments.relatives())
     return
 
 
@@ -144,16 +144,16 @@ def _(mo, start_training, training):
 
 
 @app.cell
-def _(epoch, history, html, leak, load_digits, mo, rate, seed, start_training, time, training):
+def _(epoch, fragments, history, leak, load_digits, mo, rate, seed, start_training, time, training):
     if start_training.value or len(history) < 2:
         history.clear()
         for _states in training.train(leak.value, rate.value, seed.value, load_digits()):
             history.append(_states)
             if not start_training.value:
                 break  # the networks as they begin
-            mo.output.replace(mo.Html(html.networks(history)))
+            mo.output.replace(mo.Html(fragments.networks(history)))
             time.sleep(0.1)
-    _shown = mo.Html(html.networks(history[: epoch.value + 1]))
+    _shown = mo.Html(fragments.networks(history[: epoch.value + 1]))
     mo.vstack([_shown, epoch]) if len(history) > 1 else _shown
     return
 
@@ -222,11 +222,11 @@ def _(get_resets, mo, reset, set_resets):
 
 
 @app.cell
-def _(answer, check_source, html, mo, run):
+def _(answer, check_source, fragments, mo, run):
     mo.stop(not run.value)
     with mo.status.spinner(title="Asking your function ..."):
         _report = check_source(answer["source"], seconds=2)
-    mo.Html(html.verdict(_report))
+    mo.Html(fragments.verdict(_report))
     return
 
 

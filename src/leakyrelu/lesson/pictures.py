@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from leakyrelu.activation import leaky_relu
-from leakyrelu.demo import Floats
-from leakyrelu.lesson.training import EPOCHS, NETWORKS, State
-from leakyrelu.plot import plot
+from leakyrelu.demo.networks import Floats
+from leakyrelu.functions import leaky_relu
+from leakyrelu.lesson.training import EPOCHS, NETWORKS, Snapshot
+from leakyrelu.plot import plot_leaky_relu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def function_at(alpha: float, x: float, value: float, derivative: float) -> str:
     """Leaky ReLU and its derivative, with their points at x marked."""
 
     def draw(ax: "Axes") -> None:
-        figure = plot(alpha, ax=ax)
+        figure = plot_leaky_relu(alpha, ax=ax)
         for inset in ax.child_axes:  # too small here; the slider enlarges as well
             inset.remove()
         ax.set_title("")
@@ -147,7 +147,7 @@ def relative(name: str) -> str:
     return _svg(draw, (2.2, 1.8), f"{name}: {formula}. {difference}")
 
 
-def accuracies(history: Sequence[tuple[State, ...]]) -> str:
+def accuracies(history: Sequence[tuple[Snapshot, ...]]) -> str:
     """The networks' accuracies over the epochs so far."""
 
     def draw(ax: "Axes") -> None:

@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["serve"]
+from leakyrelu._shared.extras import needs
+
+__all__ = ["serve_lesson"]
 
 _PAGE = Path(__file__).with_name("page.py")
 _SESSION = 12 * 60 * 60  # seconds that a page lives on without its browser, as when a laptop sleeps
@@ -21,7 +23,7 @@ _SESSION = 12 * 60 * 60  # seconds that a page lives on without its browser, as 
 _ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def serve(
+def serve_lesson(
     *,
     port: int = 0,
     open_browser: Callable[[str], object] | None = webbrowser.open,
@@ -50,18 +52,16 @@ def serve(
 
     Examples
     --------
-    >>> from leakyrelu.lesson import serve
-    >>> serve()  # doctest: +SKIP
+    >>> from leakyrelu.lesson import serve_lesson
+    >>> serve_lesson()  # doctest: +SKIP
     The lesson is at http://127.0.0.1:40581/lesson-40581/?access_token=yYx1mJq0w2M
     Ctrl-C ends it.
     """
-    try:
+    with needs("leakyrelu[learn]", "the lesson"):
         import marimo
         import matplotlib as mpl  # noqa: F401  # asked for before the page is opened, not by it
         import sklearn  # noqa: F401  # likewise
         import uvicorn
-    except ImportError as error:
-        raise ImportError(f"the lesson lacks {error.name or error}: pip install 'leakyrelu[learn]'") from error
     token = secrets.token_urlsafe(16)
     with _listening(port) as listening:
         port = listening.getsockname()[1]

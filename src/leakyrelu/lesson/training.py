@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leakyrelu.demo import Digits, Floats, Network, Setting, epochs
+from leakyrelu.demo import Digits, Network, Setting, epochs
+from leakyrelu.demo.networks import Floats
 
-__all__ = ["EPOCHS", "NETWORKS", "State", "train"]
+__all__ = ["EPOCHS", "NETWORKS", "Snapshot", "train"]
 
 NETWORKS = ("ReLU", "Leaky ReLU", "ReLU, then Leaky ReLU")
 EPOCHS = 20
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class Snapshot:
     """A network after an epoch.
 
     Attributes
@@ -48,7 +49,7 @@ class State:
         return sum(int(np.sum(rates == 0)) for rates in self.firing)
 
 
-def train(alpha: float, learning_rate: float, seed: int, digits: Digits) -> Iterator[tuple[State, ...]]:
+def train(alpha: float, learning_rate: float, seed: int, digits: Digits) -> Iterator[tuple[Snapshot, ...]]:
     """Train the three `NETWORKS` side by side, from the same weights on the same batches.
 
     Yields their states before the training and after each of the `EPOCHS`. The third is a ReLU network up to half of
@@ -85,8 +86,8 @@ def train(alpha: float, learning_rate: float, seed: int, digits: Digits) -> Iter
         yield tuple(states)
 
 
-def _state(epoch: int, network: Network, training: Digits, test: Digits) -> State:
-    return State(
+def _state(epoch: int, network: Network, training: Digits, test: Digits) -> Snapshot:
+    return Snapshot(
         epoch=epoch,
         alpha=network.alpha,
         firing=tuple(network.firing_rates(training.images)),

@@ -2,20 +2,22 @@
 
 from collections import Counter
 from math import ceil, copysign, expm1, floor, hypot, ldexp, log1p, log2, sqrt
-from operator import index
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from leakyrelu.activation import leaky_relu
+from leakyrelu._shared.arguments import one_slope, positive_integer
+from leakyrelu.functions import leaky_relu
 
 __all__ = [
     "BornDead",
     "Simulated",
     "born_dead_probability",
+    "deaths",
     "gain",
     "simulate_born_dead",
+    "simulated",
     "width_for_risk",
 ]
 
@@ -68,7 +70,7 @@ def gain(alpha: float = 0.0) -> float:
     >>> round(gain(0.01), 4)
     1.4141
     """
-    return sqrt(2) / hypot(1, _slope(alpha))
+    return sqrt(2) / hypot(1, one_slope(alpha))
 
 
 def born_dead_probability(width: int, depth: int, *, alpha: float = 0.0) -> BornDead:
@@ -124,8 +126,8 @@ def born_dead_probability(width: int, depth: int, *, alpha: float = 0.0) -> Born
     >>> born_dead_probability(2, 10, alpha=0.01)
     BornDead(lower=0.0, upper=0.0, exact=0.0)
     """
-    width, depth = positive("width", width), positive("depth", depth)
-    if _slope(alpha):
+    width, depth = positive_integer("width", width), positive_integer("depth", depth)
+    if one_slope(alpha):
         return BornDead(0.0, 0.0, 0.0)
     p = ldexp(1, -width)
     upper = -expm1((depth - 1) * log1p(-p))
@@ -171,7 +173,7 @@ def width_for_risk(risk: float, depth: int) -> int:
     >>> width_for_risk(0.01, depth=10), width_for_risk(0.01, depth=1000)
     (10, 17)
     """
-    depth = positive("depth", depth)
+    depth = positive_integer("depth", depth)
     if not isinstance(risk, (float, int, np.floating)) or not 0 < risk < 1:
         raise ValueError(f"risk must be a number between 0 and 1, got {risk!r}")
     # 1 - (1 - p)^(depth - 1) <= risk needs p <= t, where t = -log(1 - risk) / (depth - 1): where to begin.
@@ -230,11 +232,16 @@ def simulate_born_dead(
     >>> simulate_born_dead(2, 10, alpha=0.01, networks=10_000, rng=0).probability
     0.0
     """
-    width, depth, networks = positive("width", width), positive("depth", depth), positive("networks", networks)
-    return simulated(deaths(width, depth, _slope(alpha), networks, np.random.default_rng(rng)).total(), networks)
+    width, depth, networks = (
+        positive_integer("width", width),
+        positive_integer("depth", depth),
+        positive_integer("networks", networks),
+    )
+    return simulated(deaths(width, depth, one_slope(alpha), networks, np.random.default_rng(rng)).total(), networks)
 
 
 def simulated(dead: int, networks: int) -> Simulated:
+    """The fraction that so many dead ones are, with its standard error."""
     probability = dead / networks
     return Simulated(probability, sqrt(probability * (1 - probability) / networks))
 
@@ -266,22 +273,3 @@ def _next_layer(
     largest = np.abs(pairs).max(axis=2, keepdims=True)
     np.divide(pairs, largest, out=pairs, where=largest > 0)
     return pairs
-
-
-def _slope(alpha: Any) -> float:
-    if np.ndim(alpha):
-        raise TypeError(f"alpha must be one slope, got {alpha!r}")
-    leaky_relu(-1.0, alpha)  # says what is wrong with a slope
-    return float(alpha)
-
-
-def positive(name: str, value: Any) -> int:
-    try:
-        number = index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be a positive integer, got {value!r}")
-    if number < 1:
-        raise ValueError(f"{name} must be at least 1, got {value!r}")
-    return number

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leakyrelu.theory import (
+from leakyrelu._shared.arguments import positive_integer
+from leakyrelu._shared.extras import needs
+from leakyrelu.theory.born_dead import (
     BornDead,
     Simulated,
     born_dead_probability,
     deaths,
-    positive,
     simulate_born_dead,
     simulated,
     width_for_risk,
@@ -57,7 +58,7 @@ def born_dead_report(
 
     Examples
     --------
-    >>> from leakyrelu.theory_report import born_dead_report
+    >>> from leakyrelu.theory import born_dead_report
     >>> print(born_dead_report(2, 10, alpha=0.01, rng=0))
     Leaky ReLU with slope 0.01, one input, width 2, depth 10 (9 hidden layers), zero biases: born dead
     by theory:      never
@@ -98,7 +99,7 @@ def _said_by_simulation(found: Simulated, networks: int) -> str:
 def plot_born_dead(
     width: int = 2, depth: int = 10, *, networks: int = 4000, rng: np.random.Generator | int | None = None
 ) -> "Figure":
-    """Draw the probability that a ReLU network is born dead over its depth, one line a width, and mark one network.
+    """Draw the probability that a ReLU network is born dead over its depth, one line per width, and mark one network.
 
     Parameters
     ----------
@@ -123,18 +124,16 @@ def plot_born_dead(
 
     Examples
     --------
-    >>> from leakyrelu.theory_report import plot_born_dead
+    >>> from leakyrelu.theory import plot_born_dead
     >>> figure = plot_born_dead(2, 10, networks=100, rng=0)
     >>> figure.axes[0].get_title()
     'How likely a ReLU network is born dead'
     """
-    try:
+    with needs("leakyrelu[plot]", "the picture"):
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator, PercentFormatter
-    except ImportError as error:
-        raise ImportError("the picture needs matplotlib: pip install 'leakyrelu[plot]'") from error
     marked = born_dead_probability(width, depth)
-    networks, rng = positive("networks", networks), np.random.default_rng(rng)
+    networks, rng = positive_integer("networks", networks), np.random.default_rng(rng)
     figure = Figure(figsize=(10, 6), layout="constrained")
     ax = figure.subplots()
     for i, each in enumerate(sorted({*_DRAWN_WIDTHS, width})):

@@ -1,15 +1,17 @@
 """For PyTorch: Leaky ReLU at ReLU's memory; which units of a model are dead, and their revival."""
 
-try:
+from leakyrelu._shared.extras import needs
+
+with needs("leakyrelu[torch]", "leakyrelu.torch"):
     import torch as _torch  # noqa: F401
-except ImportError as error:
-    raise ImportError("leakyrelu.torch needs PyTorch: pip install 'leakyrelu[torch]'") from error
 
 from leakyrelu.torch.activation import LeakyReLU, leaky_relu
-from leakyrelu.torch.diagnosis import Monitor, diagnose
-from leakyrelu.torch.repair import Revival, Skipped, revive
+from leakyrelu.torch.diagnosis import diagnose
+from leakyrelu.torch.monitor import Monitor
 from leakyrelu.torch.replacement import Replacement, replace_relu
-from leakyrelu.units import Diagnosis, Site
+from leakyrelu.torch.revival import Revival, revive
+from leakyrelu.units.diagnosis import Diagnosis
+from leakyrelu.units.sites import Site
 
 __all__ = [
     "Diagnosis",
@@ -18,7 +20,6 @@ __all__ = [
     "Replacement",
     "Revival",
     "Site",
-    "Skipped",
     "diagnose",
     "leaky_relu",
     "replace_relu",

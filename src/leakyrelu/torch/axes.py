@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leakyrelu._backends.torch_private import base_of
+
 __all__ = ["Axes"]
 
 
@@ -117,7 +119,7 @@ def _each(items: Iterable[Any]) -> list[Any]:
 
 
 def _is_weight(value: Tensor) -> bool:
-    return isinstance(value if value._base is None else value._base, nn.Parameter)  # noqa: SLF001  # what it is a view of
+    return isinstance(base_of(value), nn.Parameter)
 
 
 def _of_einsum(equation: str, operands: Sequence[Tensor], axes: int) -> int | None:

@@ -5,17 +5,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
-from torch._C import _current_graph_task_id as _backward_pass
-from torch._C import _is_tracing
-from torch._C._functorch import is_functorch_wrapped_tensor
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.jit import is_tracing  # type: ignore[attr-defined]  # though it is documented
+from torch.overrides import TorchFunctionMode
 
+from leakyrelu._backends.torch_private import (
+    backward_is_running,
+    is_fake,
+    is_within_functorch,
+    tree_leaves,
+    tree_map_only,
+)
 from leakyrelu.torch.axes import Axes
 from leakyrelu.torch.operations import Activation, SiteNames, activation_of, plain_name
 
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Call", "Capture", "Forward", "recorded", "watch"]
+__all__ = ["Call", "Capture", "Forward", "nothing_seen", "recorded", "watch"]
 
 
 class Call(NamedTuple):
@@ -131,7 +135,7 @@ class Capture:
 
     def _begin(self, module: nn.Module, inputs: object) -> None:
         # In a backward pass, checkpointing calls modules for the second time; a tracer would record our counting.
-        if not (self._stack or _backward_pass() != -1 or _is_tracing()) and self._wanted(module):
+        if not (self._stack or backward_is_running() or is_tracing()) and self._wanted(module):  # type: ignore[no-untyped-call]
             self._mode = _Mode(self, module)
             self._mode.__enter__()  # type: ignore[no-untyped-call]
         if self._mode is not None and self._mode.examples is None:
@@ -139,8 +143,7 @@ class Capture:
         self._stack.append(module)
 
     def _is_in_another_thread(self) -> bool:
-        modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]  # of this thread
-        return self._mode is not None and self._mode not in modes
+        return self._mode is not None and self._mode.thread != get_ident()
 
     def _end(self) -> None:
         self._stack.clear()
@@ -171,6 +174,13 @@ class Capture:
 
 def _paths(model: nn.Module) -> dict[nn.Module, str]:
     return {module: path.replace("._orig_mod", "") for path, module in model.named_modules()}
+
+
+def nothing_seen(capture: Capture) -> str:
+    """The message where a model ran and no activation was seen."""
+    notes = "".join(f"; {note}" for note in capture.notes)
+    model = type(capture.model).__name__
+    return f"{model} called no activation that is known (ReLU, Leaky ReLU, GELU and so on){notes}"
 
 
 def watch(model: nn.Module, batches: Iterable[Any], forward: Forward, look: Callable[[Call], object]) -> None:
@@ -247,8 +257,8 @@ _UNSEEN: dict[str, Callable[[Tensor], bool]] = {
     "nested": lambda value: value.is_nested,
     "sparse": lambda value: value.layout != torch.strided,
     "quantized": lambda value: value.is_quantized,
-    "fake": lambda value: value.is_meta or isinstance(value, FakeTensor),
-    "functorch's": is_functorch_wrapped_tensor,  # of torch.vmap and torch.func.grad
+    "fake": is_fake,
+    "functorch's": is_within_functorch,  # of torch.vmap and torch.func.grad
 }
 
 
@@ -259,6 +269,7 @@ class _Mode(TorchFunctionMode):
         super().__init__()
         self._capture = capture
         self.outermost = outermost
+        self.thread = get_ident()
         self._axes = Axes()
         self.names = SiteNames()
         self.examples: int | None = None  # in the batch
@@ -287,7 +298,7 @@ class _Mode(TorchFunctionMode):
         return output
 
     def _is_counted(self, activation: Activation, value: object) -> bool:
-        if not isinstance(value, Tensor) or isinstance(value, nn.Parameter) or _backward_pass() != -1:
+        if not isinstance(value, Tensor) or isinstance(value, nn.Parameter) or backward_is_running():
             return False
         for kind, is_of_it in _UNSEEN.items():
             if is_of_it(value):

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from leakyrelu.torch.capture import Call
-from leakyrelu.units import Diagnosis, Site
+from leakyrelu.units.diagnosis import Diagnosis
+from leakyrelu.units.sites import Site
 
 __all__ = ["Counts", "by_unit", "largest_change", "split"]
 
@@ -32,9 +33,9 @@ class Counts:
             self._sites[key] = _SiteCounts(call, units, self._scratch)
         return self._sites[key].add(call)
 
-    def diagnosis(self, samples: int, notes: tuple[str, ...] = ()) -> Diagnosis:
+    def diagnosis(self, examples: int, notes: tuple[str, ...] = ()) -> Diagnosis:
         """What has been counted."""
-        return Diagnosis(tuple(site.result() for site in self._sites.values() if site.samples), samples, notes)
+        return Diagnosis(tuple(site.result() for site in self._sites.values() if site.values), examples, notes)
 
 
 class _SiteCounts:
@@ -45,7 +46,7 @@ class _SiteCounts:
         # Sums of sums: in float64, which Apple's GPUs do not have.
         exact = torch.float32 if device.type == "mps" else torch.float64
         self.name, self.activation = call.name, call.activation
-        self.examples = self.samples = 0
+        self.examples = self.values = 0
         self.fired = torch.zeros(units, dtype=torch.int64, device=device)
         self.below = torch.zeros(units, dtype=torch.bool, device=device)
         self.maximum = torch.full((units,), -math.inf, dtype=exact, device=device)
@@ -56,7 +57,7 @@ class _SiteCounts:
         if values.numel():
             rows, _, positions = values.shape
             self.examples += call.examples
-            self.samples += rows * positions
+            self.values += rows * positions
         for part in _parts(values):
             # PyTorch is slow at booleans: at making them, and ten times as slow at adding them up.
             ones = torch.gt(part, call.activation.threshold, out=self.scratch.like(part))
@@ -80,11 +81,11 @@ class _SiteCounts:
             name=self.name,
             operation=self.activation.operation,
             examples=self.examples,
-            samples=self.samples,
+            values=self.values,
             fired=self.fired.cpu().numpy().copy(),  # the counting goes on
             below=self.below.cpu().numpy().copy(),
             maximum=self.maximum.cpu().double().numpy() - self.activation.threshold,
-            mean_output=self.magnitude.cpu().double().numpy() / self.samples,
+            mean_output=self.magnitude.cpu().double().numpy() / self.values,
             flat=self.activation.flat,
         )
 

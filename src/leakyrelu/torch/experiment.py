@@ -21,11 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leakyrelu.demo import load_digits
-from leakyrelu.intervals import paired_difference
+from leakyrelu._shared.digits import load_digits
+from leakyrelu._shared.extras import needs
+from leakyrelu._shared.intervals import paired_difference
+from leakyrelu._shared.progress import progress_bar
 from leakyrelu.torch.diagnosis import diagnose
-from leakyrelu.torch.repair import Revival, revive
 from leakyrelu.torch.replacement import replace_relu
+from leakyrelu.torch.revival import Revival, revive
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +62,7 @@ class Outcome:
     never_at_the_end: float
     accuracy_at_once: float
     accuracy_at_the_end: float
-    skipped: int = 0  # dead units that `revive` left alone
+    left_dead: int = 0  # units that `revive` left alone
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ def outcomes(killer: str, seed: int, cures: Sequence[str] = tuple(CURES)) -> lis
         done = CURES[cure](model, patient.images, generator)
         never, accuracy = _never(model, patient), patient.accuracy(model)
         _train(model, torch.optim.Adam(model.parameters(), lr=1e-3), patient.images, patient.labels, _EPOCHS, generator)
-        skipped = sum(len(skipped.units) for skipped in done.skipped) if isinstance(done, Revival) else 0
-        results.append(Outcome(cure, seed, never, _never(model, patient), accuracy, patient.accuracy(model), skipped))
+        left = done.after.dead if isinstance(done, Revival) else 0
+        results.append(Outcome(cure, seed, never, _never(model, patient), accuracy, patient.accuracy(model), left))
     return results
 
 
@@ -152,9 +154,8 @@ def show(
     ImportError
         scikit-learn or rich is missing: ``pip install 'leakyrelu[torch,demo]'``.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
+    with needs("leakyrelu[torch,demo]", "the demonstration"):
+        from rich.console import Console
     console = Console() if console is None else console
 
     def say(*lines: object) -> None:
@@ -168,9 +169,10 @@ def show(
     say(revival.before, "", revival, "")
     cures = ("control", "revive")
     results: list[Outcome] = []
-    with Progress(console=console) as bar:
-        for seed in bar.track(seeds, description=f"Killing, reviving, training {len(seeds)} networks"):
+    with progress_bar(f"Killing, reviving, training {len(seeds)} networks", console=console) as progress:
+        for done, seed in enumerate(seeds, 1):
             results += outcomes(killer, seed, cures)
+            progress(done, len(seeds))
     say("", *table(results), "", conclusion(results))
     return results
 
@@ -180,14 +182,14 @@ def table(results: Sequence[Outcome]) -> list[str]:
     cures = list(dict.fromkeys(outcome.cure for outcome in results))
     fields = ("never_at_once", "never_at_the_end", "accuracy_at_once", "accuracy_at_the_end")
     lines = [
-        f"| | units never above zero | after {_EPOCHS} epochs | accuracy | after {_EPOCHS} epochs | skipped |",
+        f"| | units never above zero | after {_EPOCHS} epochs | accuracy | after {_EPOCHS} epochs | left dead |",
         "|---|---|---|---|---|---|",
     ]
     for cure in cures:
         rows = [outcome for outcome in results if outcome.cure == cure]
         cells = [[100 * getattr(row, field) for row in rows] for field in fields]
         spread = [f"{np.mean(cell):.1f} ± {np.std(cell, ddof=1) if len(cell) > 1 else 0:.1f} %" for cell in cells]
-        lines.append(f"| {cure} | {' | '.join(spread)} | {sum(row.skipped for row in rows)} |")
+        lines.append(f"| {cure} | {' | '.join(spread)} | {sum(row.left_dead for row in rows)} |")
     return lines
 
 

@@ -5,7 +5,7 @@ import math
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from leakyrelu.importing import load_object
+from leakyrelu._shared.extras import needs
+from leakyrelu._shared.importing import load_object
+from leakyrelu._shared.progress import Progress, unseen
+from leakyrelu._shared.wording import first_line, in_one_line
 from leakyrelu.torch.diagnosis import diagnose
-from leakyrelu.units import Diagnosis
+from leakyrelu.units.diagnosis import Diagnosis
 
 __all__ = ["Batches", "diagnose_files", "load_weights", "make_model"]
 
@@ -26,9 +29,20 @@ def diagnose_files(
     data: Path,
     weights: Path | None = None,
     batch_size: int = 256,
-    track: Callable[["Batches"], Iterable[Any]] = iter,
+    progress: Progress = unseen,
 ) -> Diagnosis:
-    """Diagnose the model that `spec` names, on the data of a file; `track` iterates over the batches, showing progress.
+    """Diagnose the model that `spec` names, on the data of a file.
+
+    Parameters
+    ----------
+    spec : str
+        As for `make_model`.
+    data, weights : Path
+        The files of the data and of the weights.
+    batch_size : int, default 256
+        Examples at a time.
+    progress : callable, optional
+        Called with the batches done and the batches in all, after each batch.
 
     Raises
     ------
@@ -40,11 +54,18 @@ def diagnose_files(
         load_weights(model, weights)
     batches = Batches(data, model, batch_size)
     try:
-        return diagnose(model, track(batches))
+        return diagnose(model, _followed(batches, progress))
     except (ImportError, OSError, TypeError, ValueError):
         raise  # they say what is wrong
     except Exception as error:  # whatever somebody's code does
-        raise ValueError(f"the model failed on {data} ({batches}): {_first_line(error)}") from error
+        raise ValueError(f"the model failed on {data} ({batches}): {_said(error)}") from error
+
+
+def _followed(batches: "Batches", progress: Progress) -> Iterator[Any]:
+    for done, batch in enumerate(batches):
+        progress(done, len(batches))
+        yield batch
+    progress(len(batches), len(batches))
 
 
 def make_model(spec: str) -> nn.Module:
@@ -88,14 +109,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(_without_wrappers(state, model))
     except RuntimeError as error:
-        raise ValueError(f"the weights in {path} are not this model's: {' '.join(str(error).split())}") from error
+        raise ValueError(f"the weights in {path} are not this model's: {in_one_line(error)}") from error
 
 
 def _safetensors(path: Path) -> Any:
-    try:
+    with needs("safetensors", f"reading {path}"):
         from safetensors.torch import load_file
-    except ImportError as error:
-        raise ImportError("to read its files, safetensors is needed: pip install safetensors") from error
     with path.open("rb"):
         pass  # says what is wrong with the name, where it is
     try:
@@ -115,7 +134,7 @@ def _saved_by_torch(path: Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # of its unpickler, which takes any bytes for instructions
-        raise ValueError(f"{path} is not a file of torch.save ({_first_line(error)})") from error
+        raise ValueError(f"{path} is not a file of torch.save ({_said(error)})") from error
 
 
 def _without_wrappers(state: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
@@ -149,19 +168,12 @@ class Batches:
             raise ValueError(f"the batch size must be at least 1, got {batch_size}")
         self._size = batch_size
         self._dtype = next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
-        arrays = _load(path)
-        names = _arguments(model)
-        self._alone = len(arrays) == 1 and (path.suffix == ".npy" or arrays.keys().isdisjoint(names))
-        self._arrays = arrays if self._alone else _fitting(arrays, names, path)
-        if self._alone and names and arrays.keys().isdisjoint({_NPY, _UNNAMED}):
-            named = f"{path} holds {next(iter(arrays))!r}, which is no argument of the model's forward"
-            warnings.warn(f"{named} ({', '.join(names)}); it is taken for its first one", stacklevel=2)
-        lengths = {name: array.shape[0] if array.ndim else 0 for name, array in self._arrays.items()}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"the arrays in {path} must have one row an example, got {lengths}")
-        self._length = next(iter(lengths.values()))
-        if not self._length:
-            raise ValueError(f"{path} holds no examples")
+        arrays, arguments = _load(path), _arguments(model)
+        self._alone = len(arrays) == 1 and (path.suffix == ".npy" or arrays.keys().isdisjoint(arguments))
+        if self._alone:
+            _warn_of_another_name(next(iter(arrays)), arguments, path)
+        self._arrays = arrays if self._alone else _fitting(arrays, arguments, path)
+        self._length = _common_length(self._arrays, path)
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {array.dtype} {array.shape}".strip() for name, array in self._arrays.items())
@@ -195,13 +207,31 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a {path.suffix} file of numbers: {_first_line(error)}") from error
+        raise ValueError(f"{path} is not a {path.suffix} file of numbers: {_said(error)}") from error
 
 
 def _arguments(model: nn.Module) -> list[str]:
     """Those that can be passed to the model's forward by name."""
     parameters = inspect.signature(model.forward).parameters.values()
     return [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+
+
+def _warn_of_another_name(name: str, arguments: list[str], path: Path) -> None:
+    """Warn where an array was given a name by somebody, and it is not the name of an argument."""
+    if arguments and name not in (_NPY, _UNNAMED):
+        named = f"{path} holds {name!r}, which is no argument of the model's forward"
+        warnings.warn(f"{named} ({', '.join(arguments)}); it is taken for its first one", stacklevel=3)
+
+
+def _common_length(arrays: dict[str, npt.NDArray[Any]], path: Path) -> int:
+    """How many examples there are: the length of each array."""
+    lengths = {name: array.shape[0] if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the arrays in {path} must have one row per example, got {lengths}")
+    length = next(iter(lengths.values()))
+    if not length:
+        raise ValueError(f"{path} holds no examples")
+    return length
 
 
 def _fitting(arrays: dict[str, npt.NDArray[Any]], arguments: list[str], path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -214,7 +244,7 @@ def _fitting(arrays: dict[str, npt.NDArray[Any]], arguments: list[str], path: Pa
     return fitting
 
 
-def _first_line(error: Exception) -> str:
-    """What it says; with its kind where that is less than a sentence, as a KeyError's key."""
-    line = str(error).strip().partition("\n")[0]
-    return line if isinstance(error, RuntimeError | ValueError) and line else f"{type(error).__name__}: {line}"
+def _said(error: Exception) -> str:
+    """Its first line; with its type where that alone is less than a sentence, as with a KeyError's key."""
+    line, kind = first_line(error), type(error).__name__
+    return line if isinstance(error, RuntimeError | ValueError) or line == kind else f"{kind}: {line}"

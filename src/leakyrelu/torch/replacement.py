@@ -5,7 +5,7 @@ A module is replaced by a module, a function held as an attribute too; the forwa
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from leakyrelu._backends.torch_private import is_compiled
+from leakyrelu._shared.wording import listed
 from leakyrelu.torch.activation import LeakyReLU
 from leakyrelu.torch.operations import SiteNames, activation_of
 from leakyrelu.torch.rewriting import activations_named, is_in_place, rewrite, traced
@@ -42,16 +44,12 @@ class Replacement:
     def __str__(self) -> str:
         if not self.replaced and not self.skipped:
             return "no ReLU found, nothing replaced"
-        shown = f" ({_listed(self.replaced)})" if self.replaced else ""
+        shown = f" ({listed(self.replaced, 8)})" if self.replaced else ""
         lines = [f"replaced by Leaky ReLU: {len(self.replaced)}{shown}"]
         for reason in dict.fromkeys(self.skipped.values()):
             names = [name for name, other in self.skipped.items() if other == reason]
-            lines.append(f"skipped: {_listed(names)}: {reason}")
+            lines.append(f"skipped: {listed(names, 8)}: {reason}")
         return "\n".join(lines)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterable[str] | None = None) -> Replacement:
@@ -143,7 +141,7 @@ def _visible(model: nn.Module) -> tuple[dict[str, nn.Module], _Sites]:
             continue
         if isinstance(module, torch.jit.ScriptModule):
             opaque[path or "model"] = "scripted; replace before torch.jit.script"
-        elif type(module).__module__.startswith("torch._dynamo") or vars(module).get("_compiled_call_impl"):
+        elif is_compiled(module):
             opaque[path or "model"] = "compiled; replace before torch.compile"
         else:
             modules[path] = module

@@ -2,23 +2,26 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from itertools import groupby
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from leakyrelu._shared.wording import listed
 from leakyrelu.torch.capture import Call, Forward, recorded, watch
 from leakyrelu.torch.counts import by_unit, largest_change, split
-from leakyrelu.torch.diagnosis import checked, copies, diagnose, evaluating, run_batch, seen_through
-from leakyrelu.torch.graph import BATCH_NORMS, CHANNEL_NORMS, Consumer, Unproven, Wiring, wirings
-from leakyrelu.units import Diagnosis, Site
+from leakyrelu.torch.diagnosis import diagnose
+from leakyrelu.torch.running import checked, copies, evaluating, run_batch, seen_through
+from leakyrelu.torch.wiring import BATCH_NORMS, CHANNEL_NORMS, Consumer, Unproven, Wiring, wirings
+from leakyrelu.units.diagnosis import Diagnosis
+from leakyrelu.units.sites import Floats, Site
 
-__all__ = ["Revival", "Skipped", "revive"]
+__all__ = ["Revival", "revive"]
 
 _TOLERANCE = 1e-5  # of the output, relative to its largest value
 _VALUES = 65_536  # looked at per unit, for the median
@@ -31,14 +34,6 @@ _States: TypeAlias = dict[Tensor, list[tuple[Tensor, float]]]
 _Write: TypeAlias = tuple[Tensor, Any, Tensor]  # what was written, where, and what was there before
 
 
-class Skipped(NamedTuple):
-    """Dead units of one site that were left alone."""
-
-    site: str
-    units: tuple[int, ...]
-    reason: str
-
-
 @dataclass(frozen=True, eq=False)
 class Revival:
     """What `revive` did.
@@ -49,8 +44,8 @@ class Revival:
         On the same batches.
     revived : dict of str to tuple of int
         The units that fire again, by the name of their site.
-    skipped : tuple of Skipped
-        The dead units that were left alone, each with the reason.
+    skipped : Mapping of str to str
+        The names of the sites where dead units were left alone, and why. Which units these are, `after` says.
     output_change : float
         The largest change of the model's output on the batches, relative to the largest output.
     """
@@ -58,15 +53,17 @@ class Revival:
     before: Diagnosis
     after: Diagnosis
     revived: dict[str, tuple[int, ...]]
-    skipped: tuple[Skipped, ...]
+    skipped: Mapping[str, str]
     output_change: float
 
     def __str__(self) -> str:
         count = sum(map(len, self.revived.values()))
         change = f"the output changed by {self.output_change:.1g} at most"
         lines = [f"{count} of {self.before.dead} dead units revived; {change}"]
-        lines += [f"  {site}: {_listed(units)}" for site, units in self.revived.items()]
-        lines += [f"  left alone, {site}: {_listed(units)}: {reason}" for site, units, reason in self.skipped]
+        lines += [f"  {site}: {_units(units)}" for site, units in self.revived.items()]
+        for name, reason in self.skipped.items():
+            left = [unit for site, unit in _dead(self.after) if site == name]
+            lines.append(f"  left alone, {name}: {_units(left)}: {reason}")
         return "\n".join(lines)
 
 
@@ -143,7 +140,7 @@ def revive(
     batches = list(checked(batches))
     before = diagnose(model, copies(batches), forward=forward)
     if not before.dead:
-        return Revival(before, before, {}, (), 0.0)
+        return Revival(before, before, {}, {}, 0.0)
     with evaluating(model):
         surgery = _Surgery(model, batches, forward or run_batch, states, generator)
         try:
@@ -218,14 +215,16 @@ class _Surgery:
                 "optimizer holds none of the weights that are revived; give the one that trains this model, or none "
                 "and make it afterwards; the model is as it was before"
             )
-        revived: dict[str, tuple[int, ...]] = defaultdict(tuple)
-        skipped: dict[tuple[str, str], tuple[int, ...]] = defaultdict(tuple)
-        for name, unit in self._revived:
-            revived[name] += (unit,)
+        by_site = groupby(self._revived, lambda unit: unit[0])  # they were revived site by site
+        revived = {name: tuple(unit for _, unit in units) for name, units in by_site}
+        return Revival(before, after, revived, self._skipped(after), change)
+
+    def _skipped(self, after: Diagnosis) -> dict[str, str]:
+        """By the name of each site with units that are dead still: the reason, or each reason with its units."""
+        found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for name, unit in _dead(after):  # without those that have come to life with what they follow
-            skipped[name, self._reasons.get((name, unit), "it was not dead before")] += (unit,)
-        reasons = tuple(Skipped(name, units, reason) for (name, reason), units in skipped.items())
-        return Revival(before, after, dict(revived), reasons, change)
+            found[name][self._reasons.get((name, unit), "it was not dead before")].append(unit)
+        return {name: _joined(reasons) for name, reasons in found.items()}
 
     def _suspect(self, outputs: Sequence[list[Tensor]]) -> str:
         """The site without which the output stays, if it is one; undoes others, too."""
@@ -308,7 +307,7 @@ class _Surgery:
         if isinstance(norm, BATCH_NORMS):
             self._write_statistics(unit, norm, unit[1], 0.0, 1.0)
 
-    def _fires(self, unit: _Unit, wiring: Wiring, values: npt.NDArray[np.float64], least: float) -> bool:
+    def _fires(self, unit: _Unit, wiring: Wiring, values: Floats, least: float) -> bool:
         """Shift what enters the unit so that about half is above zero, and cut its outgoing weights; if that works."""
         cut, rate = split(values)
         maker: Any = wiring.norm or wiring.layer
@@ -354,13 +353,13 @@ class _Surgery:
         new = torch.randn(weight[index].shape, generator=self._generator)
         self._write(unit, weight, index, (new * math.sqrt(2 / new.numel())).to(weight))
 
-    def _preactivations(self, site: Site, units: Sequence[_Unit]) -> npt.NDArray[np.float64]:
+    def _preactivations(self, site: Site, units: Sequence[_Unit]) -> Floats:
         """What enters the activation: a row for each of these units, values evenly taken from all batches."""
         parts: list[Tensor] = []
 
         def look(call: Call) -> None:
             if call.name == site.name:
-                step = max(1, -(-site.samples // _VALUES))
+                step = max(1, -(-site.values // _VALUES))
                 while math.gcd(step, call.input.numel()) > 1:
                     step += 1  # it would meet the same positions again and again
                 values = by_unit(call.input, call.axis)[:, [unit for _, unit in units]]
@@ -394,5 +393,9 @@ def _dead(diagnosis: Diagnosis) -> list[_Unit]:
     return [(site.name, unit) for site in diagnosis.sites for unit in site.dead.tolist()]
 
 
-def _listed(units: Sequence[int]) -> str:
-    return f"unit {units[0]}" if len(units) == 1 else f"units {', '.join(map(str, units))}"
+def _units(units: Sequence[int]) -> str:
+    return f"unit{'' if len(units) == 1 else 's'} {listed(units)}"
+
+
+def _joined(reasons: Mapping[str, Sequence[int]]) -> str:
+    return "; ".join(f"{reason} ({_units(units)})" if len(reasons) > 1 else reason for reason, units in reasons.items())

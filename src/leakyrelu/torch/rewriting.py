@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
-from leakyrelu.torch.activation import leaky_relu
+from leakyrelu._backends.torch import leaky_relu
+from leakyrelu._shared.wording import first_line
 from leakyrelu.torch.operations import activation_of
 
 __all__ = ["activations_named", "is_in_place", "rewrite", "traced"]
@@ -262,7 +263,7 @@ def _trace(module: nn.Module) -> fx.Graph | str:
                 each.training = mode
             graphs.append(_Tracer().trace(twin))
     except Exception as error:  # noqa: BLE001  # whatever a forward raises that is given no tensor
-        why = (str(error) or type(error).__name__).partition("\n")[0].partition(". ")[0]
+        why = first_line(error).partition(". ")[0]
         return f"torch.fx cannot trace its forward: {why}; {_INSTEAD}"
     finally:
         for each, mode in modes.items():

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
-from torch.utils import _pytree as pytree
 
+from leakyrelu._backends.torch_private import tree_leaves, tree_map_only
+from leakyrelu._shared.wording import first_line
 from leakyrelu.torch.operations import ACTIVATION_MODULES, SiteNames, activation_of, plain_name
 
 __all__ = ["BATCH_NORMS", "CHANNEL_NORMS", "TRANSPOSED", "Consumer", "Unproven", "Wiring", "wirings"]
@@ -105,9 +106,8 @@ def wirings(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
         torch.manual_seed(0)
         traced = record.run(*map(torch.clone, tracer.inputs))  # which may be changed in place
     except Exception as error:  # whatever a model's code does when it is called without data
-        reason = str(error).strip().partition("\n")[0]
         name = type(model).__name__
-        raise Unproven(f"{name} cannot be traced by torch.fx ({type(error).__name__}: {reason})") from error
+        raise Unproven(f"{name} cannot be traced by torch.fx ({type(error).__name__}: {first_line(error)})") from error
     torch.manual_seed(0)
     lengths_are_right = all(record.shapes[node][0] == length for node, length in tracer.lengths.items())
     if not lengths_are_right or not _alike(traced, model(*args, **kwargs)):
@@ -143,7 +143,7 @@ class _Tracer(fx.Tracer):
         self.lengths: dict[fx.Node, int] = {}
 
     def create_args_for_root(self, root_fn: Any, *_: Any) -> tuple[Any, list[Any]]:
-        args, kwargs = pytree.tree_map_only(Tensor, self._input, self._arguments)
+        args, kwargs = tree_map_only(Tensor, self._input, self._arguments)
         return lambda model: root_fn(model, *args, **kwargs), [self.root]
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -180,7 +180,7 @@ class _Record(fx.Interpreter):
 
 
 def _alike(one: object, other: object) -> bool:
-    ones, others = ([leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)] for tree in (one, other))
+    ones, others = ([leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)] for tree in (one, other))
     return [leaf.shape for leaf in ones] == [leaf.shape for leaf in others] and all(
         torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(b[b.isfinite()].abs().amax()) if b.isfinite().any() else 0)
         for a, b in ((a.nan_to_num().double(), b.nan_to_num().double()) for a, b in zip(ones, others, strict=True))

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leakyrelu.intervals import paired_difference
-from leakyrelu.report import text_table
+from leakyrelu._shared.extras import needs
+from leakyrelu._shared.intervals import paired_difference
+from leakyrelu._shared.tables import text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BASELINE", "REFERENCES", "Slope", "State", "Tuning"]
+__all__ = ["BASELINE", "REFERENCES", "Slope", "SlopeState", "Tuning"]
 
 BASELINE = 0.01  # the slope of habit, with which all others are compared
 REFERENCES = (0.0, BASELINE)  # tried in every search, as its first trials; 0 is ReLU
 
 
-class State(StrEnum):
+class SlopeState(StrEnum):
     """How the trial of a slope ended."""
 
     COMPLETE = "complete"
@@ -36,7 +37,7 @@ class Slope:
 
     trial: int
     alpha: float
-    state: State
+    state: SlopeState
     scores: Mapping[int, float]  # by seed
     never_positive: Mapping[int, float] = field(default_factory=dict)  # fraction of the units, by seed, where known
     error: str | None = None  # where it failed: at which seed, and of what
@@ -58,35 +59,35 @@ class Tuning:
 
     Attributes
     ----------
-    slopes : (float, float)
+    limits : (float, float)
         The smallest and the largest slope that was to be tried.
     seeds : tuple of int
-        The seeds each was to be tried with.
-    results : tuple of Slope
-        In the order of the trials.
+        The seeds that each slope was to be tried with.
+    slopes : tuple of Slope
+        The slopes that were tried, with their scores, in the order of the trials.
     """
 
-    slopes: tuple[float, float]
+    limits: tuple[float, float]
     seeds: tuple[int, ...]
-    results: tuple[Slope, ...]
+    slopes: tuple[Slope, ...]
 
     @property
     def complete(self) -> tuple[Slope, ...]:
         """The slopes that were tried with all seeds."""
-        return self._those(State.COMPLETE)
+        return self._those(SlopeState.COMPLETE)
 
     @property
     def pruned(self) -> tuple[Slope, ...]:
         """The slopes that were given up."""
-        return self._those(State.PRUNED)
+        return self._those(SlopeState.PRUNED)
 
     @property
     def failed(self) -> tuple[Slope, ...]:
         """The slopes whose objective raised, or gave no finite score."""
-        return self._those(State.FAILED)
+        return self._those(SlopeState.FAILED)
 
-    def _those(self, state: State) -> tuple[Slope, ...]:
-        return tuple(result for result in self.results if result.state == state)
+    def _those(self, state: SlopeState) -> tuple[Slope, ...]:
+        return tuple(result for result in self.slopes if result.state == state)
 
     @property
     def best(self) -> Slope | None:
@@ -120,11 +121,11 @@ class Tuning:
         first, second = ([each.scores[seed] for seed in common] for each in (baseline, result))
         mean, spread = paired_difference(first, second, comparisons=self._comparisons if result.alpha else 1)
         rounding = 1e-12 * max(map(abs, (*first, *second)))
-        return mean, spread if spread > rounding and result.state == State.COMPLETE else inf
+        return mean, spread if spread > rounding and result.state == SlopeState.COMPLETE else inf
 
     @cached_property
     def _comparisons(self) -> int:
-        return max(1, sum(bool(result.scores) for result in self.results if result.alpha) - 1)
+        return max(1, sum(bool(result.scores) for result in self.slopes if result.alpha) - 1)
 
     @property
     def conclusions(self) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ class Tuning:
         if best is None:
             first = self.failed[0].error if self.failed else "none was run"
             return (f"No slope was tried to the end: {first}.",)
-        sentences = [f"Best of {len(self.results)} slopes: {_named(best.alpha)}, {_score(best)}."]
+        sentences = [f"Best of {len(self.slopes)} slopes: {_named(best.alpha)}, {_score(best)}."]
         if baseline is None:
             sentences.append("The slope 0.01 failed, so there is nothing to compare with.")
         elif best is baseline:
@@ -160,12 +161,12 @@ class Tuning:
         return f"{name} is {kind} than 0.01 by {_digits(abs(mean), 3)} ± {_digits(spread, 2)} points."
 
     def __str__(self) -> str:
-        """A table, a row a slope in ascending order, and the conclusions."""
+        """A table, one row per slope in ascending order, and the conclusions."""
         headings = ["Slope", "Seeds", "Score (mean ± standard deviation)", "Less 0.01 (95 %)"]
-        known = any(result.never_positive for result in self.results)
+        known = any(result.never_positive for result in self.slopes)
         headings += ["Units never above zero"] * known + ["State"]
         rows = []
-        for result in sorted(self.results, key=lambda result: result.alpha):
+        for result in sorted(self.slopes, key=lambda result: result.alpha):
             fractions = list(result.never_positive.values())
             units = [f"{100 * np.mean(fractions):.1f} %" if fractions else "-"]
             mean, spread = self.difference(result)
@@ -183,11 +184,9 @@ class Tuning:
         ImportError
             matplotlib is missing: ``pip install 'leakyrelu[plot]'``.
         """
-        try:
+        with needs("leakyrelu[plot]", "the picture"):
             from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("the picture needs matplotlib: pip install 'leakyrelu[plot]'") from error
-        known = any(result.never_positive for result in self.results)
+        known = any(result.never_positive for result in self.slopes)
         figure = Figure(figsize=(9, 7 if known else 4.5), layout="constrained")
         axes = figure.subplots(1 + known, 1, sharex=True, squeeze=False)[:, 0]
         self._draw(axes[0], "scores", 1)
@@ -204,27 +203,31 @@ class Tuning:
         return figure
 
     def _draw(self, ax: "Axes", what: str, scale: float) -> None:
-        looks = {State.COMPLETE: ("tab:blue", "o"), State.PRUNED: ("0.6", "v")}
-        for state, (color, marker) in looks.items():
-            shown = [result for result in self._those(state) if result.alpha > 0 and getattr(result, what)]
-            if shown:
-                values = [scale * np.array(list(getattr(result, what).values())) for result in shown]
-                ax.errorbar(
-                    [result.alpha for result in shown],
-                    [value.mean() for value in values],
-                    [value.std(ddof=1) if len(value) > 1 else 0 for value in values],
-                    fmt=marker,
-                    color=color,
-                    capsize=3,
-                    label=f"Leaky ReLU, {state}",
-                )
-        if self.relu is not None and (values := list(getattr(self.relu, what).values())):
-            mean = scale * float(np.mean(values))
-            spread = scale * float(np.std(values, ddof=1)) if len(values) > 1 else 0
-            ax.axhline(mean, color="tab:red", label="ReLU")
-            ax.axhspan(mean - spread, mean + spread, color="tab:red", alpha=0.12, lw=0)
+        """Draw scores or fractions over the slopes searched, and ReLU and 0.01 as lines."""
+        for state, color, marker in ((SlopeState.COMPLETE, "tab:blue", "o"), (SlopeState.PRUNED, "0.6", "v")):
+            points = [
+                (slope.alpha, *_mean_and_deviation(slope, what, scale)) for slope in self._those(state) if slope.alpha
+            ]
+            points = [point for point in points if isfinite(point[1])]
+            if points:
+                alphas, means, deviations = zip(*points, strict=True)
+                label = f"Leaky ReLU, {state}"
+                ax.errorbar(alphas, means, deviations, fmt=marker, color=color, capsize=3, label=label)
+        if self.relu is not None:
+            mean, deviation = _mean_and_deviation(self.relu, what, scale)
+            if isfinite(mean):
+                ax.axhline(mean, color="tab:red", label="ReLU")
+                ax.axhspan(mean - deviation, mean + deviation, color="tab:red", alpha=0.12, lw=0)
         if self.baseline is not None:
             ax.axvline(BASELINE, color="0.4", ls=":", label="0.01")
+
+
+def _mean_and_deviation(slope: Slope, what: str, scale: float) -> tuple[float, float]:
+    """Of the slope's scores or fractions: NaN where it has none, and no deviation where it has one alone."""
+    values = scale * np.array(list(getattr(slope, what).values()))
+    if not len(values):
+        return nan, nan
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
 def _named(alpha: float) -> str:

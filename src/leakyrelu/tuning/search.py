@@ -1,20 +1,21 @@
 """Choosing alpha by experiment: slopes tried over several seeds, on one machine or on many, with Optuna."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
-from math import inf
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from leakyrelu.slopes import REFERENCES, Tuning
+from leakyrelu._shared.arguments import ascending_pair
+from leakyrelu._shared.digits import load_digits
+from leakyrelu._shared.extras import needs
+from leakyrelu._shared.progress import Progress, unseen
+from leakyrelu.tuning.results import REFERENCES, Tuning
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
 
-    from leakyrelu.demo import Digits
-    from leakyrelu.search import Objective
+    from leakyrelu.tuning.workers import Objective
 
 __all__ = ["digits_accuracy", "tune"]
 
@@ -22,12 +23,12 @@ __all__ = ["digits_accuracy", "tune"]
 def tune(
     objective: "Objective | None" = None,
     *,
-    slopes: tuple[float, float] = (0.001, 1.0),
+    limits: tuple[float, float] = (0.001, 1.0),
     trials: int = 40,
     seeds: int | Sequence[int] = 10,
     storage: "str | BaseStorage | None" = None,
     study_name: str | None = None,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Tuning:
     """Find out by experiment which slope suits a task, and how sure that is.
 
@@ -42,7 +43,7 @@ def tune(
         It may give a pair instead, the score and the fraction (0 to 1) of units that are never above zero, which is
         then shown as well. One that raises, or gives NaN or infinity, makes its trial fail; the search goes on. By
         default `digits_accuracy`.
-    slopes : (float, float), default (0.001, 1.0)
+    limits : (float, float), default (0.001, 1.0)
         The smallest and the largest slope to try, above zero.
     trials : int, default 40
         Slopes in all, ReLU and 0.01 among them; at least 3. It is the total of the study: called again on the same
@@ -98,7 +99,7 @@ def tune(
     >>> tuning.best.alpha > 0.05, tuning.best.mean > tuning.baseline.mean
     (True, True)
     """
-    low, high = _slope_range(slopes)
+    low, high = ascending_pair("limits", limits, above_zero=True)
     names = _seed_list(seeds)
     if isinstance(trials, bool) or not isinstance(trials, int) or trials <= len(REFERENCES):
         raise ValueError(f"trials must be an integer of at least 3 (ReLU, 0.01 and a slope to try), got {trials!r}")
@@ -106,11 +107,15 @@ def tune(
     if not callable(function):
         raise TypeError(f"objective must be a function of alpha and seed, got {type(function).__name__}")
     name = study_name or f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-    with _tune_extra():
-        from leakyrelu.search import Worker, finished, opened
-    with opened(storage, name) as (backend, study):
-        _same_settings(study, {"slopes": [low, high], "seeds": names})
-        worker = Worker(backend, study, function, (low, high), names)
+    with needs("leakyrelu[tune]", "the search"):
+        import optuna  # noqa: F401
+        import scipy  # noqa: F401
+    from leakyrelu.tuning.storage import opened
+    from leakyrelu.tuning.workers import Worker, finished
+
+    with opened(storage, name) as (study, trials_of_study):
+        _same_settings(study, {"limits": [low, high], "seeds": names})
+        worker = Worker(study, trials_of_study, function, (low, high), names)
         while (trial := worker.take(trials, progress)) is not None:
             worker.run(trial)
         return Tuning((low, high), tuple(names), finished(study, names))
@@ -136,28 +141,14 @@ def digits_accuracy(alpha: float, seed: int) -> tuple[float, float]:
     ImportError
         scikit-learn is missing: ``pip install 'leakyrelu[demo]'``.
     """
-    from leakyrelu.demo import Setting, train
+    from leakyrelu.demo.networks import Setting, train
 
     setting = Setting()
     run = train(setting, alpha, seed, _digits())
     return 100 * float(run.accuracy[-1]), float(run.never_positive[-1].sum() / sum(setting.hidden))
 
 
-@cache
-def _digits() -> "Digits":
-    from leakyrelu.demo import load_digits
-
-    return load_digits()
-
-
-def _slope_range(slopes: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = map(float, slopes)
-    except (TypeError, ValueError):
-        raise ValueError(f"slopes must be two numbers, the smaller first, got {slopes!r}") from None
-    if not 0 < low < high < inf:
-        raise ValueError(f"slopes must be two finite numbers above zero, the smaller first, got {slopes!r}")
-    return low, high
+_digits = cache(load_digits)
 
 
 def _seed_list(seeds: int | Sequence[int]) -> list[int]:
@@ -180,15 +171,3 @@ def _same_settings(study: "Study", settings: dict[str, Any]) -> None:
             )
     for key, value in settings.items():
         study.set_user_attr(key, value)
-
-
-@contextmanager
-def _tune_extra() -> Iterator[None]:
-    """A missing optional dependency says how to install it."""
-    try:
-        import optuna  # noqa: F401
-        import scipy  # noqa: F401
-
-        yield
-    except ImportError as error:
-        raise ImportError(f"the search lacks {error.name or error}: pip install 'leakyrelu[tune]'") from error

@@ -5,45 +5,35 @@ from html import escape
 
 import numpy as np
 
-from leakyrelu.report import (
-    HATCHES,
-    LISTS,
-    STRIP,
-    count,
-    ranges,
-    shown,
-    site_name,
-    strip_of,
-    table_of,
-    title,
-    verdict,
-)
-from leakyrelu.units import Diagnosis, Floats, Site
+from leakyrelu._shared.wording import count, printable
+from leakyrelu.units.sites import KINDS, Floats, Site, rates_by_kind
+from leakyrelu.units.text import HEADINGS, ranges, site_name, table_of, title, verdict
 
 __all__ = ["as_html"]
 
 _CELLS = 64  # units of a strip that are told apart
 _BINS = 200  # columns that draw the firing rates of more
+_HATCHED = ("dead", "one_sided", "nan")  # drawn as one area: their firing rates are zero, or unknown
 
 
-def as_html(diagnosis: Diagnosis) -> str:
+def as_html(sites: Sequence[Site], notes: Sequence[str]) -> str:
     """One page that needs no other file, no script and no network."""
-    first, *others = map(escape, verdict(diagnosis))
-    notes = "".join(f"<li>{escape(shown(note))}</li>" for note in diagnosis.notes)
+    first, *others = map(escape, verdict(sites))
+    items = "".join(f"<li>{escape(printable(note))}</li>" for note in notes)
     parts = [
-        f"{_HEAD}<title>{title(diagnosis)}</title>",
+        f"{_HEAD}<title>{title(sites)}</title>",
         f'{_STYLE}<h1>Dead units</h1>\n<p class="verdict">{first}</p>',
         *(f"<p>{sentence}</p>" for sentence in others),
-        f"<h2>Notes</h2>\n<ul>{notes}</ul>" if notes else "",
-        _html_strips(diagnosis.sites) + _html_table(*table_of(diagnosis)) if diagnosis.sites else "",
+        f"<h2>Notes</h2>\n<ul>{items}</ul>" if items else "",
+        _html_strips(sites) + _html_table(*table_of(sites)) if sites else "",
         _END,
     ]
     return "\n".join(parts)
 
 
 def _html_strips(sites: Sequence[Site]) -> str:
-    present = {kind for site in sites for kind, _ in strip_of(site)}
-    words = {kind: LISTS.get(kind, "Firing") for kind in STRIP if kind in present}
+    present = {kind for site in sites for kind, _ in rates_by_kind(site)}
+    words = {kind: HEADINGS.get(kind, "Firing") for kind in KINDS if kind in present}
     keys = (f'<li><span class="key {kind}"></span>{word}</li>' for kind, word in words.items())
     return (
         "<h2>Firing rates</h2>\n<p>A column per unit, or per few units of many, in ascending order. Its height is the "
@@ -53,10 +43,10 @@ def _html_strips(sites: Sequence[Site]) -> str:
 
 
 def _html_strip(site: Site) -> str:
-    strip, name = strip_of(site), escape(site_name(site))
-    counts = ", ".join(f"{len(rates):,} {LISTS.get(kind, 'firing').lower()}" for kind, rates in strip)
-    about = f"{escape(shown(site.operation))}, {count(site.units, 'unit')}: {counts}".replace(" nan", " with NaN")
-    units = {heading: ranges(getattr(site, key)) for key, heading in LISTS.items() if len(getattr(site, key))}
+    strip, name = rates_by_kind(site), escape(site_name(site))
+    counts = ", ".join(f"{len(rates):,} {HEADINGS.get(kind, 'firing').lower()}" for kind, rates in strip)
+    about = f"{escape(printable(site.operation))}, {count(site.units, 'unit')}: {counts}".replace(" nan", " with NaN")
+    units = {heading: ranges(getattr(site, key)) for key, heading in HEADINGS.items() if len(getattr(site, key))}
     items = "".join(f"<li>{heading}: {listed}</li>" for heading, listed in units.items())
     return (
         f'<section>\n<h3>{name}</h3>\n<p>{about}</p>\n<div class="strip" role="img" aria-label="{name}: {about}">'
@@ -69,7 +59,7 @@ def _html_strip(site: Site) -> str:
 def _html_part(kind: str, rates: Floats, units: int) -> str:
     """One kind's part of a strip, as wide as it has units."""
     cells = " cells" if units <= _CELLS else ""
-    if kind in HATCHES:
+    if kind in _HATCHED:
         return f'<span class="{kind}{cells}" style="--n:{len(rates)}"></span>'
     columns = np.array_split(rates, min(len(rates), _BINS))
     tops = (100 - max(round(100 * column.mean()), 3) for column in columns)

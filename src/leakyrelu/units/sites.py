@@ -1,21 +1,25 @@
-"""What is counted per unit, and what follows from it: dead, rare, always on, dormant, and how sure that is.
+"""One call of an activation: what is counted per unit, and what follows from it (dead, rare, dormant and so on)."""
 
-For any framework: one that has counted makes `Site` and `Diagnosis` of its counts. Needs NumPy alone.
-"""
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["DORMANT", "RARE", "Diagnosis", "Site", "merge"]
+__all__ = [
+    "DORMANT",
+    "KINDS",
+    "LISTS",
+    "RARE",
+    "Bools",
+    "Floats",
+    "Integers",
+    "Site",
+    "Totals",
+    "rates_by_kind",
+    "totals",
+]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -23,11 +27,13 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 
 RARE = 0.01  # a unit that fires less often than this is rare
 DORMANT = 0.025  # tau of Sokar et al. 2023
+LISTS = ("dead", "one_sided", "rare", "always_on", "dormant", "nan")  # the attributes of `Site` that list units
+KINDS = ("dead", "one_sided", "rare", "firing", "always_on", "nan")  # "firing" are all others
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One call of an activation in a model, and what entered it; arrays have one entry a unit.
+    """One call of an activation in a model, and what entered it; arrays have one entry per unit.
 
     A unit is a channel of a convolution, a feature of a linear layer or of tokens. It fires where what enters the
     activation is above zero (for `threshold`: above its threshold).
@@ -40,7 +46,7 @@ class Site:
         ``"relu"``, ``"leaky_relu"``, ``"gelu"`` and so on.
     examples : int
         Examples seen.
-    samples : int
+    values : int
         Values seen per unit: for a convolution, examples times positions.
     fired : (units,) int64
         How many of them were above zero.
@@ -57,7 +63,7 @@ class Site:
     name: str
     operation: str
     examples: int
-    samples: int
+    values: int
     fired: Integers
     below: Bools
     maximum: Floats
@@ -72,7 +78,7 @@ class Site:
     @property
     def firing_rate(self) -> Floats:
         """The fraction of values above zero, per unit."""
-        return self.fired / self.samples
+        return self.fired / self.values
 
     @property
     def nan(self) -> Integers:
@@ -122,95 +128,32 @@ class Site:
         return never
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
-    """The units of a model: which are dead, and how sure that is.
+class Totals(NamedTuple):
+    """Units of several sites, counted."""
 
-    Attributes
-    ----------
-    sites : sequence of Site
-        The calls of activations, in the order of their execution.
-    samples : int
-        Examples seen.
-    notes : sequence of str
-        What could not be seen, and other remarks.
-    """
-
-    sites: Sequence[Site]
-    samples: int
-    notes: Sequence[str] = ()
-
-    @property
-    def units(self) -> int:
-        """All units, of all sites."""
-        return sum(site.units for site in self.sites)
-
-    @property
-    def dead(self) -> int:
-        """How many of them are dead."""
-        return sum(len(site.dead) for site in self.sites)
+    units: int
+    dead: int
+    nan: int  # had a NaN, so that nothing is known of them
 
     @property
     def dead_fraction(self) -> float:
         """The dead ones' part of all units."""
         return self.dead / self.units if self.units else 0.0
 
-    def __str__(self) -> str:
-        from leakyrelu import report
 
-        return report.as_text(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as numbers, strings, lists and dictionaries, for JSON."""
-        from leakyrelu import report
-
-        return report.as_dict(self)
-
-    def to_json(self, path: str | PathLike[str]) -> None:
-        """Write `to_dict` to a file, whole or not at all."""
-        from leakyrelu import report
-
-        report.write_json(self, Path(path))
-
-    def to_html(self, path: str | PathLike[str]) -> None:
-        """Write one page, which needs no other file: the firing rates of each site, what the words mean, what to do."""
-        from leakyrelu import report
-
-        report.write_html(self, Path(path))
-
-    def plot(self) -> "Figure":
-        """Draw the firing rates, a strip a site.
-
-        Raises
-        ------
-        ImportError
-            matplotlib is missing: ``pip install 'leakyrelu[plot]'``.
-        """
-        from leakyrelu import report
-
-        return report.draw(self)
-
-
-def merge(parts: Iterable[Diagnosis]) -> Diagnosis:
-    """One diagnosis of the same model from several parts of the data, as of the processes of a distributed training."""
-    parts = list(parts)
-    sites: dict[tuple[str, str, int], Site] = {}
-    for part in parts:
-        for site in part.sites:
-            key = site.name, site.operation, site.units
-            sites[key] = _together(sites[key], site) if key in sites else site
-    notes = dict.fromkeys(note for part in parts for note in part.notes)
-    return Diagnosis(tuple(sites.values()), sum(part.samples for part in parts), tuple(notes))
-
-
-def _together(one: Site, other: Site) -> Site:
-    samples = one.samples + other.samples
-    return replace(
-        one,
-        examples=one.examples + other.examples,
-        samples=samples,
-        fired=one.fired + other.fired,
-        below=one.below | other.below,
-        maximum=np.maximum(one.maximum, other.maximum),
-        mean_output=(one.mean_output * one.samples + other.mean_output * other.samples) / samples,
+def totals(sites: Sequence[Site]) -> Totals:
+    """The units of all these sites together."""
+    return Totals(
+        sum(site.units for site in sites),
+        sum(len(site.dead) for site in sites),
+        sum(len(site.nan) for site in sites),
     )
+
+
+def rates_by_kind(site: Site) -> list[tuple[str, Floats]]:
+    """The firing rates of each kind of units, in ascending order; each unit is of one kind, and no kind is empty."""
+    kinds = np.full(site.units, "firing", "U9")
+    for kind in ("always_on", "rare", "one_sided", "dead", "nan"):
+        kinds[getattr(site, kind)] = kind
+    parts = [(kind, np.sort(site.firing_rate[kinds == kind])) for kind in KINDS]
+    return [(kind, rates) for kind, rates in parts if len(rates)]

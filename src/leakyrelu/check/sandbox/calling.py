@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["RAISED", "Adapted", "Json", "call", "decode", "encode", "printable"]
+__all__ = ["RAISED", "Adapted", "Json", "call", "decode", "encode"]
 
 Json = dict[str, Any]
 
@@ -91,11 +91,6 @@ def _laid_out(array: Any, layout: str) -> Any:
     elif layout == "read-only":
         array.setflags(write=False)
     return array
-
-
-def printable(text: str) -> str:
-    """In one line, and without what a terminal would obey or could not show."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in " ".join(text.split()))
 
 
 def _name(kind: type) -> str:

@@ -1,0 +1,154 @@
+"""What the library uses of PyTorch's private names, imported here and nowhere else.
+
+Another version of PyTorch may lack one of them. What needs it then works in a slower or poorer way. Comments say which,
+and `tests/test_backends/test_torch_private.py` takes these ways.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn import functional
+
+__all__ = [
+    "SavedTensors",
+    "backward_is_running",
+    "base_of",
+    "dynamo_is_loaded",
+    "is_compiled",
+    "is_fake",
+    "is_within_functorch",
+    "is_wrapper_of_compiled",
+    "native_leaky_relu",
+    "saved_tensors",
+    "tree_leaves",
+    "tree_map_only",
+]
+
+
+class SavedTensors(NamedTuple):
+    """What decides what the backward pass gets to see of an operation's input."""
+
+    push_hooks: Callable[[Callable[[Tensor], object], Callable[[Any], Tensor]], None]
+    pop_hooks: Callable[[], None]
+    hooks_are_enabled: Callable[[], bool]
+    top_hooks: Callable[[bool], object]  # None where there are none
+
+    @staticmethod
+    def version_of(tensor: Tensor) -> int:
+        """How often the tensor was changed in place."""
+        return tensor._version  # noqa: SLF001  # PyTorch's own check of what is saved
+
+    @staticmethod
+    def forward_ad_is_on() -> bool:
+        """Whether forward-mode derivatives are being taken."""
+        return forward_ad._current_level >= 0  # noqa: SLF001  # there is no other way to ask
+
+
+def _saved_tensors() -> SavedTensors | None:
+    try:
+        from torch._C import _autograd as private
+
+        found = SavedTensors(
+            private._push_saved_tensors_default_hooks,  # noqa: SLF001
+            private._pop_saved_tensors_default_hooks,  # noqa: SLF001
+            private._saved_tensors_hooks_is_enabled,  # type: ignore[attr-defined]  # noqa: SLF001
+            private._top_saved_tensors_default_hooks,  # noqa: SLF001
+        )
+        found.version_of(torch.empty(0))
+        found.forward_ad_is_on()
+    except (ImportError, AttributeError):
+        return None
+    return found
+
+
+saved_tensors = _saved_tensors()  # None where a name is missing: then leaky_relu works on a copy of its input
+
+try:
+    from torch._C._nn import leaky_relu as native_leaky_relu
+except ImportError:  # slower: asks first whether the tensor has a function of its own
+    native_leaky_relu = functional.leaky_relu  # type: ignore[assignment]
+
+try:
+    from torch._C import _current_graph_task_id
+
+    def backward_is_running() -> bool:
+        """Whether this thread is in a backward pass."""
+        return _current_graph_task_id() != -1
+
+except ImportError:  # poorer: what gradient checkpointing computes again is counted again
+
+    def backward_is_running() -> bool:
+        """Not known."""
+        return False
+
+
+try:
+    from torch._C._functorch import is_functorch_wrapped_tensor as is_within_functorch
+except ImportError:  # poorer: a call within torch.vmap and the like fails instead of being noted
+
+    def is_within_functorch(tensor: Tensor) -> bool:  # noqa: ARG001
+        """Not known."""
+        return False
+
+
+try:
+    from torch._subclasses.fake_tensor import FakeTensor as _Fake
+except ImportError:  # poorer: likewise
+    _Fake = ()  # type: ignore[assignment,misc]
+
+
+def is_fake(tensor: Tensor) -> bool:
+    """Whether the tensor has a shape but no values."""
+    return tensor.is_meta or isinstance(tensor, _Fake)
+
+
+try:
+    from torch.utils._pytree import tree_leaves, tree_map_only
+except ImportError:  # poorer: sees into tuples, lists and mappings only, and gives these back as plain ones
+
+    def tree_leaves(tree: Any) -> list[Any]:  # type: ignore[misc]
+        """What the containers hold, however deep."""
+        return list(_leaves(tree))
+
+    def tree_map_only(kind: type, function: Callable[[Any], Any], tree: Any) -> Any:  # type: ignore[no-redef]
+        """The same containers, with the function applied to what they hold of this kind."""
+        if isinstance(tree, Mapping):
+            return {key: tree_map_only(kind, function, item) for key, item in tree.items()}
+        if isinstance(tree, tuple | list):
+            items = [tree_map_only(kind, function, item) for item in tree]
+            return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+        return function(tree) if isinstance(tree, kind) else tree
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if not isinstance(tree, tuple | list | Mapping):
+        yield tree
+        return
+    for item in tree.values() if isinstance(tree, Mapping) else tree:
+        yield from _leaves(item)
+
+
+def base_of(tensor: Tensor) -> Tensor:
+    """What the tensor is a view of; the tensor itself, where it is no view or where that is not known."""
+    base = getattr(tensor, "_base", None)
+    return tensor if base is None else base
+
+
+def dynamo_is_loaded() -> bool:
+    """Whether anything can have been compiled: `torch._dynamo` is slow to import, so it is not imported to ask it."""
+    return "torch._dynamo" in sys.modules
+
+
+def is_wrapper_of_compiled(module: nn.Module) -> bool:
+    """Whether it is what `torch.compile(module)` gives."""
+    wrapper = getattr(sys.modules.get("torch._dynamo"), "OptimizedModule", ())
+    return isinstance(module, wrapper)
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether it was compiled, by `torch.compile(module)` or by `module.compile()`."""
+    return is_wrapper_of_compiled(module) or getattr(module, "_compiled_call_impl", None) is not None

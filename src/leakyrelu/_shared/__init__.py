@@ -1,0 +1,1 @@
+"""What several parts of the library need; it uses none of them."""

@@ -1,0 +1,92 @@
+"""Arguments that several functions take: slopes, whole numbers, and ranges."""
+
+from math import inf
+from numbers import Real
+from operator import index
+from typing import Any
+
+import numpy as np
+
+__all__ = ["PYTHON_NUMBERS", "ascending_pair", "finite_slope", "one_slope", "positive_integer"]
+
+PYTHON_NUMBERS = frozenset((float, int))
+
+
+def finite_slope(alpha: Any) -> Any:
+    """`alpha` as the kernels take it: a finite number, or an array of slopes.
+
+    Raises
+    ------
+    TypeError
+        It is not real.
+    ValueError
+        It is a single number, and NaN or infinite.
+    """
+    if isinstance(alpha, list | tuple):
+        alpha = np.asarray(alpha)
+    if isinstance(alpha, np.ndarray | np.generic):
+        if alpha.dtype.kind not in "biuf" and alpha.dtype.name != "bfloat16":
+            raise TypeError(f"alpha must be real, got {alpha.dtype}")
+        if alpha.ndim > 0:
+            return alpha
+    elif not isinstance(alpha, Real):
+        if hasattr(alpha, "dtype") or hasattr(alpha, "__array__"):
+            return alpha  # an array of another library
+        raise TypeError(f"alpha must be a real number or an array of them, got {type(alpha).__name__}")
+    if type(alpha) not in PYTHON_NUMBERS and not isinstance(alpha, np.longdouble):
+        alpha = float(alpha)
+    if not -inf < alpha < inf:
+        raise ValueError(f"alpha must be finite, got {alpha}")
+    return alpha
+
+
+def one_slope(alpha: Any) -> float:
+    """`alpha` as a number, where an array of slopes will not do.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is not a single real and finite number.
+    """
+    if np.ndim(alpha):
+        raise TypeError(f"alpha must be one slope, got {alpha!r}")
+    return float(finite_slope(alpha))
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """The value of the argument called `name`, which must be an integer of at least 1.
+
+    Raises
+    ------
+    TypeError
+        It is not an integer.
+    ValueError
+        It is less than 1.
+    """
+    try:
+        number = index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be a positive integer, got {value!r}")
+    if number < 1:
+        raise ValueError(f"{name} must be at least 1, got {value!r}")
+    return number
+
+
+def ascending_pair(name: str, value: Any, *, above_zero: bool = False) -> tuple[float, float]:
+    """The value of the argument called `name`, which must be two finite numbers, the smaller first.
+
+    Raises
+    ------
+    ValueError
+        It is something else, or not above zero where it has to be.
+    """
+    try:
+        low, high = map(float, value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be two numbers, the smaller first, got {value!r}") from None
+    if not (0 if above_zero else -inf) < low < high < inf:
+        wanted = "two finite numbers above zero" if above_zero else "two finite numbers"
+        raise ValueError(f"{name} must be {wanted}, the smaller first, got {value!r}")
+    return low, high

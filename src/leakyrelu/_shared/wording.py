@@ -1,0 +1,33 @@
+"""Texts for people: what an exception says in one line, names that a terminal can show, numbers with their nouns."""
+
+from collections.abc import Iterable
+from itertools import islice
+
+__all__ = ["count", "first_line", "in_one_line", "listed", "printable"]
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its type where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def in_one_line(text: object) -> str:
+    """The text with each run of white space, line breaks included, as one space."""
+    return " ".join(str(text).split())
+
+
+def printable(text: str) -> str:
+    """The text with line breaks, control characters and the like spelled out, so that a terminal obeys none of them."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def listed(items: Iterable[object], most: int | None = None) -> str:
+    """The items separated by commas; where there are more than `most`, only the first ones and an ellipsis."""
+    items = iter(items)
+    words = [str(item) for item in islice(items, most)]
+    return ", ".join([*words, "..."] if next(items, None) is not None else words)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 unit``, ``2 units``, ``1,000 units``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,349 @@
+"""What comes out of the three functions, by what goes in: for type checkers, and without effect at run time.
+
+Text, bytes, complex numbers, None, sets and other objects are not among the types, so a type checker refuses them.
+`Any` comes out where a type checker cannot know more, and `np.floating[Any]` where it knows that NumPy's floats do.
+
+A NumPy array must not match two overloads that differ in its type and in what comes out: mypy would make `Any` of it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Keywords", "OfGradAndX", "OfX", "of_grad_and_x", "of_x"]
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+_Float = TypeVar("_Float", bound=np.floating[Any])
+_Array = TypeVar("_Array", bound=NDArray[np.floating[Any]])
+_Out = TypeVar("_Out", bound=NDArray[Any])
+
+
+class _List(Protocol[_T_co]):
+    """A list, a tuple, a range or another sequence, but no text and no bytes: those look for their own kind alone."""
+
+    def __contains__(self, value: object, /) -> bool: ...
+    def __getitem__(self, index: int, /) -> _T_co: ...
+    def __reversed__(self) -> object: ...
+    @property
+    def index(self) -> object: ...
+
+
+# Four levels. (With a protocol that contains itself, mypy would accept a list of anything.)
+_Nested: TypeAlias = _List[_T | _List[_T | _List[_T | _List[_T]]]]
+
+# Numbers. np.generic[float] is any real number of NumPy; lists of all but longdouble give float64.
+_Whole: TypeAlias = np.integer[Any] | np.bool
+_Double: TypeAlias = np.float16 | np.float32 | np.float64 | _Whole
+_Number: TypeAlias = "float | np.generic[float]"
+
+# Arrays and lists of them.
+_Floats: TypeAlias = NDArray[np.floating[Any]]
+_Doubles: TypeAlias = NDArray[np.float64]
+_Wholes: TypeAlias = NDArray[_Whole] | _Nested[float | _Double | NDArray[_Double]]
+_Wide: TypeAlias = _Nested[float | np.longdouble | NDArray[np.longdouble]]
+_Many: TypeAlias = "NDArray[np.generic[float]] | _Nested[_Number | NDArray[np.generic[float]]]"
+
+_Real: TypeAlias = "_Number | _Many"
+_Type: TypeAlias = type[_Float] | np.dtype[_Float]
+_Mask: TypeAlias = bool | np.bool | NDArray[np.bool] | _Nested[bool | np.bool]
+
+
+class _Ufuncs(Protocol):
+    """What follows NumPy's ufunc protocol. An array of NumPy does not match: its `method` is one of six words."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, /, *inputs: Any, **keywords: Any) -> Any: ...
+
+
+class _ArrayAPI(Protocol):
+    """An array-API array. An array of NumPy does not match: its `api_version` is one of a few words."""
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any: ...
+
+
+class _Converts(Protocol):
+    """What NumPy can convert to an array. An array of NumPy does not match: its `dtype` has an overload for None."""
+
+    def __array__(self, dtype: np.dtype[Any] | None = None, /) -> Any: ...
+
+
+_Foreign: TypeAlias = _Ufuncs | _ArrayAPI | _Converts
+_Operand: TypeAlias = "_Real | _Foreign"
+
+# An array or number of NumPy whose type the checker does not know, as bfloat16. (No known type consists of None.)
+_Unknown: TypeAlias = "np.generic[None] | NDArray[np.generic[None]]"
+_Other: TypeAlias = "_Foreign | _Unknown"
+
+
+class Keywords(TypedDict, total=False):
+    """What NumPy's ufuncs take besides their operands."""
+
+    out: Any
+    where: Any
+    casting: Any
+    order: Any
+    dtype: Any
+    subok: bool
+    signature: Any
+
+
+class _Loop(TypedDict, total=False):
+    """Those that do not decide what comes out."""
+
+    casting: Literal["no", "equiv", "safe", "same_kind", "unsafe"]
+    order: Literal["K", "A", "C", "F"] | None
+    subok: bool
+
+
+class _One(_Loop, total=False):
+    """Those with which a number comes out of numbers."""
+
+    out: None
+    where: bool
+
+
+class _OneAlike(_One, total=False):
+    """Those with which its type is that of the numbers."""
+
+    dtype: None
+
+
+class _New(_Loop, total=False):
+    """Those with which a new array comes out."""
+
+    out: tuple[None] | None
+    where: _Mask
+
+
+class _NewAlike(_New, total=False):
+    """Those with which its type is that of the arrays."""
+
+    dtype: None
+
+
+class _Into(_Loop, total=False):
+    """Those beside an array to write into."""
+
+    where: _Mask
+    dtype: Any
+    signature: Any
+
+
+class OfX(Protocol):
+    """The type of `leaky_relu` and `leaky_relu_derivative`."""
+
+    __name__: str
+    __qualname__: str
+
+    # A number, and one slope.
+    @overload
+    def __call__(self, x: _Float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> _Float: ...
+    @overload
+    def __call__(self, x: _Whole, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> np.float64: ...
+    @overload
+    def __call__(self, x: float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> float: ...
+    @overload
+    def __call__(
+        self, x: _Number, alpha: _Number = 0.01, *, dtype: _Type[_Float], **keywords: Unpack[_One]
+    ) -> _Float: ...
+    @overload
+    def __call__(
+        self, x: _Number, alpha: _Number = 0.01, *, dtype: type[float], **keywords: Unpack[_One]
+    ) -> np.float64: ...
+
+    # A number, and several slopes.
+    @overload
+    def __call__(self, x: _Float, alpha: _Many, **keywords: Unpack[_NewAlike]) -> NDArray[_Float]: ...
+    @overload
+    def __call__(self, x: float | _Whole, alpha: _Many, **keywords: Unpack[_NewAlike]) -> _Doubles: ...
+    @overload
+    def __call__(
+        self, x: _Number, alpha: _Many, *, dtype: _Type[_Float], **keywords: Unpack[_New]
+    ) -> NDArray[_Float]: ...
+    @overload
+    def __call__(self, x: _Number, alpha: _Many, *, dtype: type[float], **keywords: Unpack[_New]) -> _Doubles: ...
+
+    # An array, and one slope or several. With one, a masked array stays one.
+    @overload
+    def __call__(self, x: _Array, alpha: _Number = 0.01, **keywords: Unpack[_NewAlike]) -> _Array: ...
+    @overload
+    def __call__(self, x: NDArray[_Float], alpha: _Many, **keywords: Unpack[_NewAlike]) -> NDArray[_Float]: ...
+    @overload
+    def __call__(self, x: _Wholes, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]) -> _Doubles: ...
+    @overload
+    def __call__(self, x: _Wide, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]) -> _Floats: ...
+    @overload
+    def __call__(
+        self, x: _Many, alpha: _Real = 0.01, *, dtype: _Type[_Float], **keywords: Unpack[_New]
+    ) -> NDArray[_Float]: ...
+    @overload
+    def __call__(self, x: _Many, alpha: _Real = 0.01, *, dtype: type[float], **keywords: Unpack[_New]) -> _Doubles: ...
+
+    # An array to write into.
+    @overload
+    def __call__(
+        self, x: _Real, alpha: _Real = 0.01, *, out: _Out | tuple[_Out], **keywords: Unpack[_Into]
+    ) -> _Out: ...
+
+    # A type that is known at run time alone.
+    @overload
+    def __call__(self, x: _Real, alpha: _Real = 0.01, *, dtype: str, **keywords: Unpack[_New]) -> Any: ...
+    @overload
+    def __call__(
+        self, x: _Real, alpha: _Real = 0.01, *, signature: str | tuple[Any, ...], **keywords: Unpack[_New]
+    ) -> Any: ...
+
+    # Arrays of other libraries.
+    @overload
+    def __call__(self, x: _Other, alpha: _Operand = 0.01, **keywords: Unpack[Keywords]) -> Any: ...
+    @overload
+    def __call__(self, x: _Real, alpha: _Foreign, **keywords: Unpack[Keywords]) -> Any: ...
+
+
+class OfGradAndX(Protocol):
+    """The type of `leaky_relu_backward`."""
+
+    __name__: str
+    __qualname__: str
+
+    # Two numbers, and one slope. (np.float64 is a float, so NumPy's floats come first.)
+    @overload
+    def __call__(self, grad: _Float, x: _Float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> _Float: ...
+    @overload
+    def __call__(self, grad: _Float, x: float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> _Float: ...
+    @overload
+    def __call__(self, grad: float, x: _Float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> _Float: ...
+    @overload
+    def __call__(self, grad: float, x: float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> float: ...
+    @overload
+    def __call__(
+        self, grad: _Whole, x: float | _Whole, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]
+    ) -> np.float64: ...
+    @overload
+    def __call__(self, grad: float, x: _Whole, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> np.float64: ...
+    @overload
+    def __call__(
+        self,
+        grad: np.floating[Any] | _Whole,
+        x: np.floating[Any] | _Whole,
+        alpha: _Number = 0.01,
+        **keywords: Unpack[_OneAlike],
+    ) -> np.floating[Any]: ...
+    @overload
+    def __call__(
+        self, grad: _Number, x: _Number, alpha: _Number = 0.01, *, dtype: _Type[_Float], **keywords: Unpack[_One]
+    ) -> _Float: ...
+    @overload
+    def __call__(
+        self, grad: _Number, x: _Number, alpha: _Number = 0.01, *, dtype: type[float], **keywords: Unpack[_One]
+    ) -> np.float64: ...
+
+    # Two numbers, and several slopes.
+    @overload
+    def __call__(
+        self, grad: _Number, x: _Number, alpha: _Many, *, dtype: Any = None, **keywords: Unpack[_New]
+    ) -> _Floats: ...
+
+    # An array of floats, and another or a number.
+    @overload
+    def __call__(
+        self, grad: NDArray[_Float], x: NDArray[_Float] | _Float, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> NDArray[_Float]: ...
+    @overload
+    def __call__(
+        self, grad: _Float, x: NDArray[_Float], alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> NDArray[_Float]: ...
+    @overload
+    def __call__(
+        self, grad: NDArray[_Float], x: float, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> NDArray[_Float]: ...
+    @overload
+    def __call__(
+        self, grad: float, x: NDArray[_Float], alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> NDArray[_Float]: ...
+
+    # An array of integers or a list, and another or a number.
+    @overload
+    def __call__(
+        self, grad: _Wholes, x: _Wholes | float | _Whole, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> _Doubles: ...
+    @overload
+    def __call__(
+        self, grad: float | _Whole, x: _Wholes, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> _Doubles: ...
+
+    # Floats beside integers or a list.
+    @overload
+    def __call__(
+        self, grad: _Floats, x: _Wholes | _Whole, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> _Floats: ...
+    @overload
+    def __call__(
+        self, grad: _Wholes | _Whole, x: _Floats, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> _Floats: ...
+    @overload
+    def __call__(
+        self, grad: np.floating[Any], x: _Wholes, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> _Floats: ...
+    @overload
+    def __call__(
+        self, grad: _Wholes, x: np.floating[Any], alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+    ) -> _Floats: ...
+
+    # An array of the type asked for.
+    @overload
+    def __call__(
+        self, grad: _Many, x: _Real, alpha: _Real = 0.01, *, dtype: _Type[_Float], **keywords: Unpack[_New]
+    ) -> NDArray[_Float]: ...
+    @overload
+    def __call__(
+        self, grad: _Number, x: _Many, alpha: _Real = 0.01, *, dtype: _Type[_Float], **keywords: Unpack[_New]
+    ) -> NDArray[_Float]: ...
+    @overload
+    def __call__(
+        self, grad: _Many, x: _Real, alpha: _Real = 0.01, *, dtype: type[float], **keywords: Unpack[_New]
+    ) -> _Doubles: ...
+    @overload
+    def __call__(
+        self, grad: _Number, x: _Many, alpha: _Real = 0.01, *, dtype: type[float], **keywords: Unpack[_New]
+    ) -> _Doubles: ...
+
+    # An array to write into.
+    @overload
+    def __call__(
+        self, grad: _Real, x: _Real, alpha: _Real = 0.01, *, out: _Out | tuple[_Out], **keywords: Unpack[_Into]
+    ) -> _Out: ...
+
+    # A type that is known at run time alone.
+    @overload
+    def __call__(self, grad: _Real, x: _Real, alpha: _Real = 0.01, *, dtype: str, **keywords: Unpack[_New]) -> Any: ...
+    @overload
+    def __call__(
+        self,
+        grad: _Real,
+        x: _Real,
+        alpha: _Real = 0.01,
+        *,
+        signature: str | tuple[Any, ...],
+        **keywords: Unpack[_New],
+    ) -> Any: ...
+
+    # Arrays of other libraries.
+    @overload
+    def __call__(self, grad: _Other, x: _Operand, alpha: _Operand = 0.01, **keywords: Unpack[Keywords]) -> Any: ...
+    @overload
+    def __call__(self, grad: _Real, x: _Other, alpha: _Operand = 0.01, **keywords: Unpack[Keywords]) -> Any: ...
+    @overload
+    def __call__(self, grad: _Real, x: _Real, alpha: _Foreign, **keywords: Unpack[Keywords]) -> Any: ...
+
+
+def of_x(function: Callable[..., Any]) -> OfX:
+    """Give a function of `x` and `alpha` its type."""
+    return cast("OfX", function)
+
+
+def of_grad_and_x(function: Callable[..., Any]) -> OfGradAndX:
+    """Give a function of `grad`, `x` and `alpha` its type."""
+    return cast("OfGradAndX", function)

@@ -1,0 +1,4 @@
+"""Somebody's code in a process of its own, within limits on memory, time, output and processes.
+
+`supervisor` is run as a program and loads the others by their paths, so that a process starts in a tenth of a second.
+"""

@@ -1,0 +1,155 @@
+"""Which units of a model are dead, while it trains."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DataParallel
+
+from leakyrelu._backends.torch_private import is_compiled
+from leakyrelu.torch.capture import Call, Capture, nothing_seen
+from leakyrelu.torch.counts import Counts
+from leakyrelu.torch.running import seen_through
+from leakyrelu.units.diagnosis import Diagnosis, merge
+from leakyrelu.units.sites import LISTS
+
+__all__ = ["Monitor"]
+
+
+class Monitor:
+    """Counts the units of a model while it trains, as `diagnose` does on given data.
+
+    Observed are the passes in which gradients are recorded, so that validation under `torch.no_grad` does not count. A
+    pass is a call of the model, or of a part of it that is called from outside; then each such part has its own passes.
+    Use it as a context, or `attach` it and `detach` it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Not compiled, as compiled code does not show its activations. On the model within `DistributedDataParallel` it
+        is the same as on the whole.
+    every : int, default 1
+        Observe each pass (1), every second one (2), and so on.
+    window : int, default 100
+        How many observed passes a diagnosis covers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from leakyrelu.torch import Monitor
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with Monitor(model) as monitor:
+    ...     for _ in range(10):
+    ...         optimizer.zero_grad()
+    ...         model(torch.randn(32, 4)).square().mean().backward()
+    ...         optimizer.step()
+    >>> monitor.diagnosis().examples
+    320
+    >>> sorted(monitor.scalars())[:2]
+    ['units/always_on_fraction', 'units/dead_fraction']
+
+    With TensorBoard, every hundred steps::
+
+        for name, value in monitor.scalars().items():
+            writer.add_scalar(name, value, step)
+    """
+
+    def __init__(self, model: nn.Module, *, every: int = 1, window: int = 100) -> None:
+        if min(every, window) < 1:
+            raise ValueError(f"every and window must be at least 1, got every={every} and window={window}")
+        bare = seen_through(model)
+        for name, module in model.named_modules():
+            if is_compiled(module):
+                raise TypeError(
+                    f"{name or 'the model'} is compiled, so its activations cannot be seen while it trains; train it "
+                    "without torch.compile, or call diagnose, which does without that, every so often"
+                )
+            if isinstance(module, DataParallel) and len(module.device_ids) > 1:
+                raise TypeError("the replicas of DataParallel cannot be seen; use DistributedDataParallel")
+        self._every, self._window = every, window
+        self._capture = Capture(bare, self._observe, self._wanted)
+        self.reset()
+
+    def attach(self) -> Self:
+        """Begin to observe."""
+        self._capture.attach()
+        return self
+
+    def detach(self) -> None:
+        """Observe no more. What was counted stays."""
+        self._capture.detach()
+
+    __enter__ = attach
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
+
+    def reset(self) -> None:
+        """Forget what was counted: a new window begins."""
+        self._calls: Counter[nn.Module] = Counter()
+        self._last: Diagnosis | None = None
+        self._new_window()
+
+    def _new_window(self) -> None:
+        self._counts = Counts()
+        self._passes: Counter[nn.Module] = Counter()
+        self._capture.examples.clear()
+
+    def _observe(self, call: Call) -> Callable[[Tensor], object]:
+        return self._counts(call)
+
+    def _wanted(self, module: nn.Module) -> bool:
+        if not torch.is_grad_enabled():
+            return False
+        self._calls[module] += 1
+        if (self._calls[module] - 1) % self._every:
+            return False
+        if self._passes[module] == self._window:
+            self._last = self._counted()
+            self._new_window()
+        self._passes[module] += 1
+        return True
+
+    def _counted(self) -> Diagnosis:
+        examples = max(self._capture.examples.values(), default=0)
+        return self._counts.diagnosis(examples, tuple(self._capture.notes))
+
+    def diagnosis(self) -> Diagnosis:
+        """Diagnose the last full window; before the first is full, what has been observed so far.
+
+        Where `torch.distributed` is initialised, the counts of all ranks are added up, so all ranks must call this.
+
+        Raises
+        ------
+        ValueError
+            Nothing was observed yet, on no rank.
+        """
+        full = self._window in self._passes.values()
+        part = self._counted() if self._last is None or full else self._last
+        parts: list[Any] = [part]
+        if distributed.is_available() and distributed.is_initialized():
+            parts = [None] * distributed.get_world_size()
+            distributed.all_gather_object(parts, part)
+        diagnosis = merge(parts)
+        if not diagnosis.sites:
+            raise ValueError(
+                nothing_seen(self._capture)
+                if self._passes
+                else "no pass was observed yet: attach the monitor, and run the model with gradients, not compiled"
+            )
+        return diagnosis
+
+    def scalars(self) -> dict[str, float]:
+        """Fractions of units for a logger: in all, and the dead ones of each site.
+
+        As `diagnosis`, it must be called on all ranks.
+        """
+        diagnosis = self.diagnosis()
+        fractions = {
+            f"units/{kind}_fraction": sum(len(getattr(site, kind)) for site in diagnosis.sites) / diagnosis.units
+            for kind in LISTS
+        }
+        return fractions | {f"units/dead_fraction/{site.name}": len(site.dead) / site.units for site in diagnosis.sites}

@@ -1,0 +1,95 @@
+"""Running somebody's model on batches: what can be run, in which mode, and how a batch is passed."""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from leakyrelu._backends.torch_private import dynamo_is_loaded, is_wrapper_of_compiled, tree_map_only
+
+__all__ = ["checked", "copies", "evaluating", "run_batch", "seen_through"]
+
+
+def seen_through(model: nn.Module) -> nn.Module:
+    """The module in which activations can be seen: what was compiled or replicated, as it was before.
+
+    Raises
+    ------
+    TypeError
+        It is none, or scripted.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    while isinstance(model, DataParallel | DistributedDataParallel) or is_wrapper_of_compiled(model):
+        (model,) = model.children()
+    for name, module in model.named_modules():
+        parts = [module, *vars(module).values()]
+        if any(isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction) for part in parts):
+            raise TypeError(
+                f"{name or 'the model'} is scripted (TorchScript), so its activations cannot be seen; "
+                "use the model from before"
+            )
+    return model
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In eval mode, without gradients, compiled parts as they were before; modes and random states are restored."""
+    modes = {module: module.training for module in model.modules()}
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the state that others draw from
+    devices = {value.device for value in (*model.parameters(), *model.buffers()) if value.device.type == "cuda"}
+    stance = torch.compiler.set_stance("force_eager") if dynamo_is_loaded() else nullcontext()
+    try:
+        with torch.random.fork_rng(devices), torch.no_grad(), stance:
+            for module in modes:
+                module.training = False  # by .eval(), some change their weights, and some cannot
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002  # likewise
+
+
+def checked(batches: Iterable[Any]) -> Iterable[Any]:
+    """The batches, unless they are evidently something else."""
+    if isinstance(batches, Tensor | Mapping | str) or not isinstance(batches, Iterable):
+        raise TypeError(
+            "batches must be an iterable of batches, such as a DataLoader, "
+            f"got one {type(batches).__name__}: put it in a list"
+        )
+    return batches
+
+
+def run_batch(model: Any, batch: Any) -> object:
+    """Call the model with a batch."""
+    args, kwargs = _arguments(model, batch)
+    return model(*args, **kwargs)
+
+
+def _arguments(model: nn.Module, batch: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """What the model is called with for a batch, on the model's device."""
+    item = batch[0] if isinstance(batch, tuple | list) and batch else batch
+    if not isinstance(item, Tensor | Mapping):
+        inside = "" if item is batch else f" of {type(item).__name__}"
+        raise TypeError(
+            "a batch must be a tensor, a tuple or list whose first item is one, or a dictionary of keyword arguments, "
+            f"got {type(batch).__name__}{inside}"
+        )
+    if isinstance(item, Mapping):
+        item = dict(item)
+    some = next(chain(model.parameters(), model.buffers()), None)
+    if some is not None:
+        item = tree_map_only(Tensor, lambda value: value.to(some.device), item)
+    return ((), item) if isinstance(item, Mapping) else ((item,), {})
+
+
+def copies(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches; a model may change them in place."""
+    return (tree_map_only(Tensor, torch.clone, batch) for batch in batches)

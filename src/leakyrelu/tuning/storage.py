@@ -1,0 +1,276 @@
+"""Where a search is kept: any storage of Optuna's, and the trials in it, which the workers share.
+
+Optuna documents how to run a study, and not how workers hand trials to each other. Its storages have methods for that,
+which are meant for its own developers (`BaseStorage`). `StoredTrials` uses them, and nothing else here does. Where one
+is missing, `AskedTrials` makes do with what is documented: a trial whose worker was killed then counts as failed.
+"""
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from leakyrelu._shared.wording import first_line
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial, Trial
+    from sqlalchemy.engine import Connection, Engine
+
+__all__ = ["AskedTrials", "StoredTrials", "Trials", "opened", "shared_trials"]
+
+WORKER = "worker"  # the attribute of a trial that names its worker
+_WAIT_SECONDS = 0.2
+_ATTEMPTS = 10
+
+
+@contextmanager
+def opened(storage: Any, name: str) -> Iterator[tuple["Study", "Trials"]]:
+    """Give the study of this name in a storage, made where it is missing, and its trials.
+
+    Parameters
+    ----------
+    storage : str or optuna.storages.BaseStorage or None
+        As for `tune`.
+    name : str
+        The study's.
+
+    Raises
+    ------
+    ValueError
+        The storage cannot be opened, or its study of this name is to be minimised.
+    """
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import RDBStorage
+    from optuna.study import StudyDirection
+    from sqlalchemy.exc import SQLAlchemyError
+
+    backend, study = _study(storage, name)
+    trials = None
+    try:
+        if study.direction != StudyDirection.MAXIMIZE:
+            raise ValueError(
+                f"the study {name!r} is to be minimised, and was not begun by leakyrelu; choose another name"
+            )
+        trials = shared_trials(study, backend)
+        yield study, trials
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = first_line(error.__cause__ or error)
+        raise OSError(f"the storage failed: {reason}; what is finished is kept in it: go on later") from error
+    finally:
+        if trials is not None:
+            trials.leave()
+        if isinstance(storage, str) and isinstance(backend, RDBStorage):
+            backend.engine.dispose()
+
+
+def _study(storage: Any, name: str) -> tuple["BaseStorage", "Study"]:
+    import optuna
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # nothing is to be said of a study that was made
+    try:
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                with quiet():
+                    backend = _storage(storage)
+                    pruner = optuna.pruners.WilcoxonPruner()
+                    return backend, optuna.create_study(
+                        storage=backend, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner
+                    )
+            except ImportError as error:
+                driver = getattr(error.__cause__, "name", None) or error
+                raise ImportError(f"the storage needs a driver that is not installed: {driver}") from error
+            except (SQLAlchemyError, StorageInternalError, OSError) as error:
+                # Two workers that begin at the same time both make the tables, and one of them fails: once more.
+                if not left or isinstance(error, ArgumentError):
+                    raise ValueError(
+                        f"the storage cannot be opened: {first_line(error.__cause__ or error)}; give a URL such as sqlite:///tune.db"
+                    ) from error
+            time.sleep(_WAIT_SECONDS)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide Optuna's warning that something is experimental, and a driver's that a failed connection was not closed."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+
+
+def _storage(storage: Any) -> "BaseStorage":
+    from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
+
+    if storage is None:
+        return InMemoryStorage()
+    if isinstance(storage, _kind_of_storages()):
+        return storage  # type: ignore[no-any-return]
+    if not isinstance(storage, str):
+        raise TypeError(f"storage must be a URL, a path or a storage of Optuna's, got {type(storage).__name__}")
+    if storage.startswith("redis"):
+        return JournalStorage(JournalRedisBackend(storage))
+    if "://" not in storage:
+        _must_be_journal(storage)
+        return JournalStorage(JournalFileBackend(storage))
+    if not storage.startswith("sqlite"):
+        return RDBStorage(storage)
+    backend = RDBStorage(storage, engine_kwargs={"connect_args": {"timeout": 60}})
+    _serialise(backend.engine)
+    return backend
+
+
+def _must_be_journal(path: str) -> None:
+    """Refuse any other file before it is appended to."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # a string, as Optuna takes it
+            begins = file.read(16)
+    except FileNotFoundError:
+        return  # to be made
+    if begins == b"SQLite format 3\0":
+        raise ValueError(f"{path} is a SQLite database; give it as sqlite:///{path}")
+    if begins and not begins.startswith(b"{"):
+        raise ValueError(f"{path} is no journal of Optuna's, and is left as it is; give another path")
+
+
+def _serialise(engine: "Engine") -> None:
+    """Make SQLite hold its lock from the beginning of a transaction to its end.
+
+    It has no SELECT ... FOR UPDATE, so otherwise two workers may both read that a trial is waiting, and both take it.
+    """
+    from sqlalchemy import event
+
+    engine.dispose()  # of connections that were made without this
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: "Connection") -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class StoredTrials:
+    """The trials of a study, by way of its storage."""
+
+    def __init__(self, study: "Study", storage: "BaseStorage") -> None:
+        self._study, self._storage = study, storage
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+
+    def add(self) -> None:
+        """Add a trial that waits for a worker."""
+        from optuna import create_trial
+        from optuna.trial import TrialState
+
+        self._study.add_trial(create_trial(state=TrialState.WAITING))
+
+    def claim(self, trial: "FrozenTrial", worker: str) -> "Trial | None":
+        """Make a trial that waits this worker's; None where another worker was quicker."""
+        from optuna import Trial
+        from optuna.trial import TrialState
+
+        if not self._set(trial, TrialState.RUNNING):
+            return None
+        self.write(trial, WORKER, worker)
+        return Trial(self._study, self._id(trial))
+
+    def put_back(self, trial: "FrozenTrial | Trial") -> None:
+        """Let another worker go on with a trial, unless it has ended meanwhile."""
+        from optuna.trial import TrialState
+
+        self._set(trial, TrialState.WAITING)
+
+    def _set(self, trial: "FrozenTrial | Trial", state: Any) -> bool:
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        try:
+            return self._storage.set_trial_state_values(self._id(trial), state=state)
+        except UpdateFinishedTrialError:
+            return False
+
+    def write(self, trial: "FrozenTrial | Trial", key: str, value: Any) -> None:
+        """Set an attribute of a trial."""
+        self._storage.set_trial_user_attr(self._id(trial), key, value)
+
+    def now(self, trial: "Trial") -> "FrozenTrial":
+        """The trial as it is in the storage at this moment."""
+        return self._storage.get_trial(self._id(trial))
+
+    def _id(self, trial: "FrozenTrial | Trial") -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+
+    def leave(self) -> None:
+        """Let go of the connection that this thread has."""
+        self._storage.remove_session()
+
+
+class AskedTrials:
+    """The same by what Optuna documents: `ask` and `tell`."""
+
+    def __init__(self, study: "Study") -> None:
+        self._study = study
+
+    def add(self) -> None:
+        """Add a trial that waits for a worker."""
+        self._study.enqueue_trial({})
+
+    def claim(self, trial: "FrozenTrial", worker: str) -> "Trial | None":  # noqa: ARG002
+        """Make a trial that waits this worker's, if not always the one wanted; None where none waits any more."""
+        known = len(self._study.get_trials(deepcopy=False))
+        asked = self._study.ask()
+        if asked.number >= known:  # none waited, so Optuna has made a new one
+            self.put_back(asked)
+            return None
+        asked.set_user_attr(WORKER, worker)
+        return asked
+
+    def put_back(self, trial: "FrozenTrial | Trial") -> None:
+        """Count a trial as failed: there is no way to let another worker go on with it."""
+        from optuna.trial import TrialState
+
+        self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def write(self, trial: "FrozenTrial | Trial", key: str, value: Any) -> None:
+        """Set an attribute of a trial that is this worker's."""
+        trial.set_user_attr(key, value)
+
+    def now(self, trial: "Trial") -> "FrozenTrial":
+        """The trial as it is in the storage at this moment."""
+        return self._study.get_trials(deepcopy=False)[trial.number]
+
+    def leave(self) -> None:
+        """There is no connection to let go of that is known here."""
+
+
+Trials: TypeAlias = StoredTrials | AskedTrials
+
+
+def shared_trials(study: "Study", storage: Any) -> Trials:
+    """The trials of a study, in the better way where the storage has what it needs."""
+    needed = (
+        "get_study_id_from_name",
+        "get_trial_id_from_study_id_trial_number",
+        "get_trial",
+        "set_trial_state_values",
+        "set_trial_user_attr",
+        "remove_session",
+    )
+    return StoredTrials(study, storage) if all(hasattr(storage, name) for name in needed) else AskedTrials(study)
+
+
+def _kind_of_storages() -> Any:
+    """The class of Optuna's storages; where it has no name, that of the ones in memory stands for it."""
+    from optuna import storages
+
+    return getattr(storages, "BaseStorage", storages.InMemoryStorage)

@@ -1,0 +1,132 @@
+"""Slopes, whole numbers and ranges: what is taken for one, and what is said of all else."""
+
+from fractions import Fraction
+from math import inf, nan
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+
+from leakyrelu._shared.arguments import ascending_pair, finite_slope, one_slope, positive_integer
+
+
+@pytest.mark.parametrize(
+    "alpha", [0.1, -2, 0, 1e300, True, Fraction(1, 4), np.float32(0.5), np.int8(-3), np.array(0.25)]
+)
+def test_one_slope_is_a_float_of_the_same_value(alpha):
+    assert type(one_slope(alpha)) is float
+    assert one_slope(alpha) == alpha
+
+
+@pytest.mark.parametrize("alpha", [[0.1], (0.1, 0.2), np.array([0.1]), torch.ones(2)])
+def test_several_slopes_are_not_one(alpha):
+    with pytest.raises(TypeError, match=r"^alpha must be one slope, got "):
+        one_slope(alpha)
+
+
+@pytest.mark.parametrize("check", [one_slope, finite_slope])
+@pytest.mark.parametrize("alpha", [nan, inf, -inf, np.float32(nan), np.array(inf), np.float16(-inf)])
+def test_a_slope_is_finite(check, alpha):
+    with pytest.raises(ValueError, match=r"^alpha must be finite, got (nan|-?inf)$"):
+        check(alpha)
+
+
+@pytest.mark.parametrize("check", [one_slope, finite_slope])
+@pytest.mark.parametrize(
+    ("alpha", "what"),
+    [
+        ("0.1", "a real number or an array of them, got str"),
+        (None, "a real number or an array of them, got NoneType"),
+        (1j, "a real number or an array of them, got complex"),
+        (np.complex64(1), "real, got complex64"),
+        (np.array("0.1"), "real, got <U3"),
+    ],
+)
+def test_a_slope_is_real(check, alpha, what):
+    with pytest.raises(TypeError, match=rf"^alpha must be {what}$"):
+        check(alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.1, -2, 0])
+def test_a_python_number_is_taken_as_it_is(alpha):
+    assert finite_slope(alpha) is alpha
+
+
+@pytest.mark.parametrize("alpha", [np.float32(0.5), np.int64(2), np.array(0.25), Fraction(1, 2), True])
+def test_other_single_numbers_become_floats(alpha):
+    assert type(finite_slope(alpha)) is float
+    assert finite_slope(alpha) == alpha
+
+
+def test_a_longdouble_keeps_its_precision():
+    alpha = np.longdouble(1) / 3
+    assert finite_slope(alpha) is alpha
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int8, np.bool, ml_dtypes.bfloat16])
+def test_an_array_of_slopes_is_taken_as_it_is(dtype):
+    alpha = np.ones(3, dtype)
+    assert finite_slope(alpha) is alpha
+
+
+def test_an_array_of_slopes_is_not_searched_for_what_is_not_finite():
+    alpha = np.array([0.1, nan])
+    assert finite_slope(alpha) is alpha
+
+
+def test_a_list_of_slopes_is_an_array():
+    assert finite_slope([0.1, 0.2]).tolist() == [0.1, 0.2]
+
+
+def test_an_array_of_another_library_is_its_business():
+    alpha = torch.tensor([0.1, nan])
+    assert finite_slope(alpha) is alpha
+
+
+def test_an_array_of_slopes_is_real_too():
+    with pytest.raises(TypeError, match=r"^alpha must be real, got complex128$"):
+        finite_slope(np.ones(3, complex))
+
+
+@pytest.mark.parametrize("value", [1, 7, np.int8(3), np.uint64(2)])
+def test_a_whole_number_of_any_type_is_an_integer(value):
+    assert type(positive_integer("width", value)) is int
+    assert positive_integer("width", value) == value
+
+
+@pytest.mark.parametrize("value", [2.0, "2", None, True, np.float64(1), [1]])
+def test_what_is_no_integer_is_named(value):
+    with pytest.raises(TypeError, match=r"^width must be a positive integer, got "):
+        positive_integer("width", value)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_an_integer_below_one_is_not_positive(value):
+    with pytest.raises(ValueError, match=f"^width must be at least 1, got {value}$"):
+        positive_integer("width", value)
+
+
+@pytest.mark.parametrize("value", [(-1, 2), [-1, 2], np.array([-1, 2]), ("-1", "2")])
+def test_a_range_is_two_floats(value):
+    assert ascending_pair("limits", value) == (-1.0, 2.0)
+    assert all(type(end) is float for end in ascending_pair("limits", value))
+
+
+@pytest.mark.parametrize("value", [3, None, (1,), (1, 2, 3), "ab", (1, None)])
+def test_what_is_not_two_numbers_is_no_range(value):
+    with pytest.raises(ValueError, match=r"^limits must be two numbers, the smaller first, got "):
+        ascending_pair("limits", value)
+
+
+@pytest.mark.parametrize("value", [(2, 1), (1, 1), (nan, 1), (0, nan), (-inf, 0), (0, inf)])
+def test_a_range_ascends_and_is_finite(value):
+    with pytest.raises(ValueError, match=r"^limits must be two finite numbers, the smaller first, got "):
+        ascending_pair("limits", value)
+
+
+@pytest.mark.parametrize("value", [(0, 1), (-1, 1), (2, 1)])
+def test_a_range_may_have_to_be_above_zero(value):
+    assert ascending_pair("limits", (1e-300, 1), above_zero=True) == (1e-300, 1.0)
+    with pytest.raises(ValueError, match=r"^limits must be two finite numbers above zero, the smaller first, got "):
+        ascending_pair("limits", value, above_zero=True)

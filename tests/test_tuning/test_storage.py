@@ -1,0 +1,109 @@
+"""Where a search is kept, and what it does where Optuna's storages lack a method that is not documented."""
+
+import threading
+
+import optuna
+import pytest
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.trial import TrialState
+
+from leakyrelu.tuning import SlopeState, storage, tune
+from leakyrelu.tuning.storage import AskedTrials, StoredTrials, shared_trials
+
+# Those that Optuna itself can do without while these tests run.
+NAMES = ("remove_session", "get_study_id_from_name")
+
+
+def hill(alpha, seed):
+    return 10 - abs(alpha - 0.2) + seed
+
+
+def kept_in(kind, path):
+    return InMemoryStorage() if kind == "memory" else f"sqlite:///{path / 'search.db'}"
+
+
+@pytest.fixture
+def without_a_method(monkeypatch):
+    """As if Optuna's storages had no `remove_session`."""
+    for kind in (BaseStorage, RDBStorage):
+        monkeypatch.delattr(kind, "remove_session")
+
+
+def test_the_better_way_is_taken_where_it_is_there():
+    backend = InMemoryStorage()
+    assert isinstance(shared_trials(optuna.create_study(storage=backend), backend), StoredTrials)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_missing_method_leads_to_the_other_way(name):
+    backend = InMemoryStorage()
+    study = optuna.create_study(storage=backend)
+
+    class Lacking:
+        def __getattr__(self, wanted):
+            if wanted == name:
+                raise AttributeError(wanted)
+            return getattr(backend, wanted)
+
+    assert isinstance(shared_trials(study, Lacking()), AskedTrials)
+
+
+@pytest.mark.parametrize("kind", ["memory", "a database"])
+def test_without_a_method_one_worker_finds_the_same(kind, tmp_path, monkeypatch):
+    expected = tune(hill, trials=8, seeds=3)
+    for each in (BaseStorage, RDBStorage):
+        monkeypatch.delattr(each, "remove_session")
+    assert tune(hill, trials=8, seeds=3, storage=kept_in(kind, tmp_path)) == expected
+
+
+@pytest.mark.usefixtures("without_a_method")
+def test_without_a_method_a_search_is_gone_on_with(tmp_path):
+    where = kept_in("a database", tmp_path)
+    first = tune(hill, trials=4, seeds=2, storage=where)
+    assert tune(hill, trials=7, seeds=2, storage=where).slopes[:4] == first.slopes
+
+
+@pytest.mark.usefixtures("without_a_method")
+def test_without_a_method_a_trial_that_was_interrupted_counts_as_failed_and_the_search_ends(tmp_path):
+    where = kept_in("a database", tmp_path)
+
+    def interrupted(alpha, seed):
+        if alpha == 0.01:
+            raise KeyboardInterrupt
+        return hill(alpha, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(interrupted, trials=4, seeds=2, storage=where, study_name="x")
+    found = tune(hill, trials=4, seeds=2, storage=where, study_name="x")
+    assert [slope.state for slope in found.slopes].count(SlopeState.COMPLETE) >= 2
+    study = optuna.load_study(study_name="x", storage=where)
+    assert [trial.state for trial in study.trials][1] == TrialState.FAIL
+    assert len(study.trials) == 4
+
+
+@pytest.mark.usefixtures("without_a_method")
+def test_without_a_method_two_workers_share_a_search():
+    backend = InMemoryStorage()
+    calls = []
+
+    def counted(alpha, seed):
+        calls.append((alpha, seed))
+        return hill(alpha, seed)
+
+    def work():
+        found.append(tune(counted, trials=8, seeds=2, storage=backend, study_name="x"))
+
+    found = []
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 2
+    assert len(calls) == len(set(calls))
+
+
+def test_a_storage_of_optunas_is_known_without_the_name_of_their_class(monkeypatch):
+    monkeypatch.delattr(optuna.storages, "BaseStorage")
+    assert storage._kind_of_storages() is InMemoryStorage
+    assert tune(hill, trials=3, seeds=1, storage=InMemoryStorage()).best is not None
