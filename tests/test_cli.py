@@ -8,27 +8,43 @@ import sys
 
 import numpy as np
 import pytest
+from commands import fails, run
 
 import leakyrelu
 from leakyrelu import leaky_relu, leaky_relu_derivative
 
 
-def run(*words, cwd=None, stdin=None, code=0):
-    """Run the command; give its standard output, or, where it is to fail, its standard error."""
-    result = subprocess.run(
-        [sys.executable, "-m", "leakyrelu", *map(str, words)], cwd=cwd, input=stdin, capture_output=True, text=True
-    )
+def in_a_process(*words, cwd=None):
+    """Run the command as a shell does."""
+    command = [sys.executable, "-m", "leakyrelu", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("eval -- -2 1", 0, "-0.02\n1\n"),
+        ("eval -a nan 1", 2, "leakyrelu: alpha must be finite, got nan\n"),
+        ("apply in.npy out.npy", 0, ""),
+        ("plot -o figure.png", 0, ""),
+        ("diagnose nets:make --data x.npy", 0, "1 of 4 units (25.0 %) is dead"),
+        ("check answer.py", 0, "All 12 cases passed at level exercise.\n"),
+        ("born-dead --width 2 --depth 3 --networks 100", 0, "0.15625, known exactly"),
+        ("tune objective:f --trials 3 --seeds 2", 0, "Best of 3 slopes"),
+        ("learn --port 99999", 2, "65535"),
+        ("demo -o x.npy", 2, "leakyrelu: File exists: x.npy\n"),
+    ],
+)
+def test_each_command_works_in_a_process_of_its_own(patient, words, code, said):
+    np.save(patient / "in.npy", np.ones(3))
+    (patient / "answer.py").write_text("def leaky_relu(z, alpha=0.01): return z if z >= 0 else alpha * z\n")
+    (patient / "objective.py").write_text("def f(alpha, seed): return alpha + seed\n")
+    result = in_a_process(*words.split(), cwd=patient)
     assert result.returncode == code, result.stderr
+    assert said in (result.stderr if code else result.stdout)
     assert "Traceback" not in result.stderr
-    return result.stderr if code else result.stdout
-
-
-def fails(*words, **keywords):
-    """Run it on bad input: exit code 2 and one line."""
-    message = run(*words, code=2, **keywords)
-    assert message.startswith("leakyrelu: ")
-    assert message.count("\n") == 1
-    return message
+    assert code or not result.stderr
 
 
 def test_eval_prints_the_values():
@@ -66,8 +82,7 @@ def test_eval_ends_quietly_when_nobody_reads_on():
 
 def test_apply_warns_in_one_line(tmp_path):
     np.save(tmp_path / "in.npy", np.array([-1e300]))
-    command = [sys.executable, "-m", "leakyrelu", "apply", "in.npy", "out.npy", "--alpha", "1e30"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    result = in_a_process("apply", "in.npy", "out.npy", "--alpha", "1e30", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "leakyrelu: warning: overflow encountered in leaky_relu\n")
 
 
@@ -210,9 +225,10 @@ def test_diagnose_says_what_is_wrong_with_its_input(patient):
 
 
 def test_diagnose_without_torch_says_how_to_install_it(patient):
-    (patient / "torch.py").write_text("raise ImportError('No module named torch')")
-    message = fails("diagnose", "nets:make", "--data", "x.npy", cwd=patient)
-    assert "pip install 'leakyrelu[torch]'" in message
+    (patient / "torch.py").write_text("raise ModuleNotFoundError('No module named torch', name='torch')")
+    result = in_a_process("diagnose", "nets:make", "--data", "x.npy", cwd=patient)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "needs PyTorch, which is missing: pip install 'leakyrelu[torch]'" in result.stderr
 
 
 def test_born_dead_prints_theory_simulation_and_a_width():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import run
 
 from leakyrelu.check import check_named
 from leakyrelu.check.cases import cases_of
@@ -26,8 +27,7 @@ def answers():
 
 @pytest.fixture(scope="module")
 def printed():
-    command = [sys.executable, "-m", "leakyrelu", "check", "--peers"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return run("check", "--peers")
 
 
 def test_all_peers_that_are_installed_are_asked(answers):

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import oracle
 import pytest
+from commands import invoke
 from hypothesis import given
 from hypothesis import strategies as st
 from test_check.faults import FAULTS
@@ -307,8 +308,7 @@ def test_names_of_cases_are_unique_and_levels_contain_those_before():
 
 
 def run(*words, cwd=None):
-    command = [sys.executable, "-m", "leakyrelu", "check", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    return invoke("check", *words, cwd=cwd)
 
 
 def test_the_command_says_by_its_exit_code_what_came_of_it(tmp_path):
@@ -316,7 +316,7 @@ def test_the_command_says_by_its_exit_code_what_came_of_it(tmp_path):
     (tmp_path / "wrong.py").write_text(RIGHT.replace("0.01", "0.2"))
     (tmp_path / "broken.py").write_text("def leaky_relu(")
     right, wrong, broken = (run(f"{name}.py", cwd=tmp_path) for name in ("right", "wrong", "broken"))
-    assert (right.returncode, wrong.returncode, broken.returncode) == (0, 1, 2)
+    assert (right.exit_code, wrong.exit_code, broken.exit_code) == (0, 1, 2)
     assert right.stdout.endswith("All 12 cases passed at level exercise.\n")
     assert wrong.stdout.endswith("Likely cause: the default slope is 0.2; it must be 0.01.\n")
     assert broken.stdout.startswith("Could not be checked: SyntaxError in line 1: '(' was never closed.\n")
@@ -327,7 +327,7 @@ def test_the_command_prints_json(tmp_path):
     (tmp_path / "wrong.py").write_text("def f(z, alpha=0.01): return abs(z)")
     result = run("wrong.py:f", "--json", "--level", "array", "--seconds", 2, cwd=tmp_path)
     report = json.loads(result.stdout)
-    assert result.returncode == 1
+    assert result.exit_code == 1
     assert (report["level"], report["passed"]) == ("array", False)
     assert "absolute value" in report["cause"]
 
@@ -344,7 +344,7 @@ def test_the_command_prints_json(tmp_path):
 )
 def test_the_command_refuses_in_one_line(words, message, tmp_path):
     result = run(*words, cwd=tmp_path)
-    assert result.returncode == 2
+    assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith("leakyrelu: ")
     assert result.stderr.count("\n") == 1
@@ -353,7 +353,7 @@ def test_the_command_refuses_in_one_line(words, message, tmp_path):
 
 def test_a_module_is_found_from_the_working_directory(tmp_path):
     (tmp_path / "mine.py").write_text(RIGHT + "def slope(x, alpha=0.01): return leaky_relu(x, alpha)")
-    assert run("mine:leaky_relu", cwd=tmp_path).returncode == 0
+    assert run("mine:leaky_relu", cwd=tmp_path).exit_code == 0
     result = run("mine:leaky_relu", "--level", "derivative", "--derivative", "slope", "--json", cwd=tmp_path)
     assert "of the derivative: " in json.loads(result.stdout)["cause"]
 

@@ -2,62 +2,22 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
+from test_lesson.pages import ENDLESS, learn, needs_a_browser, ready, write
 
 from leakyrelu.lesson.exercise import SOLUTION, START
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: Chromium (apt-get install chromium)")
+pytestmark = [pytest.mark.slow, needs_a_browser]
 
 WRONG = "def leaky_relu(z, alpha=0.1):\n    return z if z >= 0 else alpha * z\n"
-ENDLESS = "def leaky_relu(z, alpha=0.01):\n    while True:\n        pass\n"
-
-
-# The command, which tells of every connection to elsewhere.
-LEARN = """
-import sys
-
-def told(event, arguments):
-    if event == "socket.connect" and arguments[1][0] not in ("127.0.0.1", "::1") or event == "socket.getaddrinfo":
-        print("connects to", arguments, flush=True)
-
-sys.addaudithook(told)
-sys.argv = ["leakyrelu", "learn", "--no-browser"]
-from leakyrelu.__main__ import main
-main()
-"""
-
-
-def learn():
-    """The process, and the address that it prints."""
-    command = [sys.executable, "-u", "-W", "error", "-c", LEARN]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    line = process.stdout.readline()
-    assert "The lesson is at http://127.0.0.1:" in line, line
-    return process, re.search(r"http\S+", line)[0]
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +31,6 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def browser():
-    expect.set_options(timeout=60_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def opened(browser, server):
     """Opens the page; at the end, says whether one has asked for anything elsewhere or had an error."""
     _, address = server
@@ -90,9 +41,10 @@ def opened(browser, server):
         if not url.startswith((f"http://{host}/", f"ws://{host}/", "data:", "blob:")):
             wrong.append(url)
 
-    def open_page(width=1400):
-        context = browser.new_context(viewport={"width": width, "height": 900})
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
+    context = browser.new_context(viewport={"width": 1400, "height": 900})  # one, whose cache all pages share
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+
+    def open_page():
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("request", lambda request: asked(request.url))
@@ -107,13 +59,6 @@ def opened(browser, server):
     assert not wrong
 
 
-def ready(page):
-    page.get_by_role("heading", name="Tuning the slope").wait_for()  # the last cell
-    page.locator(".networks").wait_for()
-    page.locator("[role=main]").wait_for()
-    page.locator(".cm-content[aria-label]").wait_for()
-
-
 @pytest.fixture(scope="module")
 def page(opened):
     """One that has been used before."""
@@ -125,28 +70,24 @@ def new_page(opened):
     """One as it is at first."""
     page = opened()
     yield page
-    page.context.close()
+    page.close()
 
 
 def cells(network):
     return network.locator(".cell").evaluate_all("each => each.map((cell) => cell.className + cell.style.cssText)")
 
 
-def write(page, source):
-    """Put this text into the editor, as one who types."""
-    editor = page.locator(".cm-content")
-    editor.click()
-    page.keyboard.press("Control+A")
-    page.keyboard.press("Delete")
-    page.keyboard.insert_text(source)
-    expect(editor).to_contain_text(source.splitlines()[-1].strip())
-
-
 def verdict_on(page, source, title):
     write(page, source)
-    page.locator(".verdict").evaluate_all("each => each.forEach((old) => old.classList.add('old'))")
+    verdict = page.locator(".verdict")
+    before = "".join(verdict.evaluate_all("each => each.map((old) => (old.classList.add('old'), old.innerHTML))"))
     page.get_by_role("button", name="Run").click()
-    verdict = page.locator(".verdict:not(.old)")
+    # Another element; or, where two changes are drawn at once, the same one with another content.
+    page.wait_for_function(
+        "(before) => [...document.querySelectorAll('.verdict')].some("
+        "(each) => !each.classList.contains('old') || each.innerHTML !== before)",
+        arg=before,
+    )
     expect(verdict.get_by_role("heading")).to_have_text(title)
     return verdict.inner_text()
 
@@ -430,118 +371,8 @@ def upgraded(address, origin):
         return connection.recv(1000).decode()
 
 
-def test_two_lessons_in_one_browser_are_two(browser, page):
-    process, address = learn()
-    other = page.context.new_page()
-    other.goto(address)
-    ready(other)
-    for each, x in ((page, "Home"), (other, "End")):
-        each.get_by_role("slider").nth(1).press(x)
-    expect(other.locator("#at")).to_contain_text("At x = 10")
-    expect(page.locator("#at")).to_contain_text("At x = -10")
-    other.close()
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
-
-
 def test_only_this_machine_is_served(server):
     port = int(re.search(r":(\d+)/", server[1])[1])
     socket.create_connection(("127.0.0.1", port), 5).close()
     with pytest.raises(OSError, match="refused"):  # another address of this machine: a server for all would answer
         socket.create_connection(("127.0.0.2", port), 5)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_its_end_is_the_end_of_all_that_it_has_started(browser, number, tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    process, address = learn()
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(address)
-    ready(page)
-    write(page, ENDLESS)
-    page.get_by_role("button", name="Run").click()
-    children = []
-    for _ in range(200):
-        children = children_of(process.pid)
-        if len(children) > 1:  # the supervisor and its worker
-            break
-        time.sleep(0.05)
-    assert len(children) > 1
-    process.send_signal(number)
-    process.wait(10)
-    for _ in range(200):
-        if not any(map(is_running, children)):
-            break
-        time.sleep(0.05)
-    assert not any(map(is_running, children))
-    assert not list(tmp_path.iterdir())
-    process.stdout.close()
-    context.close()
-
-
-def children_of(process):
-    """Its children, theirs, and so on."""
-    found = [process]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += map(int, task.read_text().split())
-    return found[1:]
-
-
-def is_running(process):
-    try:
-        return ") Z" not in Path(f"/proc/{process}/stat").read_text()
-    except FileNotFoundError:
-        return False
-
-
-def test_a_port_that_is_taken_is_named():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "leakyrelu", "learn", "--no-browser", "--port", port]
-        result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 2
-    assert (
-        result.stderr
-        == f"leakyrelu: port {port} cannot be used (Address already in use); choose another, or 0 for any\n"
-    )
-
-
-def test_the_page_is_opened_in_the_browser_when_it_can_be_seen():
-    code = (
-        "import os, signal\n"
-        "from urllib.request import HTTPCookieProcessor, build_opener\n"
-        "from leakyrelu.lesson import serve_lesson\n"
-        "def visit(address):\n"
-        "    print(build_opener(HTTPCookieProcessor()).open(address).status, address, flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "serve_lesson(open_browser=visit)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    told, _, visited = result.stdout.splitlines()
-    assert visited == f"200 {told.removeprefix('The lesson is at ')}"
-    assert result.stderr == ""
-
-
-def test_an_error_of_the_server_is_told():
-    code = (
-        "import uvicorn\n"
-        "from leakyrelu.lesson import serve_lesson\n"
-        "def run(self, sockets):\n"
-        "    raise RuntimeError('no such luck')\n"
-        "uvicorn.Server.run = run\n"
-        "serve_lesson(open_browser=None)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == "RuntimeError: no such luck"
-
-
-def test_an_address_that_nobody_reads_serves_nothing():
-    code = "from leakyrelu.lesson import serve_lesson\nserve_lesson(open_browser=None, say=lambda text: open('/dev/full', 'wb', 0).write(text.encode()))\n"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "No space left on device" in result.stderr

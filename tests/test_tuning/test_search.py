@@ -13,6 +13,7 @@ from math import inf, nan
 import numpy as np
 import optuna
 import pytest
+from commands import invoke
 from optuna.trial import TrialState
 
 from leakyrelu._shared.intervals import paired_difference
@@ -498,10 +499,8 @@ def test_the_picture_shows_every_slope_and_the_units_where_known(tmp_path):
 
 def command(path, *words, code=0):
     (path / "objective.py").write_text(OBJECTIVE)
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "leakyrelu", "tune", *words], cwd=path, capture_output=True, text=True
-    )
-    assert result.returncode == code, result.stderr
+    result = invoke("tune", *words, cwd=path)
+    assert result.exit_code == code, result.stderr
     return result.stderr if code == 2 else result.stdout
 
 
