@@ -39,7 +39,7 @@ def lint(session):
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "--strict", "src", "tests/typing")
-    session.run("pyright", "tests/typing")
+    session.run("pyright")
     session.run("lint-imports")
 
 

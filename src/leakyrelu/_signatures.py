@@ -1,9 +1,10 @@
 """What comes out of the three functions, by what goes in: for type checkers, and without effect at run time.
 
-Text, bytes, complex numbers, None, sets and other objects are not among the types, so a type checker refuses them.
-`Any` comes out where a type checker cannot know more, and `np.floating[Any]` where it knows that NumPy's floats do.
+No type stands for text, bytes, None, sets, dates or complex numbers, so a type checker refuses them. (With the types
+of NumPy before 2.2 it accepts a complex array.) `Any` is what a type checker cannot know.
 
-A NumPy array must not match two overloads that differ in its type and in what comes out: mypy would make `Any` of it.
+Where an array matches two overloads that give different types, mypy makes `Any` of them. So no array of a known type
+matches two, and arrays of NumPy do not match the protocols that stand for other libraries.
 """
 
 from collections.abc import Callable
@@ -17,12 +18,15 @@ __all__ = ["Keywords", "OfGradAndX", "OfX", "of_grad_and_x", "of_x"]
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _Float = TypeVar("_Float", bound=np.floating[Any])
+_Whole = TypeVar("_Whole", bound=np.integer[Any] | np.bool)
+_WholeToo = TypeVar("_WholeToo", bound=np.integer[Any] | np.bool)
+_Unknown = TypeVar("_Unknown", bound="np.generic[None]")
 _Array = TypeVar("_Array", bound=NDArray[np.floating[Any]])
 _Out = TypeVar("_Out", bound=NDArray[Any])
 
 
 class _List(Protocol[_T_co]):
-    """A list, a tuple, a range or another sequence, but no text and no bytes: those look for their own kind alone."""
+    """A list, a tuple, a range or another sequence. Text and bytes do not match: they contain only their own kind."""
 
     def __contains__(self, value: object, /) -> bool: ...
     def __getitem__(self, index: int, /) -> _T_co: ...
@@ -31,15 +35,15 @@ class _List(Protocol[_T_co]):
     def index(self) -> object: ...
 
 
-# Four levels. (With a protocol that contains itself, mypy would accept a list of anything.)
+# Four levels deep. With a protocol that contained itself, mypy would accept a list of anything.
 _Nested: TypeAlias = _List[_T | _List[_T | _List[_T | _List[_T]]]]
 
-# Numbers. np.generic[float] is any real number of NumPy; lists of all but longdouble give float64.
-_Whole: TypeAlias = np.integer[Any] | np.bool
-_Double: TypeAlias = np.float16 | np.float32 | np.float64 | _Whole
+# Numbers: np.generic[float] is any real number of NumPy. Lists give float64, unless they hold a longdouble.
+_Integer: TypeAlias = np.integer[Any] | np.bool
+_Double: TypeAlias = np.float16 | np.float32 | np.float64 | _Integer
 _Number: TypeAlias = "float | np.generic[float]"
 
-# Arrays and lists of them.
+# Arrays and lists: _Wholes give float64.
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Doubles: TypeAlias = NDArray[np.float64]
 _Wholes: TypeAlias = NDArray[_Whole] | _Nested[float | _Double | NDArray[_Double]]
@@ -51,20 +55,26 @@ _Type: TypeAlias = type[_Float] | np.dtype[_Float]
 _Mask: TypeAlias = bool | np.bool | NDArray[np.bool] | _Nested[bool | np.bool]
 
 
+class _PythonFloat(Protocol):
+    """The type `float` itself; `type[float]` would let `int` and `bool` pass."""
+
+    def fromhex(self, text: str, /) -> float: ...
+
+
 class _Ufuncs(Protocol):
-    """What follows NumPy's ufunc protocol. An array of NumPy does not match: its `method` is one of six words."""
+    """What follows NumPy's ufunc protocol. NumPy's arrays do not match: they take six words as `method`, not any."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, /, *inputs: Any, **keywords: Any) -> Any: ...
 
 
 class _ArrayAPI(Protocol):
-    """An array-API array. An array of NumPy does not match: its `api_version` is one of a few words."""
+    """An array of the array API. NumPy's arrays do not match: they take some versions, not any."""
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any: ...
 
 
 class _Converts(Protocol):
-    """What NumPy can convert to an array. An array of NumPy does not match: its `dtype` has an overload for None."""
+    """What NumPy converts to an array. NumPy's arrays do not match: an overload takes a type, another one None."""
 
     def __array__(self, dtype: np.dtype[Any] | None = None, /) -> Any: ...
 
@@ -72,25 +82,12 @@ class _Converts(Protocol):
 _Foreign: TypeAlias = _Ufuncs | _ArrayAPI | _Converts
 _Operand: TypeAlias = "_Real | _Foreign"
 
-# An array or number of NumPy whose type the checker does not know, as bfloat16. (No known type consists of None.)
-_Unknown: TypeAlias = "np.generic[None] | NDArray[np.generic[None]]"
-_Other: TypeAlias = "_Foreign | _Unknown"
-
-
-class Keywords(TypedDict, total=False):
-    """What NumPy's ufuncs take besides their operands."""
-
-    out: Any
-    where: Any
-    casting: Any
-    order: Any
-    dtype: Any
-    subok: bool
-    signature: Any
+# Also what is NumPy's, but of a type that the checker does not know, as bfloat16. No known type holds None alone.
+_Other: TypeAlias = _Foreign | _Unknown | NDArray[_Unknown]
 
 
 class _Loop(TypedDict, total=False):
-    """Those that do not decide what comes out."""
+    """Keywords that do not decide what comes out."""
 
     casting: Literal["no", "equiv", "safe", "same_kind", "unsafe"]
     order: Literal["K", "A", "C", "F"] | None
@@ -131,6 +128,15 @@ class _Into(_Loop, total=False):
     signature: Any
 
 
+class Keywords(_Loop, total=False):
+    """All keywords of NumPy's ufuncs."""
+
+    out: Any
+    where: Any
+    dtype: Any
+    signature: Any
+
+
 class OfX(Protocol):
     """The type of `leaky_relu` and `leaky_relu_derivative`."""
 
@@ -141,7 +147,7 @@ class OfX(Protocol):
     @overload
     def __call__(self, x: _Float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> _Float: ...
     @overload
-    def __call__(self, x: _Whole, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> np.float64: ...
+    def __call__(self, x: _Integer, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> np.float64: ...
     @overload
     def __call__(self, x: float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> float: ...
     @overload
@@ -150,28 +156,28 @@ class OfX(Protocol):
     ) -> _Float: ...
     @overload
     def __call__(
-        self, x: _Number, alpha: _Number = 0.01, *, dtype: type[float], **keywords: Unpack[_One]
+        self, x: _Number, alpha: _Number = 0.01, *, dtype: _PythonFloat, **keywords: Unpack[_One]
     ) -> np.float64: ...
 
     # A number, and several slopes.
     @overload
     def __call__(self, x: _Float, alpha: _Many, **keywords: Unpack[_NewAlike]) -> NDArray[_Float]: ...
     @overload
-    def __call__(self, x: float | _Whole, alpha: _Many, **keywords: Unpack[_NewAlike]) -> _Doubles: ...
+    def __call__(self, x: float | _Integer, alpha: _Many, **keywords: Unpack[_NewAlike]) -> _Doubles: ...
     @overload
     def __call__(
         self, x: _Number, alpha: _Many, *, dtype: _Type[_Float], **keywords: Unpack[_New]
     ) -> NDArray[_Float]: ...
     @overload
-    def __call__(self, x: _Number, alpha: _Many, *, dtype: type[float], **keywords: Unpack[_New]) -> _Doubles: ...
+    def __call__(self, x: _Number, alpha: _Many, *, dtype: _PythonFloat, **keywords: Unpack[_New]) -> _Doubles: ...
 
-    # An array, and one slope or several. With one, a masked array stays one.
+    # An array, and one slope or several. With one, a masked array stays a masked array.
     @overload
     def __call__(self, x: _Array, alpha: _Number = 0.01, **keywords: Unpack[_NewAlike]) -> _Array: ...
     @overload
     def __call__(self, x: NDArray[_Float], alpha: _Many, **keywords: Unpack[_NewAlike]) -> NDArray[_Float]: ...
     @overload
-    def __call__(self, x: _Wholes, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]) -> _Doubles: ...
+    def __call__(self, x: _Wholes[_Whole], alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]) -> _Doubles: ...
     @overload
     def __call__(self, x: _Wide, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]) -> _Floats: ...
     @overload
@@ -179,7 +185,7 @@ class OfX(Protocol):
         self, x: _Many, alpha: _Real = 0.01, *, dtype: _Type[_Float], **keywords: Unpack[_New]
     ) -> NDArray[_Float]: ...
     @overload
-    def __call__(self, x: _Many, alpha: _Real = 0.01, *, dtype: type[float], **keywords: Unpack[_New]) -> _Doubles: ...
+    def __call__(self, x: _Many, alpha: _Real = 0.01, *, dtype: _PythonFloat, **keywords: Unpack[_New]) -> _Doubles: ...
 
     # An array to write into.
     @overload
@@ -187,7 +193,7 @@ class OfX(Protocol):
         self, x: _Real, alpha: _Real = 0.01, *, out: _Out | tuple[_Out], **keywords: Unpack[_Into]
     ) -> _Out: ...
 
-    # A type that is known at run time alone.
+    # A type that is known only at run time.
     @overload
     def __call__(self, x: _Real, alpha: _Real = 0.01, *, dtype: str, **keywords: Unpack[_New]) -> Any: ...
     @overload
@@ -197,7 +203,7 @@ class OfX(Protocol):
 
     # Arrays of other libraries.
     @overload
-    def __call__(self, x: _Other, alpha: _Operand = 0.01, **keywords: Unpack[Keywords]) -> Any: ...
+    def __call__(self, x: _Other[_Unknown], alpha: _Operand = 0.01, **keywords: Unpack[Keywords]) -> Any: ...
     @overload
     def __call__(self, x: _Real, alpha: _Foreign, **keywords: Unpack[Keywords]) -> Any: ...
 
@@ -208,7 +214,7 @@ class OfGradAndX(Protocol):
     __name__: str
     __qualname__: str
 
-    # Two numbers, and one slope. (np.float64 is a float, so NumPy's floats come first.)
+    # Two numbers, and one slope. NumPy's floats come first, because np.float64 is a float as well.
     @overload
     def __call__(self, grad: _Float, x: _Float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> _Float: ...
     @overload
@@ -219,15 +225,17 @@ class OfGradAndX(Protocol):
     def __call__(self, grad: float, x: float, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> float: ...
     @overload
     def __call__(
-        self, grad: _Whole, x: float | _Whole, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]
+        self, grad: _Integer, x: float | _Integer, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]
     ) -> np.float64: ...
     @overload
-    def __call__(self, grad: float, x: _Whole, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]) -> np.float64: ...
+    def __call__(
+        self, grad: float, x: _Integer, alpha: _Number = 0.01, **keywords: Unpack[_OneAlike]
+    ) -> np.float64: ...
     @overload
     def __call__(
         self,
-        grad: np.floating[Any] | _Whole,
-        x: np.floating[Any] | _Whole,
+        grad: np.floating[Any] | _Integer,
+        x: np.floating[Any] | _Integer,
         alpha: _Number = 0.01,
         **keywords: Unpack[_OneAlike],
     ) -> np.floating[Any]: ...
@@ -237,7 +245,7 @@ class OfGradAndX(Protocol):
     ) -> _Float: ...
     @overload
     def __call__(
-        self, grad: _Number, x: _Number, alpha: _Number = 0.01, *, dtype: type[float], **keywords: Unpack[_One]
+        self, grad: _Number, x: _Number, alpha: _Number = 0.01, *, dtype: _PythonFloat, **keywords: Unpack[_One]
     ) -> np.float64: ...
 
     # Two numbers, and several slopes.
@@ -267,29 +275,33 @@ class OfGradAndX(Protocol):
     # An array of integers or a list, and another or a number.
     @overload
     def __call__(
-        self, grad: _Wholes, x: _Wholes | float | _Whole, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+        self,
+        grad: _Wholes[_Whole],
+        x: _Wholes[_WholeToo] | float | _Integer,
+        alpha: _Real = 0.01,
+        **keywords: Unpack[_NewAlike],
     ) -> _Doubles: ...
     @overload
     def __call__(
-        self, grad: float | _Whole, x: _Wholes, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+        self, grad: float | _Integer, x: _Wholes[_Whole], alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
     ) -> _Doubles: ...
 
     # Floats beside integers or a list.
     @overload
     def __call__(
-        self, grad: _Floats, x: _Wholes | _Whole, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+        self, grad: NDArray[_Float], x: _Wholes[_Whole] | _Integer, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
     ) -> _Floats: ...
     @overload
     def __call__(
-        self, grad: _Wholes | _Whole, x: _Floats, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+        self, grad: _Wholes[_Whole] | _Integer, x: NDArray[_Float], alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
     ) -> _Floats: ...
     @overload
     def __call__(
-        self, grad: np.floating[Any], x: _Wholes, alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+        self, grad: np.floating[Any], x: _Wholes[_Whole], alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
     ) -> _Floats: ...
     @overload
     def __call__(
-        self, grad: _Wholes, x: np.floating[Any], alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
+        self, grad: _Wholes[_Whole], x: np.floating[Any], alpha: _Real = 0.01, **keywords: Unpack[_NewAlike]
     ) -> _Floats: ...
 
     # An array of the type asked for.
@@ -303,11 +315,11 @@ class OfGradAndX(Protocol):
     ) -> NDArray[_Float]: ...
     @overload
     def __call__(
-        self, grad: _Many, x: _Real, alpha: _Real = 0.01, *, dtype: type[float], **keywords: Unpack[_New]
+        self, grad: _Many, x: _Real, alpha: _Real = 0.01, *, dtype: _PythonFloat, **keywords: Unpack[_New]
     ) -> _Doubles: ...
     @overload
     def __call__(
-        self, grad: _Number, x: _Many, alpha: _Real = 0.01, *, dtype: type[float], **keywords: Unpack[_New]
+        self, grad: _Number, x: _Many, alpha: _Real = 0.01, *, dtype: _PythonFloat, **keywords: Unpack[_New]
     ) -> _Doubles: ...
 
     # An array to write into.
@@ -316,7 +328,7 @@ class OfGradAndX(Protocol):
         self, grad: _Real, x: _Real, alpha: _Real = 0.01, *, out: _Out | tuple[_Out], **keywords: Unpack[_Into]
     ) -> _Out: ...
 
-    # A type that is known at run time alone.
+    # A type that is known only at run time.
     @overload
     def __call__(self, grad: _Real, x: _Real, alpha: _Real = 0.01, *, dtype: str, **keywords: Unpack[_New]) -> Any: ...
     @overload
@@ -332,9 +344,13 @@ class OfGradAndX(Protocol):
 
     # Arrays of other libraries.
     @overload
-    def __call__(self, grad: _Other, x: _Operand, alpha: _Operand = 0.01, **keywords: Unpack[Keywords]) -> Any: ...
+    def __call__(
+        self, grad: _Other[_Unknown], x: _Operand, alpha: _Operand = 0.01, **keywords: Unpack[Keywords]
+    ) -> Any: ...
     @overload
-    def __call__(self, grad: _Real, x: _Other, alpha: _Operand = 0.01, **keywords: Unpack[Keywords]) -> Any: ...
+    def __call__(
+        self, grad: _Real, x: _Other[_Unknown], alpha: _Operand = 0.01, **keywords: Unpack[Keywords]
+    ) -> Any: ...
     @overload
     def __call__(self, grad: _Real, x: _Real, alpha: _Foreign, **keywords: Unpack[Keywords]) -> Any: ...
 

@@ -20,5 +20,5 @@ def modules(model: torch.nn.Module, batch: torch.Tensor) -> None:
     leakyrelu.plot.plot_leaky_relu("0.1")  # type: ignore[arg-type]
     leakyrelu.torch.diagnose(model)  # type: ignore[call-arg]
     leakyrelu.theory.gain("0.1")  # type: ignore[arg-type]
-    leakyrelu.tuning.nonsense  # type: ignore[attr-defined]
-    leakyrelu.nonsense  # type: ignore[attr-defined]
+    leakyrelu.tuning.nonsense()  # type: ignore[attr-defined]
+    leakyrelu.nonsense()  # type: ignore[attr-defined]

@@ -17,9 +17,11 @@ texts: list[str] = ["a", "b"]
 
 
 def names() -> None:
+    from leakyrelu import leaky_rlu  # type: ignore[attr-defined]  # noqa: PLC0415
 
-    leakyrelu.nonsense  # type: ignore[attr-defined]
-    leakyrelu.leaky_relu.nonsense  # type: ignore[attr-defined]
+    leaky_rlu(-1.0)
+    leakyrelu.nonsense()  # type: ignore[attr-defined]
+    leaky_relu.nonsense()  # type: ignore[attr-defined]
 
 
 def x() -> None:
@@ -69,7 +71,7 @@ def grad_and_x() -> None:
     leaky_relu_backward(single, "text")  # type: ignore[call-overload]
     leaky_relu_backward(1j, -2.0)  # type: ignore[call-overload]
     leaky_relu_backward(1.0, None)  # type: ignore[call-overload]
-    leaky_relu_backward(single, ["a", "b"])  # type: ignore[arg-type,list-item]
+    leaky_relu_backward(single, ["a", "b"])  # type: ignore[list-item,type-var]
     leaky_relu_backward(imaginary, single)  # type: ignore[type-var]
     leaky_relu_backward(object(), single)  # type: ignore[call-overload]
 
@@ -79,16 +81,18 @@ def keywords() -> None:
     leaky_relu(single, nonsense=1)  # type: ignore[call-overload]
     leaky_relu(single, slope=0.1)  # type: ignore[call-overload]
     leaky_relu(single, axis=0)  # type: ignore[call-overload]
-    leaky_relu(single, out=1.0)  # type: ignore[arg-type]
-    leaky_relu(single, out=[0.0, 0.0])  # type: ignore[arg-type]
-    leaky_relu(single, dtype=3)  # type: ignore[arg-type]
+    leaky_relu(single, out=1.0)  # type: ignore[type-var]
+    leaky_relu(single, out=[0.0, 0.0])  # type: ignore[type-var]
+    leaky_relu(single, dtype=3)  # type: ignore[type-var]
     leaky_relu(single, dtype=np.int64)  # type: ignore[type-var]
     leaky_relu(single, dtype=np.complex128)  # type: ignore[type-var]
+    leaky_relu(single, dtype=int)  # type: ignore[type-var]
+    leaky_relu(-1, dtype=bool)  # type: ignore[type-var]
     leaky_relu(-1.0, dtype=np.int64)  # type: ignore[type-var]
-    leaky_relu(single, casting="nonsense")  # type: ignore[arg-type]
-    leaky_relu(single, order="Z")  # type: ignore[arg-type]
+    leaky_relu(single, casting="nonsense")  # type: ignore[call-overload]
+    leaky_relu(single, order="Z")  # type: ignore[call-overload]
     leaky_relu(single, subok="no")  # type: ignore[call-overload]
     leaky_relu_derivative(single, nonsense=1)  # type: ignore[call-overload]
     leaky_relu_backward(single, single, nonsense=1)  # type: ignore[call-overload]
     leaky_relu_backward(single, single, dtype=np.int64)  # type: ignore[type-var]
-    leaky_relu_backward(single, single, out=1.0)  # type: ignore[arg-type]
+    leaky_relu_backward(single, single, out=1.0)  # type: ignore[type-var]
