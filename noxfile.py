@@ -1,4 +1,4 @@
-"""What developers and `.ci/run` run: `nox -s lint`, `tests`, `oldest`, and so on; `nox --list` names them all."""
+"""What developers and `.ci/run` run: `nox -s lint`, `types`, `tests`, and so on; `nox --list` names them all."""
 
 import os
 import shutil
@@ -8,10 +8,10 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "tests"]
+nox.options.sessions = ["lint", "types", "tests"]
 
 CPP = "tests/test_ufuncs/test_cpp.py"
-# The tests of the function and its ufuncs, which need NumPy alone and little to be tested with.
+# The tests of the function and its ufuncs. They need NumPy and the small TOOLS alone.
 KERNELS = [
     "tests/test_functions.py",
     "tests/test_shared/test_files.py",
@@ -34,13 +34,19 @@ def pytest(session, *arguments, **keywords):
 
 @nox.session
 def lint(session):
-    """Style, types by two checkers, and who may import whom."""
+    """Style, and who may import whom."""
     session.install(f"{package()}[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("mypy", "--strict", "src", "tests/typing")
-    session.run("pyright")
-    session.run("lint-imports")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+@nox.parametrize("checker", ["mypy", "pyright"])
+def types(session, checker):
+    """The types of the package (mypy) and those that a caller sees (both)."""
+    session.install(f"{package()}[lint]")
+    session.run(*{"mypy": ["mypy", "--strict", "src", "tests/typing"], "pyright": ["pyright"]}[checker])
 
 
 @nox.session
@@ -53,7 +59,7 @@ def tests(session):
 @nox.session
 def coverage(session):
     """Which lines of the package no test runs, in processes that tests start as well."""
-    session.install("-Cbuild-dir=build/coverage", f"{package()}[test]", "coverage>=7.10")
+    session.install(f"{package()}[test]", "coverage>=7.10")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
     session.run("coverage", "combine", "-q")
@@ -132,7 +138,7 @@ def arm64(session):
 
 @nox.session
 def wheel(session):
-    """Build the wheel into dist/, and try it with nothing but what it asks for."""
+    """Build the wheel into dist/, and try it with only its own dependencies."""
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", "dist", "-Csetup-args=--werror", ".")
     (built,) = Path("dist").glob("leakyrelu-*-cp311-abi3-*.whl")
@@ -153,6 +159,6 @@ def wheel(session):
 
 @nox.session
 def bench(session):
-    """Beside the peers."""
+    """Run the benchmarks."""
     session.install(".[bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)

@@ -13,13 +13,15 @@ from leakyrelu.cli import app
 def working_in(folder):
     """As a process begun in this folder: what is imported from there is forgotten at the end."""
     path, modules = list(sys.path), set(sys.modules)
-    with chdir(folder):
-        yield
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file is not None and Path(file).is_relative_to(folder):
-            del sys.modules[name]
+    try:
+        with chdir(folder):
+            yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).is_relative_to(folder):
+                del sys.modules[name]
 
 
 def invoke(*words, cwd=None, stdin=None):

@@ -2,7 +2,7 @@
 
 import os
 
-# Tests run in several processes, one per processor: the threads of OpenMP would take processors from each other, and stall.
+# Tests run in several processes: the threads of OpenMP would take processors from each other, and stall.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest

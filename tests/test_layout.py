@@ -83,7 +83,7 @@ def test_no_function_or_class_shares_its_name_with_a_module_beside_it(name):
 
 def test_private_names_of_pytorch_are_used_in_one_place():
     private = re.compile(
-        r"torch\._[a-z]|_jit_internal|forward_ad\._|_pytree|\._version\b|\._base\b|_compiled_call_impl"
+        r"torch\._\w|has_torch_function_(unary|variadic)|_jit_internal|forward_ad\._|_pytree|\._version\b|\._base\b|_compiled_call_impl"
     )
     found = {
         str(path.relative_to(PACKAGE))

@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from leakyrelu import check as check
     from leakyrelu import demo as demo
+    from leakyrelu import lesson as lesson
     from leakyrelu import plot as plot
     from leakyrelu import theory as theory
     from leakyrelu import torch as torch
@@ -27,7 +28,7 @@ else:  # a type checker that saw these would accept any name
     from importlib import import_module
 
     # These load on first use: leakyrelu.plot.plot_leaky_relu().
-    _OPTIONAL = frozenset(("check", "demo", "plot", "theory", "torch", "tuning", "units"))
+    _OPTIONAL = frozenset(("check", "demo", "lesson", "plot", "theory", "torch", "tuning", "units"))
 
     def __getattr__(name: str) -> object:
         if name not in _OPTIONAL:
@@ -38,4 +39,4 @@ else:  # a type checker that saw these would accept any name
             raise AttributeError(str(error), name=name) from error
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_OPTIONAL})
+        return sorted({*__all__, *_OPTIONAL, *(name for name in globals() if name.startswith("__"))})

@@ -3,8 +3,8 @@
 A Python number stays in Python, a NumPy array goes to the ufunc, and so does whatever speaks NumPy's ufunc protocol.
 An array of PyTorch, JAX or another array-API library is computed by that library.
 
-`@direct` goes before each function: it sends a float, or an array that lies without gaps, straight to the
-kernel, in a fraction of the time, and leaves all the rest to what is written here.
+`@direct` goes before each function: it sends a float, or an array without gaps, straight to the kernel, in a fraction
+of the time, and leaves all the rest to what is written here.
 """
 
 from collections.abc import Callable

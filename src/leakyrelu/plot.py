@@ -20,7 +20,7 @@ _TEXTBOOK = (("tab:blue", "tab:red"),)
 _SEVERAL = tuple(
     (color, color) for color in ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
 )
-_SAMPLES = 401
+_POINTS = 401
 _TOO_LARGE = 1e100  # matplotlib's ticks overflow not far beyond
 
 
@@ -111,7 +111,7 @@ def _draw(
     derivative: bool,
 ) -> None:
     low, high = limits
-    x = np.linspace(low, high, _SAMPLES)
+    x = np.linspace(low, high, _POINTS)
     if low < 0 < high:
         x = np.union1d(x, [0.0])  # the corner, to the point
     for i, slope in enumerate(slopes):

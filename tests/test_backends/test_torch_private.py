@@ -3,11 +3,12 @@
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -115,6 +116,27 @@ def test_without_the_native_function_the_public_one_is_called(monkeypatch):
     assert x.grad.tolist() == [0.5, 1.0]
 
 
+def test_without_the_quick_question_whether_a_tensor_has_its_own_function_the_documented_one_is_asked(monkeypatch):
+    private = imported_without(monkeypatch, (torch.overrides, "has_torch_function_unary"))
+    assert not private.has_own_function(torch.empty(0))
+    monkeypatch.setattr(backend, "has_own_function", private.has_own_function)
+    x = torch.tensor([-2.0, 3.0], requires_grad=True)
+    leaky_relu(x, 0.5).sum().backward()
+    assert x.grad.tolist() == [0.5, 1.0]
+    assert fx.symbolic_trace(nn.Sequential(LeakyReLU(0.5)))(x).tolist() == [-1.0, 3.0]
+
+
+def test_without_the_names_of_the_compiler_nothing_counts_as_compiled(monkeypatch):
+    model = nn.Linear(2, 2)
+    model.compile()
+    assert torch_private.is_compiled(model)
+    assert torch_private.is_wrapper_of_compiled(torch.compile(nn.Linear(2, 2)))
+    monkeypatch.setitem(sys.modules, "torch._dynamo", SimpleNamespace())
+    assert not torch_private.is_wrapper_of_compiled(model)
+    monkeypatch.delattr(nn.Module, "_compiled_call_impl")
+    assert not torch_private.is_compiled(nn.Linear(2, 2))
+
+
 class Checkpointed(nn.Module):
     def __init__(self):
         super().__init__()
@@ -173,7 +195,7 @@ names = [
     (private._autograd, "_push_saved_tensors_default_hooks"), (private._autograd, "_pop_saved_tensors_default_hooks"),
     (private._autograd, "_saved_tensors_hooks_is_enabled"), (private._autograd, "_top_saved_tensors_default_hooks"),
     (forward_ad, "_current_level"), (private, "_current_graph_task_id"), (private._nn, "leaky_relu"),
-    (private._functorch, "is_functorch_wrapped_tensor"),
+    (private._functorch, "is_functorch_wrapped_tensor"), (torch.overrides, "has_torch_function_unary"),
 ]
 kept = [(owner, name, getattr(owner, name)) for owner, name in names]
 modules = {name: sys.modules[name] for name in ("torch.utils._pytree", "torch._subclasses.fake_tensor")}

@@ -8,10 +8,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import TrialState
 
 from leakyrelu.tuning import SlopeState, storage, tune
-from leakyrelu.tuning.storage import AskedTrials, StoredTrials, shared_trials
-
-# Those that Optuna itself can do without while these tests run.
-NAMES = ("remove_session", "get_study_id_from_name")
+from leakyrelu.tuning.storage import NEEDED, AskedTrials, StoredTrials, shared_trials
 
 
 def hill(alpha, seed):
@@ -34,7 +31,7 @@ def test_the_better_way_is_taken_where_it_is_there():
     assert isinstance(shared_trials(optuna.create_study(storage=backend), backend), StoredTrials)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NEEDED)
 def test_each_missing_method_leads_to_the_other_way(name):
     backend = InMemoryStorage()
     study = optuna.create_study(storage=backend)
@@ -76,6 +73,7 @@ def test_without_a_method_a_trial_that_was_interrupted_counts_as_failed_and_the_
         tune(interrupted, trials=4, seeds=2, storage=where, study_name="x")
     found = tune(hill, trials=4, seeds=2, storage=where, study_name="x")
     assert [slope.state for slope in found.slopes].count(SlopeState.COMPLETE) >= 2
+    assert found.failed[0].error == "its worker ended before it did"
     study = optuna.load_study(study_name="x", storage=where)
     assert [trial.state for trial in study.trials][1] == TrialState.FAIL
     assert len(study.trials) == 4
@@ -101,9 +99,14 @@ def test_without_a_method_two_workers_share_a_search():
         worker.join()
     assert len(found) == 2
     assert len(calls) == len(set(calls))
+    for each in found:
+        assert [slope.trial for slope in each.slopes] == list(range(8))
+        assert each.baseline is not None
 
 
-def test_a_storage_of_optunas_is_known_without_the_name_of_their_class(monkeypatch):
+@pytest.mark.parametrize("kind", ["memory", "a database"])
+def test_a_storage_of_optunas_is_known_without_the_name_of_their_class(kind, tmp_path, monkeypatch):
+    backend = InMemoryStorage() if kind == "memory" else RDBStorage(kept_in(kind, tmp_path))
     monkeypatch.delattr(optuna.storages, "BaseStorage")
-    assert storage._kind_of_storages() is InMemoryStorage
-    assert tune(hill, trials=3, seeds=1, storage=InMemoryStorage()).best is not None
+    assert BaseStorage not in storage._kinds_of_storages()
+    assert tune(hill, trials=3, seeds=1, storage=backend).best is not None

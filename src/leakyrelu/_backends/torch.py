@@ -2,7 +2,7 @@
 
 The derivative needs the sign of the input alone, and for slopes of zero or more the output tells it: y > 0 where x > 0,
 in every type. The output is kept anyway, by the layer that it feeds; the input is kept for nothing. So the native
-operation is asked for its backward pass, and where it saves its input, it is given its output to keep.
+operation records its backward pass as usual, and where it would save its input, it is given its output instead.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from torch import Tensor, is_grad_enabled
 from torch.compiler import is_compiling
 from torch.jit import is_scripting, is_tracing  # type: ignore[attr-defined]  # though they are documented
 from torch.nn import functional
-from torch.overrides import handle_torch_function, has_torch_function_unary
+from torch.overrides import handle_torch_function
 
 from leakyrelu._backends.operands import not_real, of_one_library
-from leakyrelu._backends.torch_private import SavedTensors, native_leaky_relu, saved_tensors
+from leakyrelu._backends.torch_private import SavedTensors, has_own_function, native_leaky_relu, saved_tensors
 
 __all__ = ["compute", "leaky_relu"]
 
@@ -70,7 +70,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     """
     # Scripted, traced, compiled or exported, it is the native operation: what is kept is the compiler's choice.
     if not is_scripting() and not is_compiling():
-        if has_torch_function_unary(input):  # a subclass, a mode, or a tracer of torch.fx
+        if has_own_function(input):  # a subclass, a mode, or a tracer of torch.fx
             result: Tensor = handle_torch_function(
                 leaky_relu, (input,), input, negative_slope=negative_slope, inplace=inplace
             )

@@ -1,4 +1,4 @@
-"""What the library uses of PyTorch's private names, imported here and nowhere else.
+"""The private names of PyTorch that the library uses, all imported here.
 
 Another version of PyTorch may lack one of them. What needs it then works in a slower or poorer way. Comments say which,
 and `tests/test_backends/test_torch_private.py` takes these ways.
@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.overrides import has_torch_function
 
 __all__ = [
     "SavedTensors",
     "backward_is_running",
     "base_of",
     "dynamo_is_loaded",
+    "has_own_function",
     "is_compiled",
     "is_fake",
     "is_within_functorch",
@@ -30,7 +32,7 @@ __all__ = [
 
 
 class SavedTensors(NamedTuple):
-    """What decides what the backward pass gets to see of an operation's input."""
+    """The functions that decide what an operation saves for its backward pass."""
 
     push_hooks: Callable[[Callable[[Tensor], object], Callable[[Any], Tensor]], None]
     pop_hooks: Callable[[], None]
@@ -71,6 +73,15 @@ try:
     from torch._C._nn import leaky_relu as native_leaky_relu
 except ImportError:  # slower: asks first whether the tensor has a function of its own
     native_leaky_relu = functional.leaky_relu  # type: ignore[assignment]
+
+try:
+    from torch.overrides import has_torch_function_unary as has_own_function
+except ImportError:  # slower: makes a tuple
+
+    def has_own_function(tensor: object) -> bool:  # type: ignore[misc]
+        """Whether it is of a subclass that has a say, or a mode has."""
+        return has_torch_function((tensor,))
+
 
 try:
     from torch._C import _current_graph_task_id
@@ -133,7 +144,7 @@ def _leaves(tree: Any) -> Iterator[Any]:
 
 
 def base_of(tensor: Tensor) -> Tensor:
-    """What the tensor is a view of; the tensor itself, where it is no view or where that is not known."""
+    """What the tensor is a view of; the tensor itself where it is no view, or where that cannot be asked."""
     base = getattr(tensor, "_base", None)
     return tensor if base is None else base
 
@@ -144,11 +155,11 @@ def dynamo_is_loaded() -> bool:
 
 
 def is_wrapper_of_compiled(module: nn.Module) -> bool:
-    """Whether it is what `torch.compile(module)` gives."""
+    """Whether it is what `torch.compile(module)` gives, where that can be asked."""
     wrapper = getattr(sys.modules.get("torch._dynamo"), "OptimizedModule", ())
     return isinstance(module, wrapper)
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether it was compiled, by `torch.compile(module)` or by `module.compile()`."""
+    """Whether it was compiled by `torch.compile(module)` or, where that can be asked, by `module.compile()`."""
     return is_wrapper_of_compiled(module) or getattr(module, "_compiled_call_impl", None) is not None

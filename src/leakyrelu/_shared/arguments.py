@@ -12,8 +12,8 @@ __all__ = ["PYTHON_NUMBERS", "ascending_pair", "finite_slope", "one_slope", "pos
 PYTHON_NUMBERS = frozenset((float, int))
 
 
-def finite_slope(alpha: Any) -> Any:
-    """`alpha` as the kernels take it: a finite number, or an array of slopes.
+def finite_slope(alpha: Any, name: str = "alpha") -> Any:
+    """The slope called `name` as the kernels take it: a finite number, or an array of slopes.
 
     Raises
     ------
@@ -26,22 +26,22 @@ def finite_slope(alpha: Any) -> Any:
         alpha = np.asarray(alpha)
     if isinstance(alpha, np.ndarray | np.generic):
         if alpha.dtype.kind not in "biuf" and alpha.dtype.name != "bfloat16":
-            raise TypeError(f"alpha must be real, got {alpha.dtype}")
+            raise TypeError(f"{name} must be real, got {alpha.dtype}")
         if alpha.ndim > 0:
             return alpha
     elif not isinstance(alpha, Real):
         if hasattr(alpha, "dtype") or hasattr(alpha, "__array__"):
             return alpha  # an array of another library
-        raise TypeError(f"alpha must be a real number or an array of them, got {type(alpha).__name__}")
+        raise TypeError(f"{name} must be a real number or an array of them, got {type(alpha).__name__}")
     if type(alpha) not in PYTHON_NUMBERS and not isinstance(alpha, np.longdouble):
         alpha = float(alpha)
     if not -inf < alpha < inf:
-        raise ValueError(f"alpha must be finite, got {alpha}")
+        raise ValueError(f"{name} must be finite, got {alpha}")
     return alpha
 
 
-def one_slope(alpha: Any) -> float:
-    """`alpha` as a number, where an array of slopes will not do.
+def one_slope(alpha: Any, name: str = "alpha") -> float:
+    """The slope called `name` as a number, where an array of slopes will not do.
 
     Raises
     ------
@@ -49,8 +49,8 @@ def one_slope(alpha: Any) -> float:
         It is not a single real and finite number.
     """
     if np.ndim(alpha):
-        raise TypeError(f"alpha must be one slope, got {alpha!r}")
-    return float(finite_slope(alpha))
+        raise TypeError(f"{name} must be one slope, got {alpha!r}")
+    return float(finite_slope(float(finite_slope(alpha, name)), name))
 
 
 def positive_integer(name: str, value: Any) -> int:

@@ -8,7 +8,7 @@ from leakyrelu._shared.wording import first_line
 
 __all__ = ["needs"]
 
-_PACKAGES = {"scipy": "SciPy", "sklearn": "scikit-learn", "torch": "PyTorch"}  # not called as their modules are
+_PACKAGES = {"scipy": "SciPy", "sklearn": "scikit-learn", "torch": "PyTorch"}  # their names differ from their modules'
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
+from leakyrelu._shared.extras import needs
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -40,9 +42,10 @@ def progress_bar(description: str, *, console: "Console | None" = None, of_bytes
     ImportError
         rich is missing.
     """
-    from rich import progress
-    from rich.console import Console
-    from rich.markup import escape
+    with needs("leakyrelu[cli]", "the progress bar"):
+        from rich import progress
+        from rich.console import Console
+        from rich.markup import escape
 
     columns = (
         progress.TextColumn("{task.description}"),

@@ -177,9 +177,9 @@ bool one_slope(double alpha, int number, SlopeArgument& slope) {
   return std::isfinite(alpha);
 }
 
-// The kernels take one slope a channel where alpha varies along neighbouring axes of x only, in the order of memory: those
+// The kernels take one slope per channel where alpha varies along neighbouring axes of x only, in the order of memory: those
 // are the channels. Along the axes outside of them alpha repeats, and along those inside of them it is constant.
-bool slope_a_channel(PyArrayObject* alpha, PyArrayObject* x, const Layout& in, int number, SlopeArgument& slope) {
+bool slope_per_channel(PyArrayObject* alpha, PyArrayObject* x, const Layout& in, int number, SlopeArgument& slope) {
   const int missing = PyArray_NDIM(x) - PyArray_NDIM(alpha);
   const int given = PyArray_TYPE(alpha);
   if (PyArray_NDIM(alpha) == 0 || missing < 0 || (given != NPY_FLOAT && given != NPY_DOUBLE) || PyArray_SIZE(x) == 0) {
@@ -217,7 +217,7 @@ bool set_slope(const Call& call, double alpha, int number, SlopeArgument& slope)
   PyArrayObject* x = as_array(call.x[0]);
   if (has_slope_array(call)) {
     const Layout in = layout(x);
-    return in.dense && slope_a_channel(as_array(call.alpha), x, in, number, slope);
+    return in.dense && slope_per_channel(as_array(call.alpha), x, in, number, slope);
   }
   // NumPy knows of most arrays that they have no gaps, and then the layout need not be found.
   const bool dense = PyArray_IS_C_CONTIGUOUS(x) || PyArray_IS_F_CONTIGUOUS(x) || layout(x).dense;
@@ -281,7 +281,7 @@ PyObject* compute(const Function& function, const Row& row, const Call& call, Sl
   steps[call.numbers + 1] = PyArray_ITEMSIZE(as_array(result));
   const npy_intp dimensions[3] = {PyArray_SIZE(x), slope.channels, slope.length};
   const Loops& loops = row.*function.loops;
-  // The loop may give up the lock, and no Reference may live meanwhile.
+  // The loop may give up the lock, and no Reference may hold an object meanwhile.
   PyObject* const slopes = slope.array.release();
   const bool done = run(slope.channels == 0 ? loops.ufunc : loops.channels, data, dimensions, steps, function.name);
   Py_XDECREF(slopes);

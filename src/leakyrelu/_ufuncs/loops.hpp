@@ -8,7 +8,7 @@ namespace leakyrelu {
 
 struct Loops {
   PyUFuncGenericFunction ufunc;     // NumPy's inner loop
-  PyUFuncGenericFunction channels;  // one slope a channel; see ufunc_loop.hpp
+  PyUFuncGenericFunction channels;  // one slope per channel; see ufunc_loop.hpp
 };
 
 // For numbers of type x, alpha has type `slope` and the result type `result` (NumPy's type numbers).

@@ -353,7 +353,7 @@ PyObject* py_set_streaming_threshold(PyObject*, PyObject* bytes) {
 }
 
 PyMethodDef methods[] = {
-    {"direct", direct, METH_O, "The short way for the calls of every day, around a function of functions.py."},
+    {"direct", direct, METH_O, "The short way for everyday calls, around a function of functions.py."},
     {"get_num_threads", py_num_threads, METH_NOARGS, "Threads that work on one large array."},
     {"set_num_threads", py_set_num_threads, METH_O, "Set the number of threads."},
     {"set_threading_threshold", py_set_threading_threshold, METH_O,

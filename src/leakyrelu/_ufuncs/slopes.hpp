@@ -1,4 +1,4 @@
-// Where the slope of each element comes from: one for all, one an element, or one a channel.
+// Where the slope of each element comes from: one for all, one per element, or one per channel.
 
 #pragma once
 

@@ -127,7 +127,7 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
   }
 }
 
-// One slope a channel, over contiguous memory: `channels` slopes, and `length` elements of a channel together.
+// One slope per channel, over contiguous memory: `channels` slopes, and `length` elements of a channel together.
 template <class Operation, class Slope, class Result, class... X>
 inline void channel_loop(std::size_t size, std::size_t channels, std::size_t length, const Slope* slopes, Result* result,
                          const X*... x) {
@@ -171,7 +171,7 @@ void binary_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
                               Operand{args[0], steps[0]}, Operand{args[1], steps[1]});
 }
 
-// The same with one slope a channel. The dimensions are the size, the channels, and the length of a channel's runs; all
+// The same with one slope per channel. The dimensions are the size, the channels, and the length of a channel's runs; all
 // operands are contiguous.
 template <class Operation, class X>
 void unary_channels(char** args, const npy_intp* dimensions, const npy_intp*, void*) {

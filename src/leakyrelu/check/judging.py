@@ -11,8 +11,8 @@ from leakyrelu._shared.wording import in_one_line, printable
 from leakyrelu.check import causes
 from leakyrelu.check.cases import Case
 from leakyrelu.check.mistakes import explain, precision
+from leakyrelu.check.reporting import CaseState, Report, Result
 from leakyrelu.check.sandbox.calling import Json, decode
-from leakyrelu.check.verdict import CaseState, Report, Result
 
 __all__ = ["report"]
 

@@ -17,9 +17,9 @@ from leakyrelu._shared.wording import in_one_line, printable
 from leakyrelu.check.cases import Case, cases_of
 from leakyrelu.check.causes import of_ending, of_exception
 from leakyrelu.check.judging import report
+from leakyrelu.check.reporting import Report
 from leakyrelu.check.sandbox.adapters import NotCallableError, derivative_adapter, function_adapter
 from leakyrelu.check.sandbox.calling import Json, call, encode
-from leakyrelu.check.verdict import Report
 
 __all__ = ["check", "check_named", "check_source"]
 

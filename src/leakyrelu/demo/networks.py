@@ -1,4 +1,4 @@
-"""Trains a ReLU and a Leaky ReLU network on real digits, from the same weights on the same batches; shows what died.
+"""A small network on real digits, its training, and the setting in which ReLU units die.
 
 The setting was chosen once; `Setting` holds it.
 

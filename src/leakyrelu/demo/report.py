@@ -70,7 +70,7 @@ def show(directory: Path, *, setting: Setting | None = None, console: "Console |
     directory : Path
         Where ``leaky_relu.png`` and ``dead_units.png`` go, each whole or not at all; made where it is missing.
     setting : Setting, optional
-        By default the one that `leakyrelu.demo` describes.
+        By default the one that `leakyrelu.demo.networks` describes.
     console : rich.console.Console, optional
         Where to print; by default standard output.
 

@@ -241,7 +241,7 @@ def simulate_born_dead(
 
 
 def simulated(dead: int, networks: int) -> Simulated:
-    """The fraction that so many dead ones are, with its standard error."""
+    """The fraction of networks that are dead, with its standard error."""
     probability = dead / networks
     return Simulated(probability, sqrt(probability * (1 - probability) / networks))
 

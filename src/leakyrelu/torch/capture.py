@@ -315,5 +315,5 @@ class _Mode(TorchFunctionMode):
         if axis is not None:
             return axis
         if value.ndim < 2:
-            return int(value.shape == (self.examples,))  # one number an example
+            return int(value.shape == (self.examples,))  # one number per example
         return value.ndim - 1 if value.ndim <= 3 else 1

@@ -1,4 +1,4 @@
-"""Counts what enters and leaves an activation, per unit: a few numbers a unit, kept on the tensors' own device."""
+"""Counts what enters and leaves an activation, per unit: a few numbers per unit, kept on the tensors' own device."""
 
 import math
 from collections import defaultdict

@@ -42,7 +42,7 @@ def diagnose_files(
     batch_size : int, default 256
         Examples at a time.
     progress : callable, optional
-        Called with the batches done and the batches in all, after each batch.
+        Called before the first batch and after each one, with the batches done and the batches in all.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def _arguments(model: nn.Module) -> list[str]:
 
 
 def _warn_of_another_name(name: str, arguments: list[str], path: Path) -> None:
-    """Warn where an array was given a name by somebody, and it is not the name of an argument."""
+    """Warn where the array has a name of its own that no argument has."""
     if arguments and name not in (_NPY, _UNNAMED):
         named = f"{path} holds {name!r}, which is no argument of the model's forward"
         warnings.warn(f"{named} ({', '.join(arguments)}); it is taken for its first one", stacklevel=3)
@@ -245,6 +245,6 @@ def _fitting(arrays: dict[str, npt.NDArray[Any]], arguments: list[str], path: Pa
 
 
 def _said(error: Exception) -> str:
-    """Its first line; with its type where that alone is less than a sentence, as with a KeyError's key."""
+    """The first line of what it says; with its type where the line alone is no sentence, such as a KeyError's key."""
     line, kind = first_line(error), type(error).__name__
     return line if isinstance(error, RuntimeError | ValueError) or line == kind else f"{kind}: {line}"

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from leakyrelu._backends.torch_private import is_compiled
+from leakyrelu._shared.arguments import one_slope
 from leakyrelu._shared.wording import listed
 from leakyrelu.torch.activation import LeakyReLU
 from leakyrelu.torch.operations import SiteNames, activation_of
@@ -102,8 +103,7 @@ def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterab
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
-    if not math.isfinite(negative_slope):
-        raise ValueError(f"negative_slope must be finite, got {negative_slope}")
+    slope = one_slope(negative_slope, "negative_slope")
     if isinstance(only, str):
         raise TypeError(f"only must be a list of names, got a string; write only=[{only!r}]")
     top = nn.ModuleList([model])  # a parent for the model, too
@@ -111,7 +111,7 @@ def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterab
     names = SiteNames()
     parents = (top, *modules.values())
     for path, module in modules.items():
-        sites |= _sites(path, module, partial(names.name, path, module), float(negative_slope), parents)
+        sites |= _sites(path, module, partial(names.name, path, module), slope, parents)
     if only is not None:
         sites = _chosen(sites, list(only))
     for replace in sites.values():

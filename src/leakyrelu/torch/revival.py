@@ -4,7 +4,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -45,7 +44,8 @@ class Revival:
     revived : dict of str to tuple of int
         The units that fire again, by the name of their site.
     skipped : Mapping of str to str
-        The names of the sites where dead units were left alone, and why. Which units these are, `after` says.
+        The names of the sites where dead units were left alone, and why; where there are several reasons, each with its
+        units. All of them are dead in `after`.
     output_change : float
         The largest change of the model's output on the batches, relative to the largest output.
     """
@@ -215,12 +215,14 @@ class _Surgery:
                 "optimizer holds none of the weights that are revived; give the one that trains this model, or none "
                 "and make it afterwards; the model is as it was before"
             )
-        by_site = groupby(self._revived, lambda unit: unit[0])  # they were revived site by site
-        revived = {name: tuple(unit for _, unit in units) for name, units in by_site}
-        return Revival(before, after, revived, self._skipped(after), change)
+        revived: dict[str, list[int]] = defaultdict(list)
+        for name, unit in self._revived:
+            revived[name].append(unit)
+        units = {name: tuple(units) for name, units in revived.items()}
+        return Revival(before, after, units, self._skipped(after), change)
 
     def _skipped(self, after: Diagnosis) -> dict[str, str]:
-        """By the name of each site with units that are dead still: the reason, or each reason with its units."""
+        """Per site that still has dead units: the reason. Where there are several, each with its units."""
         found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for name, unit in _dead(after):  # without those that have come to life with what they follow
             found[name][self._reasons.get((name, unit), "it was not dead before")].append(unit)

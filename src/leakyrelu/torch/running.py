@@ -22,7 +22,7 @@ def seen_through(model: nn.Module) -> nn.Module:
     Raises
     ------
     TypeError
-        It is none, or scripted.
+        It is not a module, or it is scripted.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")

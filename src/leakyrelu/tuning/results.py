@@ -87,24 +87,24 @@ class Tuning:
         return self._those(SlopeState.FAILED)
 
     def _those(self, state: SlopeState) -> tuple[Slope, ...]:
-        return tuple(result for result in self.slopes if result.state == state)
+        return tuple(slope for slope in self.slopes if slope.state == state)
 
     @property
     def best(self) -> Slope | None:
         """The slope of the highest mean, of those tried with all seeds; None where there is none."""
-        return max(self.complete, key=lambda result: result.mean, default=None)
+        return max(self.complete, key=lambda slope: slope.mean, default=None)
 
     @property
     def relu(self) -> Slope | None:
         """Slope 0, unless it failed."""
-        return next((result for result in self.complete if result.alpha == 0), None)
+        return next((slope for slope in self.complete if slope.alpha == 0), None)
 
     @property
     def baseline(self) -> Slope | None:
         """Slope 0.01, unless it failed."""
-        return next((result for result in self.complete if result.trial < 2 and result.alpha == BASELINE), None)
+        return next((slope for slope in self.complete if slope.trial < 2 and slope.alpha == BASELINE), None)
 
-    def difference(self, result: Slope) -> tuple[float, float]:
+    def difference(self, slope: Slope) -> tuple[float, float]:
         """Mean score less that of 0.01, over the seeds both have, and half the width of its interval.
 
         That of ReLU, a comparison made whatever comes out, holds with 95 % confidence; those of all other slopes hold
@@ -113,19 +113,19 @@ class Tuning:
         every seed, as few seeds and scores of few values have by chance; and those of a slope given up because of them.
         """
         baseline = self.baseline
-        if baseline is None or result is baseline:
+        if baseline is None or slope is baseline:
             return nan, nan
-        common = [seed for seed in result.scores if seed in baseline.scores]
+        common = [seed for seed in slope.scores if seed in baseline.scores]
         if not common:
             return nan, nan
-        first, second = ([each.scores[seed] for seed in common] for each in (baseline, result))
-        mean, spread = paired_difference(first, second, comparisons=self._comparisons if result.alpha else 1)
+        first, second = ([each.scores[seed] for seed in common] for each in (baseline, slope))
+        mean, spread = paired_difference(first, second, comparisons=self._comparisons if slope.alpha else 1)
         rounding = 1e-12 * max(map(abs, (*first, *second)))
-        return mean, spread if spread > rounding and result.state == SlopeState.COMPLETE else inf
+        return mean, spread if spread > rounding and slope.state == SlopeState.COMPLETE else inf
 
     @cached_property
     def _comparisons(self) -> int:
-        return max(1, sum(bool(result.scores) for result in self.slopes if result.alpha) - 1)
+        return max(1, sum(bool(slope.scores) for slope in self.slopes if slope.alpha) - 1)
 
     @property
     def conclusions(self) -> tuple[str, ...]:
@@ -143,16 +143,14 @@ class Tuning:
             sentences.append(self._compared(best))
         if relu is not None and relu is not best and baseline is not None:
             sentences.append(self._compared(relu))
-        sentences += [
-            f"Failed: slope {result.alpha:.4g} (trial {result.trial}), {result.error}." for result in self.failed
-        ]
+        sentences += [f"Failed: slope {slope.alpha:.4g} (trial {slope.trial}), {slope.error}." for slope in self.failed]
         return tuple(sentences)
 
-    def _compared(self, result: Slope) -> str:
-        mean, spread = self.difference(result)
-        name = _named(result.alpha)
+    def _compared(self, slope: Slope) -> str:
+        mean, spread = self.difference(slope)
+        name = _named(slope.alpha)
         if not isfinite(spread):
-            what = "one seed" if len(result.scores) == 1 else f"the same at every seed ({_digits(mean, 3, '+')})"
+            what = "one seed" if len(slope.scores) == 1 else f"the same at every seed ({_digits(mean, 3, '+')})"
             return f"{name} and 0.01: {what} has no spread, so no difference is claimed."
         if abs(mean) <= spread:
             shown = f"{_digits(mean, 3, '+')} ± {_digits(spread, 2)}"
@@ -163,17 +161,17 @@ class Tuning:
     def __str__(self) -> str:
         """A table, one row per slope in ascending order, and the conclusions."""
         headings = ["Slope", "Seeds", "Score (mean ± standard deviation)", "Less 0.01 (95 %)"]
-        known = any(result.never_positive for result in self.slopes)
+        known = any(slope.never_positive for slope in self.slopes)
         headings += ["Units never above zero"] * known + ["State"]
         rows = []
-        for result in sorted(self.slopes, key=lambda result: result.alpha):
-            fractions = list(result.never_positive.values())
+        for slope in sorted(self.slopes, key=lambda slope: slope.alpha):
+            fractions = list(slope.never_positive.values())
             units = [f"{100 * np.mean(fractions):.1f} %" if fractions else "-"]
-            mean, spread = self.difference(result)
+            mean, spread = self.difference(slope)
             less = _digits(mean, 3, "+") if isfinite(mean) else "-"
             less += f" ± {_digits(spread, 2)}" if isfinite(spread) else ""
-            scores = _score(result) if result.scores else "-"
-            rows.append([_named(result.alpha), str(len(result.scores)), scores, less, *units * known, result.state])
+            scores = _score(slope) if slope.scores else "-"
+            rows.append([_named(slope.alpha), str(len(slope.scores)), scores, less, *units * known, slope.state])
         return "\n".join([text_table(headings, rows), "", *self.conclusions])
 
     def plot(self) -> "Figure":
@@ -186,7 +184,7 @@ class Tuning:
         """
         with needs("leakyrelu[plot]", "the picture"):
             from matplotlib.figure import Figure
-        known = any(result.never_positive for result in self.slopes)
+        known = any(slope.never_positive for slope in self.slopes)
         figure = Figure(figsize=(9, 7 if known else 4.5), layout="constrained")
         axes = figure.subplots(1 + known, 1, sharex=True, squeeze=False)[:, 0]
         self._draw(axes[0], "scores", 1)
@@ -234,8 +232,8 @@ def _named(alpha: float) -> str:
     return f"{alpha:.4g}" if alpha else "ReLU (0)"
 
 
-def _score(result: Slope) -> str:
-    return _digits(result.mean, 4) + (f" ± {_digits(result.spread, 2)}" if isfinite(result.spread) else "")
+def _score(slope: Slope) -> str:
+    return _digits(slope.mean, 4) + (f" ± {_digits(slope.spread, 2)}" if isfinite(slope.spread) else "")
 
 
 def _digits(value: float, significant: int, sign: str = "") -> str:

@@ -71,7 +71,7 @@ def tune(
         Optuna, SciPy or, without an objective, scikit-learn is missing: ``pip install 'leakyrelu[tune]'``.
     TypeError, ValueError
         An argument is not what it should be; the storage cannot be opened, or holds a study by that name that was begun
-        with other slopes or seeds.
+        with other limits or seeds.
     OSError
         The storage failed during the search. What is finished is kept in it.
 
@@ -162,7 +162,7 @@ def _seed_list(seeds: int | Sequence[int]) -> list[int]:
 
 
 def _same_settings(study: "Study", settings: dict[str, Any]) -> None:
-    """The study has these settings; a new one gets them."""
+    """Check that the study was begun with these settings; a new study gets them."""
     for key, value in settings.items():
         if study.user_attrs.get(key, value) != value:
             raise ValueError(

@@ -2,7 +2,8 @@
 
 Optuna documents how to run a study, and not how workers hand trials to each other. Its storages have methods for that,
 which are meant for its own developers (`BaseStorage`). `StoredTrials` uses them, and nothing else here does. Where one
-is missing, `AskedTrials` makes do with what is documented: a trial whose worker was killed then counts as failed.
+is missing, `AskedTrials` makes do with what is documented. A trial whose worker ended before it did then counts as
+failed.
 """
 
 import time
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
     from sqlalchemy.engine import Connection, Engine
 
-__all__ = ["AskedTrials", "StoredTrials", "Trials", "opened", "shared_trials"]
+__all__ = ["NEEDED", "AskedTrials", "StoredTrials", "Trials", "opened", "shared_trials"]
 
+NEEDED = (  # of a storage
+    "get_study_id_from_name",
+    "get_trial_id_from_study_id_trial_number",
+    "get_trial",
+    "set_trial_state_values",
+    "set_trial_user_attr",
+    "remove_session",
+)
 WORKER = "worker"  # the attribute of a trial that names its worker
 _WAIT_SECONDS = 0.2
 _ATTEMPTS = 10
@@ -50,11 +59,11 @@ def opened(storage: Any, name: str) -> Iterator[tuple["Study", "Trials"]]:
     backend, study = _study(storage, name)
     trials = None
     try:
+        trials = shared_trials(study, backend)
         if study.direction != StudyDirection.MAXIMIZE:
             raise ValueError(
                 f"the study {name!r} is to be minimised, and was not begun by leakyrelu; choose another name"
             )
-        trials = shared_trials(study, backend)
         yield study, trials
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = first_line(error.__cause__ or error)
@@ -114,7 +123,7 @@ def _storage(storage: Any) -> "BaseStorage":
 
     if storage is None:
         return InMemoryStorage()
-    if isinstance(storage, _kind_of_storages()):
+    if isinstance(storage, _kinds_of_storages()):
         return storage  # type: ignore[no-any-return]
     if not isinstance(storage, str):
         raise TypeError(f"storage must be a URL, a path or a storage of Optuna's, got {type(storage).__name__}")
@@ -226,12 +235,8 @@ class AskedTrials:
         self._study.enqueue_trial({})
 
     def claim(self, trial: "FrozenTrial", worker: str) -> "Trial | None":  # noqa: ARG002
-        """Make a trial that waits this worker's, if not always the one wanted; None where none waits any more."""
-        known = len(self._study.get_trials(deepcopy=False))
+        """Make a trial this worker's: one that waits, if not always the one wanted, or else a new one."""
         asked = self._study.ask()
-        if asked.number >= known:  # none waited, so Optuna has made a new one
-            self.put_back(asked)
-            return None
         asked.set_user_attr(WORKER, worker)
         return asked
 
@@ -258,19 +263,11 @@ Trials: TypeAlias = StoredTrials | AskedTrials
 
 def shared_trials(study: "Study", storage: Any) -> Trials:
     """The trials of a study, in the better way where the storage has what it needs."""
-    needed = (
-        "get_study_id_from_name",
-        "get_trial_id_from_study_id_trial_number",
-        "get_trial",
-        "set_trial_state_values",
-        "set_trial_user_attr",
-        "remove_session",
-    )
-    return StoredTrials(study, storage) if all(hasattr(storage, name) for name in needed) else AskedTrials(study)
+    return StoredTrials(study, storage) if all(hasattr(storage, name) for name in NEEDED) else AskedTrials(study)
 
 
-def _kind_of_storages() -> Any:
-    """The class of Optuna's storages; where it has no name, that of the ones in memory stands for it."""
+def _kinds_of_storages() -> Any:
+    """The class of Optuna's storages; where it has no name, those that have one."""
     from optuna import storages
 
-    return getattr(storages, "BaseStorage", storages.InMemoryStorage)
+    return getattr(storages, "BaseStorage", (storages.InMemoryStorage, storages.JournalStorage, storages.RDBStorage))

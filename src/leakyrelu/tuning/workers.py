@@ -3,7 +3,7 @@
 A trial is one slope over its seeds. Trials 0 to ``total - 1`` of the study are the search, and the storage is all that
 the workers share:
 
-- *waiting*: to be had. A worker takes one by setting it to running, which the storage lets one worker do only.
+- *waiting*: free for any worker, which takes it by setting it to running; the storage lets one worker do that only.
 - *running*: its worker leaves a sign of life every few seconds. A trial without one is put back to waiting, with the
   scores it has: what a worker killed in the middle has found is kept, and only the seed it was at is run again.
 - *complete*, *pruned* or *failed*: for good.
@@ -33,6 +33,7 @@ __all__ = ["Objective", "Worker", "finished"]
 Objective: TypeAlias = Callable[[float, int], float | tuple[float, float]]
 
 _ALPHA, _SIGN, _FRACTIONS, _ERROR = "alpha", "sign_of_life", "never_positive", "error"
+_LEFT = "its worker ended before it did"
 _SIGN_SECONDS = 3.0
 _SILENCE_SECONDS = 20.0  # without a sign of life, after which a worker counts as gone
 _WAIT_SECONDS = 0.2
@@ -54,7 +55,9 @@ class Worker:
             trials = self.study.get_trials(deepcopy=False)[:total]
             progress(sum(trial.state.is_finished() for trial in trials), total)
             if (taken := self._claimed(trials)) is not None:
-                return taken
+                if taken.number < total:
+                    return taken
+                self.trials.put_back(taken)  # Optuna has made one more than were asked for
             if self._put_back_the_gone(trials):
                 continue
             if len(trials) < total:
@@ -205,7 +208,7 @@ def finished(study: "Study", seeds: list[int]) -> tuple[Slope, ...]:
             state=states[trial.state],
             scores={seeds[step]: score for step, score in sorted(trial.intermediate_values.items())},
             never_positive={seeds[int(step)]: x for step, x in trial.user_attrs.get(_FRACTIONS, {}).items()},
-            error=trial.user_attrs.get(_ERROR) if trial.state == _optuna_state(SlopeState.FAILED) else None,
+            error=trial.user_attrs.get(_ERROR, _LEFT) if trial.state == _optuna_state(SlopeState.FAILED) else None,
         )
         for trial in study.get_trials(deepcopy=False)
         if trial.state in states and _ALPHA in trial.user_attrs

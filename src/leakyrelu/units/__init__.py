@@ -1,4 +1,4 @@
-"""The units of a network: what is counted of each, which are dead, and how sure that is; for any framework.
+"""The units of a network: what is counted per unit, which units are dead, and how sure that is; for any framework.
 
 A framework that has counted makes `Site` and `Diagnosis` of its counts. Needs NumPy alone.
 """

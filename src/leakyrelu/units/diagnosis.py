@@ -50,7 +50,7 @@ class Diagnosis:
 
     @property
     def dead_fraction(self) -> float:
-        """The dead ones' part of all units."""
+        """The fraction of all units that are dead."""
         return totals(self.sites).dead_fraction
 
     def __str__(self) -> str:

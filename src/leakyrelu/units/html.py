@@ -6,14 +6,13 @@ from html import escape
 import numpy as np
 
 from leakyrelu._shared.wording import count, printable
-from leakyrelu.units.sites import KINDS, Floats, Site, rates_by_kind
+from leakyrelu.units.sites import KINDS, WITHOUT_RATES, Floats, Site, rates_by_kind
 from leakyrelu.units.text import HEADINGS, ranges, site_name, table_of, title, verdict
 
 __all__ = ["as_html"]
 
 _CELLS = 64  # units of a strip that are told apart
 _BINS = 200  # columns that draw the firing rates of more
-_HATCHED = ("dead", "one_sided", "nan")  # drawn as one area: their firing rates are zero, or unknown
 
 
 def as_html(sites: Sequence[Site], notes: Sequence[str]) -> str:
@@ -59,7 +58,7 @@ def _html_strip(site: Site) -> str:
 def _html_part(kind: str, rates: Floats, units: int) -> str:
     """One kind's part of a strip, as wide as it has units."""
     cells = " cells" if units <= _CELLS else ""
-    if kind in _HATCHED:
+    if kind in WITHOUT_RATES:
         return f'<span class="{kind}{cells}" style="--n:{len(rates)}"></span>'
     columns = np.array_split(rates, min(len(rates), _BINS))
     tops = (100 - max(round(100 * column.mean()), 3) for column in columns)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from leakyrelu._shared.extras import needs
-from leakyrelu.units.sites import Site, rates_by_kind
+from leakyrelu.units.sites import WITHOUT_RATES, Site, rates_by_kind
 from leakyrelu.units.text import HEADINGS, site_name, title
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def draw(sites: Sequence[Site]) -> "Figure":
         left = 0.0
         for kind, rates in rates_by_kind(site):
             width = 100 * len(rates) / site.units
-            if kind in _HATCHES:
+            if kind in WITHOUT_RATES:
                 color, hatch = _HATCHES[kind]
                 ax.barh(y, width, 0.7, left, color="white", edgecolor=color, hatch=hatch, label=HEADINGS[kind])
             else:

@@ -12,6 +12,7 @@ __all__ = [
     "KINDS",
     "LISTS",
     "RARE",
+    "WITHOUT_RATES",
     "Bools",
     "Floats",
     "Integers",
@@ -29,6 +30,7 @@ RARE = 0.01  # a unit that fires less often than this is rare
 DORMANT = 0.025  # tau of Sokar et al. 2023
 LISTS = ("dead", "one_sided", "rare", "always_on", "dormant", "nan")  # the attributes of `Site` that list units
 KINDS = ("dead", "one_sided", "rare", "firing", "always_on", "nan")  # "firing" are all others
+WITHOUT_RATES = ("dead", "one_sided", "nan")  # the kinds whose firing rates are all zero, or not known
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ class Totals(NamedTuple):
 
     @property
     def dead_fraction(self) -> float:
-        """The dead ones' part of all units."""
+        """The fraction of all units that are dead."""
         return self.dead / self.units if self.units else 0.0
 
 

@@ -1,4 +1,4 @@
-// The kernel headers by themselves: every 16-bit number, every head and tail. tests/test_cpp.py compiles and runs it.
+// The kernel headers by themselves: every 16-bit number, every head and tail. tests/test_ufuncs/test_cpp.py compiles and runs it.
 //
 // With --quick, for an emulated processor, fewer slopes and fewer lengths.
 

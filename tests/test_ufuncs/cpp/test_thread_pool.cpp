@@ -1,4 +1,4 @@
-// The thread pool by itself, to be run under ThreadSanitizer as well; tests/test_cpp.py compiles and runs it.
+// The thread pool by itself, to be run under ThreadSanitizer as well; tests/test_ufuncs/test_cpp.py compiles and runs it.
 
 #include "thread_pool.hpp"
 
