@@ -42,11 +42,12 @@ def lint(session):
 
 
 @nox.session
-@nox.parametrize("checker", ["mypy", "pyright"])
+@nox.parametrize("checker", [nox.param(name, id=name) for name in ("mypy", "pyright")])
 def types(session, checker):
     """The types of the package (mypy) and those that a caller sees (both)."""
     session.install(f"{package()}[lint]")
-    session.run(*{"mypy": ["mypy", "--strict", "src", "tests/typing"], "pyright": ["pyright"]}[checker])
+    commands = {"mypy": ["mypy", "--strict", "--num-workers=2", "src", "tests/typing"], "pyright": ["pyright"]}
+    session.run(*commands[checker])
 
 
 @nox.session

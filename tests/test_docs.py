@@ -28,6 +28,7 @@ def test_every_code_block_has_a_language_that_is_run():
     assert README.count("\n```") == 2 * sum(len(blocks(language)) for language in ("python", "console", "sh"))
 
 
+@pytest.mark.slow
 def test_python_of_the_readme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     example = doctest.DocTestParser().get_doctest("\n".join(blocks("python")), {}, "README.md", "README.md", 0)
@@ -37,6 +38,7 @@ def test_python_of_the_readme(tmp_path, monkeypatch):
     assert not failures, "".join(failures)
 
 
+@pytest.mark.slow
 def test_console_of_the_readme(tmp_path):
     commands = Path(sys.executable).parent
     assert shutil.which("leakyrelu", path=str(commands)), "the command is not installed beside this Python"

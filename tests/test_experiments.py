@@ -245,6 +245,7 @@ def test_results_of_another_setting_are_refused(tmp_path, monkeypatch):
 SLOW_ENOUGH = replace(slopes.QUICK, data=("digits",), training=replace(slopes.QUICK.training, epochs=12))
 
 
+@pytest.mark.slow
 def test_a_killed_run_loses_no_finished_cell_and_the_next_computes_the_rest(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); from pathlib import Path\n"
     code += "from experiments import slopes; from test_experiments import SLOW_ENOUGH\n"

@@ -18,6 +18,8 @@ from oracle import assert_same
 from benchmarks import larger_than_memory
 from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SCALING = ROOT / "docs/scaling.md"
 TYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.longdouble, np.int8, np.int64, bool]

@@ -225,5 +225,6 @@ assert isinstance(replace_relu(model).model[1], LeakyReLU)
 """
 
 
+@pytest.mark.slow
 def test_without_any_private_name_everything_works():
     subprocess.run([sys.executable, "-c", WITHOUT_ALL], check=True)

@@ -17,6 +17,8 @@ from leakyrelu.check.peers import installed_peers
 pytest.importorskip("jax")
 pytest.importorskip("onnxruntime")
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs/check.md").read_text()
 
 

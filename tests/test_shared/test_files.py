@@ -178,6 +178,7 @@ def test_killed_leaves_no_partial_file_under_the_name(source, tmp_path):
     assert not target.exists()
 
 
+@pytest.mark.slow
 def test_memory_stays_small_however_large_the_file(tmp_path):
     # 2 GiB of zeros, which take no room on the disk, under a limit of 1 GB on the address space.
     source, target = tmp_path / "in.npy", tmp_path / "out.npy"

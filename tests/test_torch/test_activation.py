@@ -370,6 +370,7 @@ def compiler():
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
 def test_compiled_whole_it_gives_the_same():
     compiled = torch.compile(lambda x: leaky_relu(2 * x, 0.1) + leaky_relu(x, -0.5), fullgraph=True)
@@ -658,6 +659,7 @@ os._exit(0)  # the threads of gloo do not always end in peace
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same(tmp_path):
     with ExitStack() as stack:
         processes = []

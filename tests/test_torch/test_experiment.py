@@ -8,6 +8,8 @@ from rich.console import Console
 
 from leakyrelu.torch import experiment
 
+pytestmark = pytest.mark.slow
+
 
 def test_each_killer_kills_and_revive_leaves_no_dead_unit_at_once():
     for killer in experiment.KILLERS:

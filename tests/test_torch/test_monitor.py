@@ -514,6 +514,7 @@ os._exit(0)  # the threads of gloo do not always end in peace
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="PyTorch was built without torch.distributed")
 def test_ranks_are_counted_together():
     with socket.socket() as free:

@@ -329,6 +329,7 @@ def calls_of(path):
     return Counter((path / "calls").read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_no_trial_is_lost_or_run_twice(tmp_path):
     (worker,) = started(tmp_path, 1, 0.05, "--trials", "10")
     for kill in range(3):
@@ -353,6 +354,7 @@ def test_killed_in_the_middle_no_trial_is_lost_or_run_twice(tmp_path):
     assert "Best of 10 slopes" in output
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_database_run_no_trial_twice(tmp_path):
     both = started(tmp_path, 2, 0.02, "--trials", "14")
     outputs = [worker.communicate() for worker in both]
