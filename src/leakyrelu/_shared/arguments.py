@@ -50,7 +50,9 @@ def one_slope(alpha: Any, name: str = "alpha") -> float:
     """
     if np.ndim(alpha):
         raise TypeError(f"{name} must be one slope, got {alpha!r}")
-    return float(finite_slope(float(finite_slope(alpha, name)), name))
+    number = float(finite_slope(alpha, name))
+    finite_slope(number, name)  # an array of another library shows only now what it holds
+    return number
 
 
 def positive_integer(name: str, value: Any) -> int:

@@ -215,11 +215,10 @@ class _Surgery:
                 "optimizer holds none of the weights that are revived; give the one that trains this model, or none "
                 "and make it afterwards; the model is as it was before"
             )
-        revived: dict[str, list[int]] = defaultdict(list)
+        revived: dict[str, tuple[int, ...]] = defaultdict(tuple)
         for name, unit in self._revived:
-            revived[name].append(unit)
-        units = {name: tuple(units) for name, units in revived.items()}
-        return Revival(before, after, units, self._skipped(after), change)
+            revived[name] += (unit,)
+        return Revival(before, after, dict(revived), self._skipped(after), change)
 
     def _skipped(self, after: Diagnosis) -> dict[str, str]:
         """Per site that still has dead units: the reason. Where there are several, each with its units."""
