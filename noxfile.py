@@ -159,6 +159,15 @@ def wheel(session):
 
 
 @nox.session
+def docs(session):
+    """The site, into build/docs/html; a broken link, or anything else that Sphinx warns of, is an error."""
+    session.install(f"{package()}[docs]")
+    shutil.rmtree("build/docs", ignore_errors=True)
+    options = ["--fail-on-warning", "--keep-going", "--quiet"]
+    session.run("sphinx-build", *options, "--doctree-dir=build/docs/doctrees", "docs", "build/docs/html")
+
+
+@nox.session
 def bench(session):
     """Run the benchmarks."""
     session.install(".[bench]")

@@ -209,13 +209,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, help="where the cells' results are (default: slopes-results)")
-    parser.add_argument("--docs", type=Path, help="where figures, page and picture go (default: docs)")
+    parser.add_argument("--docs", type=Path, help="where figures, page and picture go (default: docs/explanation)")
     parser.add_argument("--processes", type=int, default=1, help="how many cells are measured at once, a core each")
     parser.add_argument("--quick", action="store_true", help="a trial of seconds, all of it to slopes-quick")
-    parser.add_argument("--report", action="store_true", help="only page and picture, from the figures in docs")
+    parser.add_argument(
+        "--report", action="store_true", help="only page and picture, from the figures in docs/explanation"
+    )
     options = parser.parse_args(arguments)
     results = options.results or Path("slopes-quick" if options.quick else "slopes-results")
-    docs = options.docs or (results if options.quick else Path("docs"))
+    docs = options.docs or (results if options.quick else Path("docs/explanation"))
     if not options.report:
         save(run(QUICK if options.quick else Setting(), results, options.processes), docs)
     report(docs)

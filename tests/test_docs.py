@@ -1,4 +1,4 @@
-"""What the README and the docstrings show is what happens."""
+"""What the README, the site and the docstrings show is what happens."""
 
 import doctest
 import importlib.metadata
@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,62 +17,202 @@ import pytest
 import leakyrelu
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+PAGES = [README, *sorted(path for path in DOCS.rglob("*.md") if not path.name.startswith("_"))]
 MODULES = sorted(module.name for module in pkgutil.walk_packages(leakyrelu.__path__, "leakyrelu."))
 
+# Shell commands that another test runs, or `.ci/run`: they install, need several processes or several machines.
+RUN_ELSEWHERE = {
+    "python -m pip install '.[demo]' && leakyrelu demo": ".ci/run",
+    "python -m pip install '.[test]' && python -m pytest": ".ci/run",
+    "dask scheduler --port 8786": "tests/test_backends/test_dask.py",
+    "dask worker tcp://SCHEDULER:8786 --nworkers 2 --nthreads 1 --memory-limit 1GB": "tests/test_backends/test_dask.py",
+}
+# Networks are trained in these pages, and what becomes of them depends on the processor: figures may differ there.
+APPROXIMATE = {"docs/tutorials/dying-units.md"}
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code: its language, the name of the file that it is, its text, and its line in the page."""
+
+    language: str
+    file: str | None
+    text: str
+    line: int
 
 
-def test_every_code_block_has_a_language_that_is_run():
-    assert set(re.findall(r"^```(.+)$", README, re.MULTILINE)) == {"python", "console", "sh"}
-    assert README.count("\n```") == 2 * sum(len(blocks(language)) for language in ("python", "console", "sh"))
+def blocks(page):
+    """All blocks of a page, but for MyST's directives that hold no code."""
+    text = page.read_text()
+    for fence in re.finditer(r"^(`{3,})([^\n`]*)\n(.*?)^\1$", text, re.DOTALL | re.MULTILINE):
+        _, info, body = fence.groups()
+        directive = re.fullmatch(r"\{code-block\} (\w+)", info)
+        if info.startswith("{") and not directive:
+            continue
+        file = re.match(r":caption: (\S+)\n\n", body) if directive else None
+        yield Block(
+            directive[1] if directive else info,
+            file and file[1],
+            body[file.end() :] if file else body,
+            text.count("\n", 0, fence.start()) + 2,
+        )
 
 
-@pytest.mark.slow
-def test_python_of_the_readme(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    example = doctest.DocTestParser().get_doctest("\n".join(blocks("python")), {}, "README.md", "README.md", 0)
-    assert len(example.examples) > 15
+def same(page, expected, got):
+    """Whether this is what the page shows."""
+    if str(page.relative_to(ROOT)) in APPROXIMATE:
+        expected, got = (re.sub(r"[\d.,]+|(?<=[|]) +| +(?=[|])", "0", text) for text in (expected, got))
+    return expected == got
+
+
+class Checker(doctest.OutputChecker):
+    """Compares by `same`."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def check_output(self, want, got, optionflags):
+        return super().check_output(want, got, optionflags) or same(self.page, want.replace("<BLANKLINE>", ""), got)
+
+
+def run_python(page, block, variables):
+    example = doctest.DocTestParser().get_doctest(block.text, variables, page.name, str(page), block.line)
     failures = []
-    doctest.DocTestRunner().run(example, out=failures.append)
+    doctest.DocTestRunner(Checker(page)).run(example, out=failures.append, clear_globs=False)
     assert not failures, "".join(failures)
+    variables.update(example.globs)
 
 
-@pytest.mark.slow
-def test_console_of_the_readme(tmp_path):
+def run_console(page, block, directory):
     commands = Path(sys.executable).parent
     assert shutil.which("leakyrelu", path=str(commands)), "the command is not installed beside this Python"
-    environment = {"PATH": f"{commands}:/usr/bin:/bin", "HOME": str(tmp_path)}
-    for block in blocks("console"):
-        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, expected = step.partition("\n")
-            result = subprocess.run(
-                command,
-                shell=True,
-                cwd=tmp_path,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            assert result.stdout == expected, command
+    environment = {"PATH": f"{commands}:/usr/bin:/bin", "HOME": str(directory)}
+    for step in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, expected = step.partition("\n")
+        result = subprocess.run(
+            command,
+            shell=True,
+            cwd=directory,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert same(page, expected, result.stdout), f"{page}:{block.line}: $ {command}\n{result.stdout}"
 
 
-def test_the_two_commands_are_run_by_ci():
-    (block,) = blocks("sh")
-    install_and_demo, install_and_test = block.splitlines()
-    assert install_and_demo == "python -m pip install '.[demo]' && leakyrelu demo"
-    assert install_and_test == "python -m pip install '.[test]' && python -m pytest"
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_of_the_page(page, tmp_path, monkeypatch):
+    """Python with prompts is run, with what came before on the page; files are written; commands are run beside them."""
+    monkeypatch.chdir(tmp_path)
+    variables = {}
+    for block in blocks(page):
+        if block.file:
+            Path(block.file).write_text(block.text)
+        elif block.language == "python":
+            assert ">>> " in block.text, f"{page}:{block.line}: neither prompts nor the name of a file"
+            run_python(page, block, variables)
+        elif block.language == "console":
+            run_console(page, block, tmp_path)
+        else:
+            assert block.language == "sh", f"{page}:{block.line}: nothing runs {block.language!r}"
+            for command in block.text.splitlines():
+                assert command in RUN_ELSEWHERE, f"{page}:{block.line}: nothing runs {command!r}"
+
+
+def test_a_file_of_a_page_is_used_there():
+    for page in PAGES:
+        text = page.read_text()
+        for block in blocks(page):
+            if block.file:
+                assert text.count(Path(block.file).stem) > 1, (page, block.file)
+
+
+def test_the_harness_sees_what_is_wrong(tmp_path):
+    """A changed output, a failing command and a language that nothing runs do not pass."""
+    page = tmp_path / "page.md"
+    page.write_text("```python\n>>> 1 + 1\n3\n```\n\n```console\n$ echo 1\n2\n```\n")
+    python, console = blocks(page)
+    with pytest.raises(AssertionError):
+        run_python(README, python, {})
+    with pytest.raises(AssertionError):
+        run_console(README, console, tmp_path)
+    page.write_text("```{code-block} python\n:caption: a.py\n\nx = 1\n```\n\n```{toctree}\na\n```\n")
+    assert list(blocks(page)) == [Block("python", "a.py", "x = 1\n", 2)]
+
+
+def test_what_runs_elsewhere_runs_there():
     ci = (ROOT / ".ci/run").read_text()
-    for command in (install_and_demo, install_and_test):
-        assert re.search(f"^{re.escape(command)}", ci, re.MULTILINE)
+    for command, where in RUN_ELSEWHERE.items():
+        if where == ".ci/run":
+            assert re.search(f"^{re.escape(command)}", ci, re.MULTILINE), command
+        else:
+            assert command.split()[1] in (ROOT / where).read_text(), command
 
 
-def test_pictures_and_files_the_readme_names_exist():
-    for path in re.findall(r"\]\((.+?)\)", README) + re.findall(r"`([\w./]+\.(?:py|hpp|cpp|md))`", README):
-        assert (ROOT / path).exists(), path
+def test_the_readme_begins_with_the_two_commands_and_fits_on_two_screens():
+    text = README.read_text()
+    assert text.count("\n") <= 120
+    (block,) = (block for block in blocks(README) if block.language == "sh")
+    assert block.text.splitlines() == list(RUN_ELSEWHERE)[:2]
+    assert block.line < 30
+
+
+def test_every_page_is_on_the_site():
+    index = (DOCS / "index.md").read_text()
+    for page in PAGES[1:]:
+        name = str(page.relative_to(DOCS).with_suffix(""))
+        assert name == "index" or f"\n{name}\n" in index, name
+
+
+def test_addresses_of_the_project_lead_somewhere():
+    """An index page shows no relative link, so the README has addresses: of a page of the site, or a file."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    site, source = urls["Documentation"], urls["Source"]
+    raw = source.replace("github.com", "raw.githubusercontent.com") + "/main/"
+    links = re.findall(r"\]\((.+?)\)", README.read_text())
+    assert len(links) > 10
+    for link in links:
+        if link.startswith(site):
+            page = DOCS / link.removeprefix(site).replace(".html", ".md")
+            assert page.is_file(), link
+        else:
+            file = link.removeprefix(raw).removeprefix(f"{source}/blob/main/")
+            assert file != link, f"{link} is neither of the site nor of the repository"
+            assert (ROOT / file).is_file(), link
+
+
+def test_files_that_the_texts_name_exist():
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for path in re.findall(r"`((?:src|tests|docs|benchmarks|experiments)/[\w./-]+\.\w+)`", page.read_text()):
+            assert (ROOT / path).exists(), (page, path)
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "".join(page.read_text() for page in sorted((DOCS / "reference").glob("*.md")))
+    for module in (leakyrelu, *(importlib.import_module(f"leakyrelu.{part}") for part in _PUBLIC_PARTS)):
+        automatic = f"automodule:: {module.__name__}\n" in text
+        for name in module.__all__:
+            assert automatic or f"{module.__name__}.{name}\n" in text, (module.__name__, name)
+
+
+_PUBLIC_PARTS = ("check", "demo", "lesson", "plot", "theory", "torch", "tuning", "units")
+
+
+def test_every_environment_variable_is_in_the_reference():
+    page = (DOCS / "reference/environment.md").read_text()
+    package = ROOT / "src/leakyrelu"
+    read = {
+        name
+        for path in [*package.rglob("*.py"), *package.rglob("*.cpp")]
+        for name in re.findall(r"\"(LEAKYRELU_[A-Z_]+)\"", path.read_text())
+    }
+    assert read
+    for name in read:
+        assert f"`{name}`" in page, name
 
 
 @pytest.mark.parametrize("name", MODULES)

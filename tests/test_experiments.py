@@ -21,7 +21,7 @@ from experiments import data, networks, slopes, slopes_report
 from experiments.networks import ACTIVATIONS, Batches, Stack, Training, gain, train
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs/explanation"
 SHORT = Training(epochs=2, rising_epochs=1, width=16, samples=96)
 MODULES = {
     "ReLU": nn.ReLU(),

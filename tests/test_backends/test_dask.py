@@ -21,7 +21,7 @@ from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-SCALING = ROOT / "docs/scaling.md"
+CLUSTER = ROOT / "docs/how-to/cluster.md"
 TYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.longdouble, np.int8, np.int64, bool]
 FUNCTIONS = [leaky_relu, leaky_relu_derivative, lambda x, alpha: leaky_relu_backward(x[::-1], x, alpha)]
 LIMIT = 400_000_000  # bytes, of each worker
@@ -167,7 +167,7 @@ def test_the_benchmark_tells_time_sum_and_memory():
 
 
 def test_the_commands_of_the_documentation_make_a_cluster(tmp_path):
-    (block,) = re.findall(r"^```sh\n(dask scheduler .*?)^```$", SCALING.read_text(), re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^```sh\n(dask scheduler .*?)^```$", CLUSTER.read_text(), re.DOTALL | re.MULTILINE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

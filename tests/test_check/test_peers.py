@@ -1,10 +1,7 @@
-"""The matrix of the peers finds what is known to differ, and nothing in this library; docs/check.md shows it."""
+"""The matrix of the peers finds what is known to differ, and nothing in this library; docs/explanation/peers.md shows it."""
 
-import doctest
 import platform
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,7 @@ pytest.importorskip("onnxruntime")
 
 pytestmark = pytest.mark.slow
 
-PAGE = (Path(__file__).parents[2] / "docs/check.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/explanation/peers.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -103,21 +100,3 @@ def test_the_page_shows_the_matrix_as_it_is(printed):
     for (version, answer), (version_now, answer_now) in zip(shown, now, strict=True):
         if version == version_now and platform.machine() == "x86_64":
             assert answer == answer_now
-
-
-def test_python_of_the_page():
-    source = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-    example = doctest.DocTestParser().get_doctest(source, {}, "check.md", "check.md", 0)
-    failures = []
-    result = doctest.DocTestRunner().run(example, out=failures.append)
-    assert result.attempted > 5
-    assert not failures, "".join(failures)
-
-
-def test_console_of_the_page(tmp_path):
-    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
-    (block,) = re.findall(r"^```console\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, expected = step.partition("\n")
-        result = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert result.stdout == expected, command
