@@ -19,7 +19,6 @@ extensions = [
 ]
 exclude_patterns = ["reference/_commands.md"]  # a part of reference/command-line.md
 
-myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 # In a docstring, a name between single backquotes becomes a link where the site has a page for it, and code elsewhere.
