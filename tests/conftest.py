@@ -1,19 +1,19 @@
-"""Shared by all tests."""
+"""Settings that all tests share."""
 
 import os
 
-# Tests run in several processes: the threads of OpenMP would take processors from each other, and stall.
+# Tests run in several processes, whose OpenMP threads would take processors from each other, and stall.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
 
-# On a shared machine a single example may take long for no fault of its own.
+# On a shared machine, a single example may take long for reasons that are not in the test.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
-# A file's tests run in one process, for what they share is costly. These take longest, so they begin first.
-FIRST = ("test_page", "test_search", "test_cpp")
+# All tests of a file run in one process, as what they share is costly. These files take longest, so they start first.
+FIRST = ("test_docs", "test_page", "test_search", "test_cpp")
 
 
 @pytest.hookimpl(trylast=True)
