@@ -1,1 +1,1 @@
-"""Side by side with the peers, in one run: `python -m benchmarks`."""
+"""Compares the library with its peers, in one run: `python -m benchmarks`."""

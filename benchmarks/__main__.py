@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     for path in (options.json, options.picture):
         with TemporaryFile(dir=path.absolute().parent):
-            pass  # it can be written to; better known before the run than after it
+            pass  # checks before the run, and not after it, that the folder can be written to
     effort = QUICK if options.quick else Effort()
     described = machine.describe()
     _print(machine.summary(described))

@@ -1,4 +1,4 @@
-"""What is measured: one operation, on one type of number, at one size."""
+"""The cells that are measured: one operation, on one type of number, at one size."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ OPERATIONS = {
 }
 TYPES = ("float16", "bfloat16", "float32", "float64", "int32")
 SIZES = (1, 100, 10**4, 10**5, 10**6, 4 * 10**6, 10**7, 6 * 10**7)
-SLOPE = float(np.float32(0.01))  # an ONNX model holds no other, and so float64 results agree as well
+SLOPE = float(np.float32(0.01))  # an ONNX model holds its slope as float32; so results in float64 agree, too
 
-# In place, a slope of 0.01 would soon turn every negative number into a subnormal, which some processors take a
-# hundred times as long to multiply, and then into zero. The largest float32 below one moves a number by one unit in
-# the last place, if at all: after a million calls it is as negative and as normal as before.
+# In place, a slope of 0.01 would soon turn every negative number into a subnormal, which takes some processors a
+# hundred times as long to multiply, and then into zero. The largest float32 below one changes a number by one unit in
+# the last place, if at all: after a million calls it is still negative and normal.
 SLOPE_IN_PLACE = float(np.nextafter(np.float32(1), np.float32(0)))
 
 _PAGE = 4096
@@ -38,23 +38,23 @@ class Cell:
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """The type of what goes in."""
+        """The type of the input."""
         return np.dtype(getattr(ml_dtypes, self.type, self.type))
 
     @property
     def result_dtype(self) -> np.dtype[np.generic]:
-        """The type of what comes out."""
+        """The type of the result."""
         return np.dtype(np.float64) if self.dtype.kind == "i" else self.dtype
 
     @property
     def bytes(self) -> int:
-        """Bytes read and bytes written, each once, without what a processor reads only to overwrite it."""
+        """Bytes read plus bytes written, each once, without memory that a processor reads only to overwrite it."""
         read = 2 if self.operation == "backward" else 1
         return self.size * (read * self.dtype.itemsize + self.result_dtype.itemsize)
 
     @property
     def slope(self) -> float:
-        """The slope it is timed with."""
+        """The slope that the cell is timed with."""
         return SLOPE_IN_PLACE if self.operation == "inplace" else SLOPE
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Cell:
 
 
 def cells(operations: Iterable[str], types: Iterable[str], sizes: Iterable[int]) -> Iterator[Cell]:
-    """All that there are: integers have no gradient, and their result, a float64, does not fit in their place."""
+    """All cells that make sense: integers have no gradient, and their float64 result does not fit in their place."""
     sizes = tuple(sizes)
     for type_ in types:
         for operation in operations:
@@ -83,7 +83,7 @@ class Arrays:
         self.original = self.x.copy() if cell.operation == "inplace" else self.x
         self.grad = _on_page(_random(random, cell)) if cell.operation == "backward" else self.x
         self.out = _empty(cell.size, cell.result_dtype)
-        # The limit is a copy of as many bytes as the cell reads and writes.
+        # The limit is a copy that reads and writes as many bytes as the cell does.
         self.source, self.target = self.x, self.out
         copied = -(-cell.bytes // (2 * cell.result_dtype.itemsize))
         if (copied, cell.result_dtype) != (cell.size, cell.dtype):
@@ -92,7 +92,7 @@ class Arrays:
         self.reset()
 
     def reset(self) -> None:
-        """The input as it was; outputs that nobody could mistake for a result."""
+        """Restore the input, and fill the outputs with NaN, which nobody can mistake for a result."""
         if self.original is not self.x:
             np.copyto(self.x, self.original)
         self.out.fill(np.nan)
@@ -101,7 +101,7 @@ class Arrays:
 
 
 def expected(arrays: Arrays, at: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """What the operation gives at these places, in float64, with `SLOPE`."""
+    """The right results of the operation at these places, in float64, with `SLOPE`."""
     x = arrays.original[at].astype(np.float64)
     match arrays.cell.operation:
         case "derivative":

@@ -21,13 +21,13 @@ def usable_cores() -> int:
 
 
 class Others:
-    """Measures how many cores other processes, and other virtual machines, keep busy from now on."""
+    """Measures how many cores are kept busy by other processes and other virtual machines, from now on."""
 
     def __init__(self) -> None:
         self._start, self._seconds = time.perf_counter(), _others_seconds()
 
     def cores(self) -> float:
-        """The mean so far; 0 where the system does not tell."""
+        """The mean so far; 0 if the system does not tell."""
         return max(0.0, (_others_seconds() - self._seconds) / (time.perf_counter() - self._start))
 
 
@@ -60,7 +60,7 @@ def title(machine: dict[str, Any]) -> str:
 
 
 def summary(machine: dict[str, Any]) -> str:
-    """Everything in two lines."""
+    """The machine and the versions, in two lines."""
     caches = ", ".join(f"{level} {size}" for level, size in machine["caches"].items())
     versions = ", ".join(f"{package} {installed}" for package, installed in machine["versions"].items())
     return (
@@ -78,7 +78,7 @@ def _processor() -> str:
 
 
 def _caches() -> dict[str, str]:
-    """The first core's, by level; without the one for instructions."""
+    """The caches of the first core by level, without the one for instructions."""
     caches = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:

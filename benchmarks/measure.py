@@ -1,4 +1,4 @@
-"""One cell measured: every contender checked first, then all of them timed, interleaved."""
+"""Measures one cell: first every contender is checked, then all of them are timed by turns."""
 
 from dataclasses import dataclass, field
 
@@ -11,12 +11,12 @@ from benchmarks.cells import SLOPE, Arrays, Cell, expected
 from benchmarks.contenders import MODULES, Kind, Offer, offers
 from benchmarks.contenders.ours import OURS
 
-_ALL_CHECKED = 10**6  # of larger arrays, evenly spread places
+_ALL_CHECKED = 10**6  # of arrays with more elements, only evenly spread ones are checked
 
 
 @dataclass
 class Result:
-    """What came out for one cell: seconds a call by contender, an entry a round, and who was left out for what."""
+    """The result of a cell: seconds per call for each contender, one entry per round, and who was left out and why."""
 
     cell: Cell
     kinds: dict[str, Kind]
@@ -33,7 +33,7 @@ class Result:
         return timing.quartiles(self.seconds[name] / self.seconds[OURS])
 
     def throughput(self, name: str) -> float:
-        """Bytes read and written in a second."""
+        """Bytes read and written per second."""
         return self.cell.bytes / float(np.median(self.seconds[name]))
 
     def fastest(self, kind: Kind) -> str | None:
@@ -71,7 +71,7 @@ def check(offer: Offer, arrays: Arrays) -> str | None:
     try:
         with offer.context():
             result = offer.calls[cell.operation]()
-    except Exception as error:  # noqa: BLE001  # whatever one of them stumbles over, the others are measured
+    except Exception as error:  # noqa: BLE001  # if one contender fails in any way, the others are still measured
         return f"{type(error).__name__}: {error}"
     if offer.kind == "limit":
         own, size, at = arrays.target, arrays.source.size, _places(arrays.source.size)
@@ -82,7 +82,7 @@ def check(offer: Offer, arrays: Arrays) -> str | None:
     actual = own if result is None else offer.as_array(result)
     if (actual.dtype, actual.shape) != (cell.result_dtype, (size,)):
         return f"gives {actual.dtype} of shape {actual.shape}, not {cell.result_dtype} of shape {(size,)}"
-    # Half a unit in the last place for the slope, another one for the product, doubled.
+    # Rounding the slope and rounding the product each allow half a unit in the last place; both are doubled.
     limits = ml_dtypes.finfo(cell.result_dtype)
     tolerance = 2 * float(limits.eps) * np.abs(wanted) + float(limits.smallest_subnormal)
     values = actual[at].astype(np.float64)

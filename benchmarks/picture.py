@@ -1,4 +1,4 @@
-"""The picture: throughput over size, a line a contender, and the limit drawn in."""
+"""The picture: throughput over size, with one line per contender and the limit."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from benchmarks.cells import OPERATIONS
 from benchmarks.measure import Result
 
-# Colours that colour-blind readers tell apart (mostly Okabe and Ito's), and a marker for each besides.
+# Colours that colour-blind readers can tell apart (mostly those of Okabe and Ito), and a marker for each.
 _STYLES = {
     "leakyrelu": {"color": "#0072B2", "marker": "o", "lw": 2.6, "zorder": 4},
     "leakyrelu, 1 thread": {"color": "#0072B2", "marker": "o", "ls": "--", "mfc": "white"},
@@ -21,11 +21,11 @@ _STYLES = {
     "np.where": {"color": "#444444", "marker": "x"},
 }
 _LIMIT = "the fastest copy"
-_SMALLEST = 100  # below, the time is the call's, and throughput means nothing
+_SMALLEST = 100  # with fewer elements, the call itself takes most of the time, and throughput means nothing
 
 
 def draw(results: list[Result], title: str) -> Figure:
-    """A row an operation (with out=, with a new output), a column a type of floats; or what there is of them."""
+    """One row per operation (with out=, with a new output) and one column per type, as far as they were measured."""
     results = [result for result in results if result.cell.size >= _SMALLEST] or results
     measured = {(result.cell.operation, result.cell.type) for result in results}
     rows = [name for name in OPERATIONS if any(operation == name for operation, _ in measured)]

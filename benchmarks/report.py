@@ -12,19 +12,19 @@ from benchmarks.measure import Result
 from benchmarks.timing import Quartiles
 
 LARGE = 10**6
-OF_THE_LIMIT = 0.9  # of the fastest copy's throughput, from LARGE on
+OF_THE_LIMIT = 0.9  # the fraction of the fastest copy's throughput that we want, from LARGE elements on
 
 _LABEL, _COLUMN = 24, 20
 
 
 def table(results: list[Result]) -> Iterator[str]:
-    """One operation on one type, times and then ratios: a row a contender, a column a size."""
+    """One operation on one type, times and then ratios: one row per contender, one column per size."""
     cell = results[0].cell
     names = list(dict.fromkeys(name for result in results for name in result.seconds))
     sizes = "".join(f"{result.cell.size:>{_COLUMN},}" for result in results)
     yield ""
     yield f"{cell.type}, {OPERATIONS[cell.operation]}"
-    yield f"{'  time of a call':{_LABEL}}{sizes}"
+    yield f"{'  time per call':{_LABEL}}{sizes}"
     for name in names:
         yield _row(name, (duration(np.median(r.seconds[name])) if name in r.seconds else "-" for r in results))
     yield f"{'  time over ours':{_LABEL}}{sizes}"
@@ -42,7 +42,7 @@ def _row(name: str, entries: Iterable[str]) -> str:
 
 
 def where_we_lose(results: Iterable[Result]) -> Iterator[str]:
-    """Every cell where a peer is faster, and every large one that stays behind the fastest copy."""
+    """Every cell where a peer is faster, and every large cell that is too far behind the fastest copy."""
     for result in results:
         peer, limit = result.fastest("peer"), result.fastest("limit")
         if peer is not None and result.ratio(peer)[1] < 1:
@@ -79,7 +79,7 @@ def _least(kind: Kind, title: str, results: list[Result]) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits it."""
+    """A time in the unit that suits it."""
     for unit, scale in (("s", 1), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= scale:
             return f"{figure(seconds / scale)} {unit}"
@@ -93,7 +93,7 @@ def spread(ratio: Quartiles) -> str:
 
 
 def figure(value: float) -> str:
-    """Three digits, never rounded up to one: 0.9996 is less."""
+    """A number in three digits; one below 1 is never rounded up, so that 0.9996 is not shown as 1."""
     if value < 1:
         return f"{np.floor(1000 * value) / 1000:.3f}"
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"

@@ -1,4 +1,4 @@
-"""What the cells do not show: one slope a channel, and a single Python float."""
+"""Measures what the cells do not show: one slope per channel, and a single Python float."""
 
 import timeit
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 def per_channel(effort: timing.Effort, layouts: tuple[Layout, ...] = LAYOUTS) -> list[Row]:
-    """Our throughput with one slope a channel over that with one slope, on the same float32 arrays, with out=."""
+    """Our throughput with one slope per channel over that with one slope, on the same float32 arrays, with out=."""
     rows: list[Row] = []
     for layout in layouts:
         x = np.random.default_rng(0).standard_normal(layout.shape, np.float32)
@@ -64,9 +64,9 @@ def per_channel(effort: timing.Effort, layouts: tuple[Layout, ...] = LAYOUTS) ->
 
 
 def per_channel_table(rows: list[Row]) -> Iterator[str]:
-    """A row a layout."""
+    """One row per layout."""
     yield ""
-    yield "One slope a channel, float32, with out="
+    yield "One slope per channel, float32, with out="
     yield f"{'':40}{'time':>12}{'throughput over one slope':>32}{'textbook line over ours':>32}"
     for row in rows:
         name = f"  {row['layout']}, {'x'.join(map(str, row['shape']))}"
@@ -75,7 +75,7 @@ def per_channel_table(rows: list[Row]) -> Iterator[str]:
 
 
 def textbook_function(x: float, alpha: float = 0.01) -> float:
-    """As textbooks have it."""
+    """The function as textbooks write it."""
     return x if x >= 0 else alpha * x
 
 
@@ -99,7 +99,7 @@ def python_float(rounds: int = 31, calls: int = 20_000) -> Row:
 
 
 def python_float_line(measured: Row) -> str:
-    """In a sentence."""
+    """The result in a sentence."""
     ours, textbook = duration(measured["seconds"]), duration(measured["textbook_seconds"])
     ratio = spread(measured["time_over_textbook"])
     return f"A Python float: {ours}, the textbook's one-line Python function {textbook}; our time over its: {ratio}"

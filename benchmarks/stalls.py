@@ -1,4 +1,4 @@
-"""Does a call ever stall? One core is kept busy by another process, and single calls are timed."""
+"""Measures whether calls stall: another process keeps one core busy, and single calls are timed."""
 
 import os
 import subprocess
@@ -22,9 +22,9 @@ SIZES = (10**4, 10**5, 10**6, 10**7)
 Row = dict[str, Any]
 
 _MODULES = ("ours", "with_torch")
-_BLOCK = 0.02  # seconds of calls in a row: several of the scheduler's ticks
+_BLOCK = 0.02  # seconds of calls in a row, which are several ticks of the scheduler
 
-# It ends with the process that started it, however that ends.
+# This process ends with the one that started it, however that ends.
 _SPIN = """
 import os
 parent = os.getppid()
@@ -57,7 +57,7 @@ def stalls(sizes: tuple[int, ...] = SIZES, blocks: int = 50) -> list[Row]:
 
 @contextmanager
 def busy_process(*, pinned: bool) -> Iterator["subprocess.Popen[bytes]"]:
-    """Another process that never rests, on the last of our cores or wherever the system puts it."""
+    """Run another process that never rests, on the last of our cores or wherever the system puts it."""
     with subprocess.Popen([sys.executable, "-c", _SPIN]) as process:  # noqa: S603  # nobody's input
         try:
             if pinned:
@@ -69,7 +69,7 @@ def busy_process(*, pinned: bool) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def _times(contenders: Mapping[str, timing.Contender], blocks: int) -> dict[str, npt.NDArray[np.float64]]:
-    """Seconds of single calls, in blocks of each contender's, in random order."""
+    """The seconds of single calls; each contender makes blocks of calls, in random order."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     order = np.random.default_rng(0)
     for _ in range(blocks):

@@ -1,4 +1,4 @@
-// The limit: as many bytes, copied with the same streaming stores and the same threads, and nothing computed.
+// The limit: the same number of bytes is copied with the same streaming stores and threads, without any arithmetic.
 
 #include <algorithm>
 #include <cstddef>

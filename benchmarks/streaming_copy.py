@@ -1,4 +1,4 @@
-"""Our own streaming copy, the limit where arrays are larger than the caches: compiled on first use."""
+"""Our own streaming copy, which is the limit for arrays larger than the caches; it is compiled on first use."""
 
 import ctypes
 import os

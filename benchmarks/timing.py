@@ -1,4 +1,4 @@
-"""Interleaved timing: every contender in every round, so that a noisy machine is noisy for all of them."""
+"""Times contenders by turns: each runs in every round, so that a noisy machine is noisy for all of them."""
 
 import os
 import time
@@ -25,7 +25,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Effort:
-    """Calls are timed in batches of so many seconds or more, in as many rounds as the budget allows."""
+    """Calls are timed in batches of at least `batch` seconds, in as many rounds as `budget` seconds allow."""
 
     batch: float = 2e-3
     budget: float = 8.0
@@ -34,11 +34,11 @@ class Effort:
 
 
 def interleaved(contenders: Mapping[str, Contender], effort: Effort) -> dict[str, npt.NDArray[np.float64]]:
-    """Seconds a call, for each contender, an entry a round.
+    """Seconds per call for each contender, one entry per round.
 
-    In a round the contenders come in random order. Each waits for the threads of the one before it to fall asleep; is
-    called as often as makes a batch; and then as often again, timed: the cache holds its own arrays by then, and its
-    own threads are awake.
+    In a round the contenders come in random order. Each waits until the threads of the one before have fallen asleep.
+    It is called as often as fills a batch, which is not counted, and then as often again, which is timed: by then the
+    cache holds its own arrays, and its own threads are awake.
     """
     calls = dict.fromkeys(contenders, 1)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -51,7 +51,7 @@ def interleaved(contenders: Mapping[str, Contender], effort: Effort) -> dict[str
             contender = contenders[name]
             settle()
             with contender.context():
-                # A call of this length is its own warm-up: what goes before it weighs a hundredth.
+                # A call of this length needs no warm-up: the start weighs a hundredth of it.
                 if not seconds[name] or seconds[name][-1] < _OWN_WARM_UP:
                     while elapsed(contender.call, calls[name]) < effort.batch:
                         calls[name] *= 2  # for this round and the later ones
@@ -76,8 +76,8 @@ def elapsed(function: Callable[[], object], calls: int) -> float:
 def settle() -> None:
     """Wait until no other thread of this process runs, for a tenth of a second at most.
 
-    Worker threads spin for a while after their work, lest they be woken for the next piece: OpenMP's for 4 ms,
-    ONNX Runtime's for 45 ms. On a machine with few cores that would slow whoever comes next.
+    Worker threads spin for a while after their work, so that the next piece need not wake them: OpenMP's for 4 ms,
+    ONNX Runtime's for 45 ms. On a machine with few cores that would slow down the next contender.
     """
     deadline = time.perf_counter() + 0.1
     while _others_running() and time.perf_counter() < deadline:
@@ -87,7 +87,7 @@ def settle() -> None:
 def _others_running() -> bool:
     tasks = Path("/proc/self/task")
     if not tasks.is_dir():
-        time.sleep(0.05)  # no way to tell
+        time.sleep(0.05)  # this system does not tell
         return False
     return any(_is_running(task) for task in tasks.iterdir() if task.name != str(os.getpid()))
 

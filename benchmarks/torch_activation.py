@@ -1,4 +1,4 @@
-"""Leaky ReLU in PyTorch, ours beside its own: what is kept for the backward pass, and the time of a call."""
+"""Compares our Leaky ReLU for PyTorch with PyTorch's own: what is kept for the backward pass, and the time per call."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -29,7 +29,7 @@ def main(sizes: Sequence[int] = SIZES, effort: timing.Effort | None = None) -> N
 
 
 def memory_table() -> Iterator[str]:
-    """Activations kept by each model with each activation."""
+    """How many activations each model keeps with each activation function."""
     yield f"| Activations kept | {LAYERS} x (Linear, activation) | {LAYERS} x (Conv, BatchNorm, activation) |"
     yield "|---|---|---|"
     for name, activation in ACTIVATIONS.items():
@@ -38,7 +38,7 @@ def memory_table() -> Iterator[str]:
 
 
 def time_table(sizes: Sequence[int], effort: timing.Effort) -> Iterator[str]:
-    """Our time over the native one's, and the native one's over its own: median, and quartiles in brackets."""
+    """Our time over the native one's, and the native one's over itself: median, and quartiles in brackets."""
     yield "| float32 | pass | native | native over native | ours over native |"
     yield "|---|---|---|---|---|"
     for size in sizes:
@@ -88,7 +88,7 @@ def activations_kept(model: nn.Module, x: Tensor) -> int:
 
 
 def storages_kept(output: Tensor) -> Iterator[torch.UntypedStorage]:
-    """The memory of all that the nodes of a graph have saved."""
+    """The memory of all tensors that the nodes of a graph have saved."""
     nodes: list[Any] = [output.grad_fn]
     seen = set()
     while nodes:

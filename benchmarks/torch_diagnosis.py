@@ -1,4 +1,4 @@
-"""What it costs to watch a small CNN: `diagnose` over the plain forward pass, `Monitor` over a training step."""
+"""Measures what it costs to watch a small CNN: `diagnose` in a forward pass, `Monitor` in a training step."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +24,7 @@ def main(effort: Effort | None = None, batch: int = BATCH) -> None:
 
 
 def table(effort: Effort, batch: int) -> Iterator[str]:
-    """Times over the plain one's: median, and quartiles in brackets."""
+    """Times over that of the plain pass or step: median, and quartiles in brackets."""
     yield f"CNN of four convolutions with BatchNorm, batch of {batch}, {torch.get_num_threads()} threads"
     yield ""
     yield "| | time | over the plain one's |"
@@ -76,7 +76,7 @@ def _contenders(call: Callable[[], None], model: nn.Module, ours: dict[str, Cont
 
 
 class NaiveHooks:
-    """For reference: the largest output of each channel so far, of the modules that are a ReLU."""
+    """For reference: keeps the largest output so far of each channel of each ReLU module."""
 
     def __init__(self, model: nn.Module) -> None:
         self._modules = [module for module in model.modules() if isinstance(module, nn.ReLU)]
@@ -95,7 +95,7 @@ class NaiveHooks:
 
 
 def cnn() -> nn.Sequential:
-    """Channels of 32, 32, a pool, 64, 64, a pool; then ten classes."""
+    """Two convolutions of 32 channels, a pool, two of 64, a pool, and ten classes."""
     return nn.Sequential(*_block(3, 32), *_block(32, 64), nn.Flatten(), nn.Linear(64 * 8 * 8, 10))
 
 

@@ -1,4 +1,4 @@
-"""Three ways to kill units, five to go on: the table in the docstring of `leakyrelu.torch.revive`."""
+"""Makes the figures in the docstring of `leakyrelu.torch.revive`: three ways to kill units, five ways to go on."""
 
 import argparse
 

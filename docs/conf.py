@@ -27,6 +27,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the sections of the docstrings say them in words
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_preprocess_types = True
 
 html_theme = "furo"
 html_title = "leakyrelu"

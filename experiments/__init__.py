@@ -1,1 +1,1 @@
-"""Experiments with networks that are too long for the tests; what they found is in docs."""
+"""Experiments with networks that take too long for the tests; their results are in docs."""

@@ -15,7 +15,7 @@ from leakyrelu.demo import load_digits
 
 CLASSES = 10
 TEST, VALIDATION = {"digits": 500, "mnist1d": 1000}, {"digits": 300, "mnist1d": 1000}
-# A stream of random numbers for each purpose: what one activation draws more of cannot shift what others draw.
+# Each purpose has its own stream of random numbers: if one activation draws more numbers, others still draw the same.
 SPLIT, WEIGHTS, BATCHES, SLOPES = range(4)
 
 Floats = npt.NDArray[np.float32]
@@ -41,7 +41,7 @@ class Split:
 
 @cache
 def load(name: str) -> Part:
-    """All of a data set."""
+    """A whole data set."""
     if name == "digits":
         digits = load_digits()
         return Part(digits.images, digits.labels.astype(np.int64))
@@ -54,11 +54,11 @@ def load(name: str) -> Part:
 
 
 def split(name: str, seed: int, training: int | None = None) -> Split:
-    """Shuffle, divide, and scale: no other sample than those trained on decides the scale.
+    """Shuffle, divide and scale; the training samples alone decide the scale.
 
-    The mean of each feature is subtracted; all are divided by one number, the standard deviation over all features,
-    for some pixels are nearly constant, and dividing by their own deviation would blow up what little they have.
-    `training` limits the samples to train on.
+    The mean of each feature is subtracted. All features are divided by one number, the standard deviation over all of
+    them: some pixels are nearly constant, and dividing by their own deviation would magnify their few values.
+    `training` limits the number of training samples.
     """
     whole = load(name)
     order = np.random.default_rng((seed, SPLIT)).permutation(len(whole.y))
@@ -72,7 +72,7 @@ def split(name: str, seed: int, training: int | None = None) -> Split:
 
 @contextmanager
 def _global_seeds_kept() -> Iterator[None]:
-    """The generator of mnist1d seeds Python's and NumPy's global generators, which are not its own."""
+    """Keep the states of Python's and NumPy's global generators, which mnist1d seeds although they are not its own."""
     python: Any = random.getstate()
     numpy: Any = np.random.get_state()  # noqa: NPY002
     try:

@@ -1,7 +1,7 @@
-"""Many multilayer perceptrons trained at once, one for each seed; no network knows of the others.
+"""Trains many multilayer perceptrons at once, one per seed; no network depends on the others.
 
-Parameters are stacked along a first axis, one entry a network, and multiplied by `torch.baddbmm`. So the overhead of a
-step, which for a network this small is most of it, is paid once.
+Parameters are stacked along a first axis, one entry per network, and multiplied by `torch.baddbmm`. So the overhead of
+a step, which is most of the step for networks this small, is paid once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ from torch.nn import functional
 from experiments.data import BATCHES, CLASSES, SLOPES, WEIGHTS, Part, Split, split
 
 LOWER, UPPER = 1 / 8, 1 / 3  # RReLU draws its slopes between them, as torch.nn.RReLU does
-PRELU_START = 0.25  # as He et al. 2015 and torch.nn.PReLU
+PRELU_START = 0.25  # as in He et al. 2015 and torch.nn.PReLU
 
-# The slope of each activation for negative inputs, or that it is learned or drawn.
+# The slope of each activation for negative inputs, or the word that it is learned or drawn.
 ACTIVATIONS: dict[str, float | str] = {
     "ReLU": 0.0,
     "0.01": 0.01,
@@ -39,21 +39,21 @@ class Training:
     batch_size: int = 32
     momentum: float = 0.9
     epochs: int = 60
-    rising_epochs: int = 3  # until the learning rate is reached
-    longest_gradient: float = 1.0  # what is longer, over all parameters of a network, is shortened to it
-    samples: int | None = None  # to train on; by default all that validation and test leave
+    rising_epochs: int = 3  # epochs until the learning rate is reached
+    longest_gradient: float = 1.0  # a longer gradient, over all parameters of a network, is shortened to this
+    samples: int | None = None  # how many to train on; by default all that validation and test leave
 
 
 @dataclass(frozen=True)
 class Ends:
-    """How each network ended, one entry a network. Accuracies and units as fractions; a loss may be NaN."""
+    """How each network ended, one entry per network. Accuracies and units are fractions; a loss may be NaN."""
 
     test_accuracy: list[float]
     validation_accuracy: list[float]
     training_accuracy: list[float]
     training_loss: list[float]
     never_positive: list[float]  # hidden units at most zero on the whole training set
-    slope: list[float]  # mean over the layers, for PReLU; otherwise as it was
+    slope: list[float]  # the mean over the layers; only PReLU changes it
 
 
 def mean_square_slope(activation: str) -> float:
@@ -61,18 +61,18 @@ def mean_square_slope(activation: str) -> float:
     slope = ACTIVATIONS[activation]
     if slope == "learned":
         return PRELU_START**2
-    if slope == "drawn":  # of a uniform distribution
+    if slope == "drawn":  # from a uniform distribution
         return (LOWER**2 + LOWER * UPPER + UPPER**2) / 3
     return float(slope) ** 2
 
 
 def gain(activation: str) -> float:
-    """He et al. 2015: half of a symmetric preactivation keeps its square, half gets it times the squared slope."""
+    """The gain of He et al. 2015: of a symmetric preactivation, one half keeps its square, one half scales it."""
     return sqrt(2 / (1 + mean_square_slope(activation)))
 
 
 class Stack:
-    """Perceptrons of `depth` layers, all of one activation, one for each seed."""
+    """Perceptrons of the same sizes and the same activation, one per seed."""
 
     def __init__(self, activation: str, seeds: Sequence[int], sizes: Sequence[int]) -> None:
         self.kind = ACTIVATIONS[activation]
@@ -80,19 +80,19 @@ class Stack:
         self.weights = [gain(activation) / sqrt(fan_in) * own for fan_in, own in zip(sizes[:-1], drawn, strict=True)]
         self.biases = [torch.zeros(len(seeds), 1, size) for size in sizes[1:]]
         start = {"learned": PRELU_START, "drawn": (LOWER + UPPER) / 2}.get(str(self.kind), self.kind)
-        self.slopes = [torch.full((len(seeds), 1, 1), float(start)) for _ in sizes[1:-1]]  # one a hidden layer
+        self.slopes = [torch.full((len(seeds), 1, 1), float(start)) for _ in sizes[1:-1]]  # one per hidden layer
         learned = self.slopes if self.kind == "learned" else []
         self.parameters = [parameter.requires_grad_() for parameter in (*self.weights, *self.biases, *learned)]
 
     @staticmethod
     def _drawn(seeds: Sequence[int], sizes: Sequence[int]) -> list[Tensor]:
-        """Standard normal numbers in the shapes of the weights: the same for a seed, whatever the activation."""
+        """Standard normal numbers in the shapes of the weights; a seed gives the same ones for every activation."""
         streams = [np.random.default_rng((seed, WEIGHTS)) for seed in seeds]
         shapes = pairwise(sizes)
         return [torch.from_numpy(np.stack([rng.standard_normal(s, np.float32) for rng in streams])) for s in shapes]
 
     def preactivations(self, x: Tensor, drawn: Tensor | None = None) -> list[Tensor]:
-        """Of each layer, the logits last; `drawn` are slopes of shape (layer, network, sample, unit), for training."""
+        """The preactivations of each layer, logits last; `drawn`: slopes of shape (layer, network, sample, unit)."""
         z = []
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             z.append(torch.baddbmm(bias, x, weight))
@@ -108,7 +108,7 @@ class Stack:
 
 
 class Batches:
-    """The batches of an epoch, and the slopes RReLU draws for them: each network's from streams of its own."""
+    """The batches of an epoch, and the slopes that RReLU draws for them; each network has random streams of its own."""
 
     def __init__(self, seeds: Sequence[int], parts: Sequence[Part], size: int) -> None:
         self.x = torch.from_numpy(np.stack([part.x for part in parts]))
@@ -119,16 +119,16 @@ class Batches:
         self.network = torch.arange(len(seeds))[:, None]
 
     def __len__(self) -> int:
-        return self.x.shape[1] // self.size  # a remainder waits for another epoch
+        return self.x.shape[1] // self.size  # samples that fill no batch are left out in this epoch
 
     def epoch(self) -> Sequence[Tensor]:
-        """Indices of shape (networks, samples), a batch each."""
+        """Indices of shape (networks, samples), one array per batch."""
         orders = np.stack([rng.permutation(self.x.shape[1]) for rng in self.orders])
         kept = torch.from_numpy(orders[:, : len(self) * self.size])
         return list(kept.reshape(len(orders), -1, self.size).unbind(1))
 
     def slopes(self, layers: int, width: int) -> Tensor:
-        """Uniform between the bounds, of shape (layer, network, sample, unit)."""
+        """Slopes that are uniform between the bounds, of shape (layer, network, sample, unit)."""
         noise = np.empty((len(self.noises), layers, self.size, width), np.float32)
         for rng, own in zip(self.noises, noise, strict=True):
             rng.random(dtype=np.float32, out=own)
@@ -150,7 +150,7 @@ def train(
             drawn = batches.slopes(depth - 1, how.width) if stack.kind == "drawn" else None
             logits = stack.preactivations(batches.x[batches.network, batch], drawn)[-1]
             y = batches.y[batches.network, batch]
-            # Summed over the networks: the gradient of one does not depend on how many there are.
+            # The sum over the networks: the gradient of one network does not depend on how many there are.
             losses = functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / how.batch_size
             gradients = torch.autograd.grad(losses, stack.parameters)
             with torch.no_grad():
@@ -161,19 +161,19 @@ def train(
     return stack, _ends(stack, batches, splits)
 
 
-def _schedule(how: Training, steps_an_epoch: int) -> Iterator[float]:
+def _schedule(how: Training, steps_per_epoch: int) -> Iterator[float]:
     """Factors of the learning rate: they rise, then fall to zero along half a cosine.
 
-    They rise, for the first steps are the most dangerous; and they fall to zero, so that the last epoch is a settled
-    one and none need be chosen.
+    They rise, as the first steps are the most dangerous ones. They fall to zero, so that the networks have settled in
+    the last epoch, and no other epoch need be chosen.
     """
-    steps, rising = how.epochs * steps_an_epoch, how.rising_epochs * steps_an_epoch
+    steps, rising = how.epochs * steps_per_epoch, how.rising_epochs * steps_per_epoch
     for step in range(steps):
         yield min(1, (step + 1) / max(1, rising)) * (1 + cos(pi * step / steps)) / 2
 
 
 def _shortened(gradients: Sequence[Tensor], longest: float) -> Tensor:
-    """By what each network's gradient is to be multiplied."""
+    """The factor that each network's gradient must be multiplied by."""
     length = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
     factors: Tensor = (longest / length).clamp(max=1)
     return factors[:, None, None]

@@ -13,8 +13,9 @@
 - Seeds 0 to 19. A seed decides split, weights up to their gain, and batches: all activations share them.
 
 The result of a cell (data set, depth, activation) is written when it is finished, whole or not at all, to a directory.
-Run again, with the same directory, only what is missing is computed; several runs may share a directory. At the end
-`docs` gets the raw figures, the page and the picture. `--report` makes page and picture anew from the figures there.
+Another run with the same directory computes only what is missing; several runs may share a directory. At the end, the
+raw figures, the page and the picture are written to `docs/explanation`. `--report` makes page and picture again from
+the figures there.
 """
 
 import argparse
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is compared. Results of different settings are never mixed."""
+    """The setting of the comparison. Results of different settings are never mixed."""
 
     data: tuple[str, ...] = ("digits", "mnist1d")
     depths: tuple[int, ...] = (3, 12)
@@ -56,7 +57,7 @@ class Setting:
     )
 
     def as_json(self) -> dict[str, Any]:
-        """As it is read back from a file."""
+        """The setting as it is read back from a file."""
         described: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return described
 
@@ -72,31 +73,31 @@ QUICK = Setting(
 
 @dataclass(frozen=True)
 class Cell:
-    """What one activation is measured on."""
+    """A data set, a depth, and the activation that is measured on them."""
 
     data: str
     depth: int
     activation: str
 
     def path(self, directory: Path) -> Path:
-        """Where its result is."""
+        """The file of its result."""
         return directory / f"{self.data}-{self.depth}-{self.activation.replace('/', 'by')}.json"
 
 
 def cells(setting: Setting) -> list[Cell]:
-    """All of them, those that take longest first, so that no process ends long after the others."""
+    """All cells. Those that take longest come first, so that no process ends long after the others."""
     every = product(setting.data[::-1], sorted(setting.depths, reverse=True), setting.activations[::-1])
     return [Cell(*cell) for cell in every]
 
 
 def measure(cell: Cell, setting: Setting) -> dict[str, Any]:
-    """Choose the learning rate on the seeds for tuning, train on the others."""
+    """Choose the learning rate on the seeds for tuning, and train on the others."""
     began = perf_counter()
     kind = cell.data, cell.depth, cell.activation
     tried = list(product(setting.rates, setting.tuning_seeds))
     _, ends = train(*kind, [seed for _, seed in tried], [rate for rate, _ in tried], setting.training)
     validation = np.reshape(ends.validation_accuracy, (len(setting.rates), -1)).mean(axis=1)
-    rate = setting.rates[int(validation.argmax())]  # of equals the smallest
+    rate = setting.rates[int(validation.argmax())]  # the smallest of equals
     _, ends = train(*kind, setting.seeds, [rate] * len(setting.seeds), setting.training)
     return {
         **asdict(cell),
@@ -108,7 +109,7 @@ def measure(cell: Cell, setting: Setting) -> dict[str, Any]:
 
 
 def _short(value: float) -> float | None:
-    """Six digits are more than 3,000 samples tell; JSON has no NaN."""
+    """Six digits, which are more than 3,000 samples can tell; None for NaN, which JSON does not have."""
     return float(f"{value:.6g}") if isfinite(value) else None
 
 
@@ -126,7 +127,7 @@ def finished(setting: Setting, directory: Path) -> dict[Cell, dict[str, Any]]:
             found = json.loads(path.read_text())
             if changed := _differences(found.pop("setting"), setting.as_json()):
                 raise SystemExit(
-                    f"{path} is of another setting ({'; '.join(changed)}). Name another directory by --results, "
+                    f"{path} is of another setting ({'; '.join(changed)}). Name another directory with --results, "
                     "or remove this one."
                 )
             results[cell] = found
@@ -141,14 +142,14 @@ def _differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 
 def run(setting: Setting, directory: Path, processes: int = 1) -> dict[str, Any]:
-    """Measure what is missing; give the document of all results."""
+    """Measure what is missing, and return the document of all results."""
     directory.mkdir(parents=True, exist_ok=True)
     done = finished(setting, directory)
     missing = [cell for cell in cells(setting) if cell not in done]
     _say(f"{len(done)} of {len(cells(setting))} cells are in {directory}")
     context = multiprocessing.get_context("spawn")
     taken = context.Value("i", 0)
-    # Daemons, for no process is to survive an error here.
+    # They are daemons, so that none of them survives an error here.
     others = [
         context.Process(target=_work, args=(setting, directory, missing, taken), daemon=True)
         for _ in range(min(processes, len(missing)) - 1)
@@ -159,13 +160,13 @@ def run(setting: Setting, directory: Path, processes: int = 1) -> dict[str, Any]
     for other in others:
         other.join()
     if failed := [other.exitcode for other in others if other.exitcode]:
-        raise SystemExit(f"a process ended with {failed[0]}; run again to compute what it left")
+        raise SystemExit(f"a process ended with exit code {failed[0]}; run again to compute what is missing")
     results = finished(setting, directory)
     return {"setting": setting.as_json(), "cells": [results[cell] for cell in reversed(cells(setting))]}
 
 
 def _work(setting: Setting, directory: Path, missing: Sequence[Cell], taken: "Synchronized[int]") -> None:
-    # Small matrices; and where a processor is busy, several threads wait for each other.
+    # The matrices are small, and on a busy processor several threads wait for each other.
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     while parent is None or parent.is_alive():
@@ -184,7 +185,7 @@ def _work(setting: Setting, directory: Path, missing: Sequence[Cell], taken: "Sy
 
 
 def save(document: dict[str, Any], directory: Path) -> None:
-    """The figures, a cell a line."""
+    """Write the figures, one cell per line."""
     lines = ",\n".join(json.dumps(cell, allow_nan=False) for cell in document["cells"])
     setting = json.dumps(document["setting"])
     with written_whole(directory / "slopes.json") as file:
@@ -192,7 +193,7 @@ def save(document: dict[str, Any], directory: Path) -> None:
 
 
 def report(directory: Path) -> None:
-    """Page and picture, from the figures in a directory."""
+    """Write the page and the picture, from the figures in a directory."""
     document = json.loads((directory / "slopes.json").read_text())
     with written_whole(directory / "slopes.md") as file:
         file.write(page(document).encode())
@@ -202,7 +203,7 @@ def report(directory: Path) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201  # a line at once, though several processes write
+    print(line, flush=True)  # noqa: T201  # flushed, so that lines of several processes do not mix
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -210,8 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, help="where the cells' results are (default: slopes-results)")
     parser.add_argument("--docs", type=Path, help="where figures, page and picture go (default: docs/explanation)")
-    parser.add_argument("--processes", type=int, default=1, help="how many cells are measured at once, a core each")
-    parser.add_argument("--quick", action="store_true", help="a trial of seconds, all of it to slopes-quick")
+    parser.add_argument("--processes", type=int, default=1, help="how many cells are measured at once, one per core")
+    parser.add_argument("--quick", action="store_true", help="a trial run of seconds; it writes to slopes-quick alone")
     parser.add_argument(
         "--report", action="store_true", help="only page and picture, from the figures in docs/explanation"
     )

@@ -16,14 +16,14 @@ from leakyrelu._shared.intervals import paired_difference
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COMPARISONS = 6  # of each activation with one other, which the intervals correct for
-UNTRAINED = 0.2  # a training accuracy below it, twice chance, is that of a network that did not train
+COMPARISONS = 6  # how many activations are compared with one other; the intervals are corrected for that
+UNTRAINED = 0.2  # a network with a lower training accuracy, which is twice chance, did not train
 COLORS = {1: "tab:blue", 0: "tab:gray", -1: "tab:red"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two means over the seeds in points of percent, and half the width of its interval."""
+    """The difference of two means over the seeds, in percentage points, and half the width of its interval."""
 
     mean: float
     spread: float
@@ -38,19 +38,19 @@ class Difference:
 
 
 def _tidy(value: float) -> float:
-    """Without the last bits, in which platforms differ: means of accuracies often lie midway between two decimals."""
-    return float(round(value, 6)) + 0.0  # and a zero without sign
+    """Drop the last bits, in which platforms differ: means of accuracies often lie midway between two decimals."""
+    return float(round(value, 6)) + 0.0  # which also makes -0.0 a zero without sign
 
 
 class Block:
-    """What was measured on one data set at one depth."""
+    """The cells of one data set at one depth."""
 
     def __init__(self, data: str, depth: int, cells: Sequence[dict[str, Any]]) -> None:
         self.cells = {cell["activation"]: cell for cell in cells if (cell["data"], cell["depth"]) == (data, depth)}
         self.title = f"{data}, {depth} layers"
 
     def percent(self, activation: str, what: str) -> npt.NDArray[np.float64]:
-        """By seed."""
+        """A figure of an activation in percent, one entry per seed."""
         return 100 * np.array(self.cells[activation][what], float)
 
     def gap(self, activation: str) -> npt.NDArray[np.float64]:
@@ -58,17 +58,17 @@ class Block:
         return self.percent(activation, "training_accuracy") - self.percent(activation, "test_accuracy")
 
     def mean_loss(self, activation: str) -> float:
-        """Of training; infinite where a network overflowed."""
+        """The mean training loss; infinite if a network overflowed."""
         losses = self.cells[activation]["training_loss"]
         return float(np.mean([np.inf if loss is None else loss for loss in losses]))
 
     def less(self, first: str, second: str) -> Difference:
-        """Test accuracy of the first less that of the second, seed by seed."""
+        """Test accuracy of the first minus that of the second, seed by seed."""
         accuracies = (self.percent(activation, "test_accuracy") for activation in (second, first))
         return Difference(*paired_difference(*accuracies, comparisons=COMPARISONS))
 
     def less_gap(self, first: str, second: str) -> Difference:
-        """The same of the gaps between training and test."""
+        """The same for the gaps between training and test accuracy."""
         return Difference(*paired_difference(self.gap(second), self.gap(first), comparisons=COMPARISONS))
 
     def others(self, reference: str) -> list[str]:
@@ -76,7 +76,7 @@ class Block:
         return [activation for activation in self.cells if activation != reference]
 
     def untrained(self, activation: str) -> int:
-        """How many networks."""
+        """How many networks did not train."""
         return int((self.percent(activation, "training_accuracy") < 100 * UNTRAINED).sum())
 
 
@@ -87,7 +87,7 @@ def blocks(document: dict[str, Any]) -> list[Block]:
 
 
 def page(document: dict[str, Any]) -> str:
-    """The whole of it, in Markdown."""
+    """The whole page, in Markdown."""
     setting, every = document["setting"], blocks(document)
     count = len(setting["seeds"])
     described = SETTING.format(
@@ -140,7 +140,7 @@ def _marked(difference: Difference) -> str:
 
 
 def table(block: Block) -> str:
-    """All activations on one data set at one depth."""
+    """The table of all activations on one data set at one depth."""
     lines = [
         "| | rate | test accuracy, % | less ReLU | less 0.01 | training accuracy, % | training loss | never > 0, % |",
         "|---|---|---|---|---|---|---|---|",
@@ -194,7 +194,7 @@ def _versus(block: Block, reference: str) -> str:
 
 
 def in_short(every: Sequence[Block]) -> list[str]:
-    """What the whole shows."""
+    """What all blocks together show, in sentences."""
     sentences = []
     for block in every:
         best = max(block.cells, key=lambda name: block.percent(name, "test_accuracy").mean())
@@ -214,7 +214,7 @@ def in_short(every: Sequence[Block]) -> list[str]:
 
 
 def _largest(every: Sequence[Block]) -> list[str]:
-    """Whether dead units can be the reason for the largest difference."""
+    """A sentence if dead units can hardly be the reason for the largest difference; otherwise none."""
     found = [(block.less(name, "ReLU"), name, block) for block in every for name in block.others("ReLU")]
     difference, name, block = max(found, key=lambda one: one[0].mean)
     if difference.sign < 1 or _dead(block) > 5:
@@ -228,7 +228,7 @@ def _dead(block: Block) -> float:
 
 
 def beside(every: Sequence[Block]) -> list[str]:
-    """What Xu et al. 2015 report, and in how many comparisons it is so here: a table."""
+    """A table of what Xu et al. 2015 report, and in how many comparisons it is so here."""
     leaky = every[0].others("ReLU")
     kept = [name for name in leaky if name != "RReLU"]
     claims = {
@@ -254,7 +254,7 @@ def beside(every: Sequence[Block]) -> list[str]:
 
 
 def _plainly(claim: str, every: Sequence[Block], verdicts: Sequence[str]) -> str:
-    """Where the claim holds and where not: the blocks of each verdict."""
+    """Where a claim holds and where it does not: the blocks of each verdict."""
     told = []
     for verdict in dict.fromkeys(verdicts):
         titles = [block.title for block, own in zip(every, verdicts, strict=True) if own == verdict]
@@ -270,7 +270,7 @@ def _counts(differences: Sequence[Difference]) -> str:
 
 
 def _verdict(differences: Sequence[Difference]) -> str:
-    """Whether a claim holds that all of them are above zero, as far as they exceed the spread."""
+    """The verdict on the claim that all differences are above zero; those within their spread decide nothing."""
     signs = {difference.sign for difference in differences}
     if signs == {0}:
         return "undecided"
@@ -282,7 +282,7 @@ def _verdict(differences: Sequence[Difference]) -> str:
 
 
 def picture(document: dict[str, Any]) -> Figure:
-    """Differences to ReLU with their intervals, a panel for each data set and depth."""
+    """Draw the differences to ReLU with their intervals, one panel per data set and depth."""
     data, depths = (document["setting"][name] for name in ("data", "depths"))
     figure = Figure(figsize=(9, 1 + 4 * len(data)), layout="constrained")
     axes = figure.subplots(len(data), len(depths), squeeze=False).flat

@@ -1,4 +1,4 @@
-"""The command line in this process: what a person types, without the second that a new process takes to begin."""
+"""Runs the command line in this process: what a person types, without the second that a new process takes to start."""
 
 import sys
 from contextlib import chdir, contextmanager
@@ -11,7 +11,7 @@ from leakyrelu.cli import app
 
 @contextmanager
 def working_in(folder):
-    """As a process begun in this folder: what is imported from there is forgotten at the end."""
+    """Work as a process that is started in this folder; forget at the end what was imported from there."""
     path, modules = list(sys.path), set(sys.modules)
     try:
         with chdir(folder):
@@ -25,7 +25,7 @@ def working_in(folder):
 
 
 def invoke(*words, cwd=None, stdin=None):
-    """Run the command; what it raises is raised here."""
+    """Run the command; an exception that it raises is raised here."""
     with working_in(cwd or Path.cwd()):
         result = CliRunner().invoke(app, [str(word) for word in words], input=stdin, prog_name="leakyrelu")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -34,14 +34,14 @@ def invoke(*words, cwd=None, stdin=None):
 
 
 def run(*words, code=0, **keywords):
-    """Run the command; give its standard output, or, where it is to fail, its standard error."""
+    """Run the command; return its standard output or, if it is expected to fail, its standard error."""
     result = invoke(*words, **keywords)
     assert result.exit_code == code, result.stderr
     return result.stderr if code else result.stdout
 
 
 def fails(*words, **keywords):
-    """Run it on bad input: exit code 2 and one line."""
+    """Run the command on bad input, which must give exit code 2 and a message of one line."""
     message = run(*words, code=2, **keywords)
     assert message.startswith("leakyrelu: ")
     assert message.count("\n") == 1

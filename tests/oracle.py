@@ -1,4 +1,4 @@
-"""What the functions must give, said so plainly that nobody can doubt it; and how two arrays are compared."""
+"""What the functions must give, written so plainly that nobody can doubt it; and how two arrays are compared."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def leaky_relu_backward(grad, x, alpha):
 
 
 def assert_same(actual, expected):
-    """The same type, shape and values; a zero by its sign, a NaN as a NaN."""
+    """Assert the same type, shape and values; the sign of a zero counts, and a NaN equals a NaN."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype
     assert actual.shape == expected.shape
@@ -30,10 +30,10 @@ def assert_same(actual, expected):
 
 
 def round_to(values, exact):
-    """Each exact number (in float64) as the nearest of all finite values of a 16-bit type, ties to the even one.
+    """Round each exact number (in float64) to the nearest finite value of a 16-bit type, ties to the even one.
 
-    `values` are the type's numbers from zero upward, in ascending order and in float64. What is nearer to the next
-    step beyond the largest than to the largest itself becomes infinite.
+    `values` are the type's numbers from zero upward, in ascending order and in float64. A number that is nearer to the
+    next step beyond the largest value than to that value becomes infinite.
     """
     beyond = 2 * values[-1] - values[-2]
     steps = np.append(values, beyond)

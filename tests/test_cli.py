@@ -205,7 +205,7 @@ def patient(tmp_path):
 
 def test_diagnose_prints_a_table_and_writes_both_reports(patient):
     text = run("diagnose", "nets:make", "--data", "x.npy", "--html", "r.html", "--json", "r.json", cwd=patient)
-    assert "1 of 4 units (25.0 %) is dead: on none of 400 examples" in text
+    assert "1 of 4 units (25.0 %) is dead: it fires on none of 400 examples" in text
     report = json.loads((patient / "r.json").read_text())
     assert (report["examples"], report["sites"][0]["dead"]) == (400, [2])
     assert "1 of 4 units" in (patient / "r.html").read_text()

@@ -1,6 +1,6 @@
-"""The house is in order: what lies where, who may import whom, and that nothing is forgotten when it is built.
+"""Where files lie, which modules may import an optional dependency, and that no file is missing from the installation.
 
-Who may import whom among our own modules is checked by import-linter (`nox -s lint`; the contract is in pyproject.toml).
+import-linter checks which of our own modules may import which (`nox -s lint`; the contract is in pyproject.toml).
 """
 
 import importlib
@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "leakyrelu"
 MODULES = sorted(module.name for module in pkgutil.walk_packages(leakyrelu.__path__, "leakyrelu."))
-NOT_INSTALLED = {".cpp", ".hpp", ".pyc"}  # compiled, or made by Python
+NOT_INSTALLED = {".cpp", ".hpp", ".pyc"}  # sources that are compiled, and files that Python makes
 
-# What may import a framework when it is imported itself: what lies under the framework's name, and the command line.
+# The modules that may import a framework when they are imported: those under its name, and the command line.
 ON_IMPORT = {
     "torch": r"leakyrelu\.(torch|_backends\.torch(_private)?)(\..*)?",
     "jax": r"leakyrelu\._backends\.jax",

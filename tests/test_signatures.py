@@ -1,4 +1,4 @@
-"""What tests/typing states of the three functions is what happens: the type that comes out, and what is refused."""
+"""What tests/typing states about the three functions is true at run time: the types of results, and what is refused."""
 
 import ast
 from importlib.util import module_from_spec, spec_from_file_location
@@ -13,7 +13,7 @@ REFUSED = [line.split("#")[0].strip() for line in (TYPING / "refused.py").read_t
 
 
 def stated(name):
-    """The functions of a file that state types: those that take nothing."""
+    """The functions of a file that state types: those without parameters."""
     tree = ast.parse((TYPING / f"{name}.py").read_text())
     return [(name, node.name) for node in tree.body if isinstance(node, ast.FunctionDef) and not node.args.args]
 

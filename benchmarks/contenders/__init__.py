@@ -1,4 +1,4 @@
-"""Who takes part: ourselves, the peers, and copies of as many bytes as the limit. A module for each package."""
+"""The contenders: this library, its peers, and copies of as many bytes as the limit. One module per package."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -28,7 +28,7 @@ Kind = Literal["ours", "peer", "limit"]
 class Offer:
     """What one contender does on the arrays of a cell: a call for each operation that it has.
 
-    A call returns its result, of which `as_array` makes NumPy's, or None where that is in the array meant for it.
+    A call returns its result, which `as_array` makes an array of NumPy; or None, if the result is in the array for it.
     """
 
     name: str

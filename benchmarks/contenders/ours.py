@@ -1,4 +1,4 @@
-"""Ourselves, with all threads and with one; and our copy, which is the kernel without its arithmetic."""
+"""leakyrelu, with all threads and with one; and its copy, which is the kernel without its arithmetic."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""JAX, compiled: always a new output, except where its input is given away ("donated")."""
+"""JAX, compiled: it always makes a new output, unless its input is given away ("donated")."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,10 +25,10 @@ def offers(arrays: Arrays, slope: float) -> Iterator[Offer]:
     def backward(grad: Any, x: Any) -> Any:
         return jax.vjp(relu, x)[1](grad)[0]
 
-    x = jnp.array(arrays.x)  # its own memory
+    x = jnp.array(arrays.x)  # a copy, in JAX's own memory
     if operation == "inplace":
-        # The slope is an argument here: as a constant the one for in-place cells, which is 1 in 16 bits, would let the
-        # compiler leave out the whole computation.
+        # The slope is an argument here. The one for in-place cells is 1 in 16 bits: if it were a constant, the compiler
+        # would leave out the whole computation.
         donating, a = jax.jit(jax.nn.leaky_relu, donate_argnums=0), jnp.asarray(slope, result)
         held = [x]
         del x

@@ -11,7 +11,7 @@ from benchmarks.machine import usable_cores
 
 numba.set_num_threads(min(usable_cores(), numba.config.NUMBA_NUM_THREADS))
 
-_TYPES = ("float32", "float64", "int32")  # of float16 and bfloat16 its processor code knows nothing
+_TYPES = ("float32", "float64", "int32")  # numba has no float16 and bfloat16 on processors
 
 
 @numba.vectorize(["float32(float32, float32)", "float64(float64, float64)", "float64(int32, float64)"])

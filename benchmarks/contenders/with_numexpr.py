@@ -1,4 +1,4 @@
-"""numexpr, its expressions compiled beforehand, on all cores."""
+"""numexpr on all cores, with its expressions compiled beforehand."""
 
 from collections.abc import Iterator
 from functools import cache

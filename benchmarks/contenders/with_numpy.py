@@ -1,4 +1,4 @@
-"""NumPy: the textbook line, the maximum that is often seen, and NumPy's copy."""
+"""NumPy: the textbook line, the maximum that many use instead, and NumPy's copy."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ TEXTBOOK = "np.where"
 def offers(arrays: Arrays, slope: float) -> Iterator[Offer]:
     x, grad, out = arrays.x, arrays.grad, arrays.out
     source, target = arrays.source, arrays.target
-    # Of the result's type: beside a Python float, bfloat16 would become float32.
+    # They have the type of the result: with a Python float, bfloat16 would become float32.
     one, a = arrays.cell.result_dtype.type(1), arrays.cell.result_dtype.type(slope)
 
     def textbook() -> object:

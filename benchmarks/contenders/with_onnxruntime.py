@@ -1,4 +1,4 @@
-"""ONNX Runtime: a model of one node, LeakyRelu, on all cores."""
+"""ONNX Runtime on all cores: a model of one node, LeakyRelu."""
 
 from collections.abc import Iterator
 
@@ -40,8 +40,8 @@ def _session(element: int, shape: tuple[int, ...], slope: float) -> onnxruntime.
         [helper.make_tensor_value_info("x", element, shape)],
         [helper.make_tensor_value_info("y", element, shape)],
     )
-    # The versions are those of the release that brought LeakyRelu in its present form: newer ones than the installed
-    # runtime's would be refused.
+    # The versions are those that brought LeakyRelu in its present form: versions that are newer than the installed
+    # runtime are refused.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()

@@ -1,4 +1,4 @@
-"""PyTorch on all cores, in the same memory as everybody else; and its copy."""
+"""PyTorch on all cores, in the same memory as the others; and its copy."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def offers(arrays: Arrays, slope: float) -> Iterator[Offer]:
             "inplace": lambda: functional.leaky_relu_(x, slope),
             "backward": lambda: _backward_out(grad, x, slope, False, grad_input=out),
         }
-    else:  # its own takes floats only
+    else:  # PyTorch's function takes floats only
         calls |= {
             "out": lambda: functional.leaky_relu_(out.copy_(x), slope),
             "new": lambda: functional.leaky_relu_(x.to(out.dtype), slope),

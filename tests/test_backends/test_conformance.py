@@ -1,6 +1,6 @@
-"""Beside the peers on the same inputs, and through the libraries whose arrays are taken.
+"""The functions beside their peers on the same inputs, and on arrays of other libraries.
 
-Known differences are asserted, each in a test that names it.
+Each known difference is asserted in a test that names it.
 """
 
 import array_api_strict
@@ -80,7 +80,7 @@ def test_tensors_stay_tensors_with_autograd():
     torch.testing.assert_close(leaky_relu_backward(torch.full((3,), 2.0), x, 0.1), 2 * x.grad)
 
 
-def test_tensors_with_a_slope_a_channel():
+def test_tensors_with_one_slope_per_channel():
     x = torch.tensor([[-2.0, -2.0], [3.0, 0.0]])
     slopes = torch.tensor([0.1, 0.5], requires_grad=True)
     y = leaky_relu(x, slopes)
@@ -142,7 +142,7 @@ def test_jax_gives_the_same_values_and_gradients(alpha):
 
 
 @pytest.mark.parametrize(("alpha", "differences"), [(0.01, 7765), (0.3, 6896)])
-def test_jax_takes_the_slope_of_float16_as_a_half(alpha, differences):
+def test_jax_rounds_the_slope_for_float16_to_float16(alpha, differences):
     x = every_negative_half()
     theirs = np.asarray(jax.nn.leaky_relu(jnp.asarray(x), alpha))
     assert np.count_nonzero(leaky_relu(x, alpha) != theirs) == differences

@@ -1,4 +1,4 @@
-"""PyTorch's private names may be missing in another version; what needs them then works in a slower or poorer way."""
+"""PyTorch's private names may be missing in another version; then what needs them works in a slower or poorer way."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from leakyrelu._backends import torch as backend
 from leakyrelu._backends import torch_private
 from leakyrelu.torch import LeakyReLU, capture, diagnose, leaky_relu
 
-# PyTorch scripts with this warning, also where its own forward-mode derivatives do.
+# PyTorch gives this warning whenever it scripts, which its own forward-mode derivatives do, too.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
 AUTOGRAD, CORE = torch._C._autograd, torch._C
@@ -116,7 +116,7 @@ def test_without_the_native_function_the_public_one_is_called(monkeypatch):
     assert x.grad.tolist() == [0.5, 1.0]
 
 
-def test_without_the_quick_question_whether_a_tensor_has_its_own_function_the_documented_one_is_asked(monkeypatch):
+def test_without_the_fast_check_for_overriding_tensors_the_documented_one_is_used(monkeypatch):
     private = imported_without(monkeypatch, (torch.overrides, "has_torch_function_unary"))
     assert not private.has_own_function(torch.empty(0))
     monkeypatch.setattr(backend, "has_own_function", private.has_own_function)
@@ -146,7 +146,7 @@ class Checkpointed(nn.Module):
         return checkpoint(self.inner, x, use_reentrant=False)
 
 
-def test_without_the_number_of_the_backward_pass_nothing_fails(monkeypatch):
+def test_without_the_name_that_tells_of_a_backward_pass_nothing_fails(monkeypatch):
     private = imported_without(monkeypatch, (CORE, "_current_graph_task_id"))
     assert not private.backward_is_running()
     monkeypatch.setattr(capture, "backward_is_running", private.backward_is_running)
@@ -168,7 +168,7 @@ class Pair(NamedTuple):
     b: Any
 
 
-def test_without_trees_of_pytorch_tuples_lists_and_mappings_are_seen_into(monkeypatch):
+def test_without_pytorchs_trees_tuples_lists_and_mappings_are_still_searched(monkeypatch):
     private = imported_without(monkeypatch, ("torch.utils._pytree", ""))
     tree = {"x": [1, 2.5, ("a", None)], "y": Pair(3, {"z": 4})}
     assert private.tree_leaves(tree) == torch_private.tree_leaves(tree) == [1, 2.5, "a", None, 3, 4]
@@ -177,7 +177,7 @@ def test_without_trees_of_pytorch_tuples_lists_and_mappings_are_seen_into(monkey
     assert torch_private.tree_map_only(int, lambda value: 2 * value, tree) == doubled
 
 
-def test_a_tensor_without_a_known_base_is_its_own():
+def test_a_tensor_without_a_known_base_is_its_own_base():
     weight = nn.Parameter(torch.randn(2, 2))
     assert torch_private.base_of(weight.t()) is weight
     assert torch_private.base_of(weight) is weight

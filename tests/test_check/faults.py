@@ -1,4 +1,4 @@
-"""Faulty implementations, as a learner writes them, each with the level that finds it and the cause that is to be named."""
+"""Faulty implementations, as learners write them, with the level that finds each and the cause that must be named."""
 
 from dataclasses import dataclass
 from textwrap import dedent
@@ -6,7 +6,7 @@ from textwrap import dedent
 
 @dataclass(frozen=True)
 class Fault:
-    """A program; the lowest level at which it fails; and words of the cause that must be told."""
+    """A program, the lowest level at which it fails, and words of the cause that the report must name."""
 
     name: str
     level: str
@@ -352,7 +352,7 @@ def _ieee(name, expression, cause):
 IEEE = (
     _ieee("maximum", "np.maximum(z, exact)", "slopes from 0 to 1 only"),
     _ieee("max of Python", "np.where(exact > z, exact, z)", "loses NaN"),
-    _ieee("alpha as a half", "np.where(z >= 0, z, z.dtype.type(alpha) * z)", "alpha is taken as a half"),
+    _ieee("alpha as a half", "np.where(z >= 0, z, z.dtype.type(alpha) * z)", "alpha is taken in 16 bits"),
     _ieee(
         "rounded twice", "np.where(z >= 0, z, exact.astype(np.float32) if z.itemsize < 4 else exact)", "rounded twice"
     ),
@@ -360,7 +360,7 @@ IEEE = (
     _ieee("NaN lost", "np.where(z >= 0, z, np.where(z < 0, exact, 0))", "NaN is replaced by 0"),
     _ieee("masks", "z * (z >= 0) + exact * (z < 0)", "masks, and 0 * inf is NaN"),
     _ieee("sum of two", "np.maximum(z, 0) + slope * np.minimum(z, 0).astype(np.float64)", "loses the sign of zeros"),
-    _ieee("> at zero", "np.where(z > 0, z, exact)", "zeros turn their sign"),
+    _ieee("> at zero", "np.where(z > 0, z, exact)", "zeros change their sign"),
     _ieee(
         "subnormals flushed",
         "(lambda y: np.where(np.abs(y) < np.finfo(z.dtype).tiny, np.copysign(0, y), y))"
@@ -406,7 +406,7 @@ DERIVATIVE = (
     _derivative(
         "by the value's sign",
         "np.where(leaky_relu(z, alpha) >= 0, 1, alpha).astype(np.asarray(z).dtype)",
-        "goes by the sign of alpha * x",
+        "uses the sign of alpha * x",
     ),
     _derivative(
         "alpha ignored", "np.where(np.asarray(z) > 0, 1, 0.01).astype(np.asarray(z).dtype)", "alpha is ignored"

@@ -44,7 +44,7 @@ def test_maximum_differs_at_slope_2_and_at_infinity_with_slope_0(answers):
     assert answers["np.maximum"]["slope 1"] == answers["np.where"]["slope 2"] == "ok"
 
 
-def test_jax_takes_the_slope_as_a_half(answers):
+def test_jax_rounds_the_slope_for_16_bit_types(answers):
     assert answers["JAX"]["float16 rounded once, 0.01"] == "7,765 of 31,743"
     assert answers["JAX"]["float16 rounded once, 0.3"] == "6,896 of 31,743"
     assert answers["JAX"]["float32 rounded"] == answers["JAX"]["an array"] == "ok"
@@ -68,7 +68,7 @@ def test_conventions_at_zero(answers):
     }
 
 
-def test_the_command_prints_a_row_a_case_and_the_versions(printed):
+def test_the_command_prints_one_row_per_case_and_the_versions(printed):
     head, _, *rows, _, versions = printed.splitlines()
     assert [word.strip() for word in head.strip("|").split("|")][:3] == ["Level", "Case", "leakyrelu"]
     assert len(rows) == len(cases_of("derivative"))
@@ -93,7 +93,7 @@ def columns(text):
 
 
 def test_the_page_shows_the_matrix_as_it_is(printed):
-    """Of the libraries that are as they were, and on the page's kind of processor."""
+    """Compares libraries whose version is that of the page, on the page's kind of processor."""
     (cases, shown), (cases_now, now) = columns(PAGE), columns(printed)
     assert cases == cases_now
     assert now[0] == shown[0]

@@ -1,4 +1,4 @@
-"""The check passes what is right, and says what is wrong with the rest."""
+"""The check passes what is right, and says what is wrong with everything else."""
 
 import itertools
 import json
@@ -47,7 +47,7 @@ def test_the_librarys_own_function_passes_in_this_process_and_in_another(level):
 
 
 def check_fault(fault, level):
-    """In a process of its own where it may do anything, else in this one, which is faster."""
+    """Check the exercise's faults, which may do anything, in a process of their own; others in this one, for speed."""
     if level == "exercise":
         return check_source(fault.source)
     names = {}
@@ -97,7 +97,7 @@ def test_zero_printed_as_a_float_passes_with_a_hint():
 def test_a_function_that_prints_and_returns_passes_with_a_hint():
     report = check_source("def leaky_relu(z, alpha=0.01):\n    print(z)\n    return z if z >= 0 else alpha * z")
     assert report.passed
-    assert all("it prints, too" in case.hint for case in report.cases)
+    assert all("it also prints" in case.hint for case in report.cases)
     assert report.cases[1].got == "printed '1' and returned 1"
 
 
@@ -122,7 +122,7 @@ def test_each_case_says_what_was_called_came_back_and_is_right_and_why():
     )
 
 
-def test_a_mistake_is_not_named_where_a_right_answer_speaks_against_it():
+def test_a_mistake_is_not_named_if_a_right_answer_rules_it_out():
     report = check(lambda z, alpha=0.01: z if z >= 0 else 0.0 if z == -0.5 else alpha * z)  # a ReLU at one number
     (failure,) = report.failures
     assert failure.call == "<lambda>(-0.5, alpha=0.2)"
@@ -246,7 +246,7 @@ FORMULAS += [(text, formula, "derivative") for text, formula in DERIVATIVE_MISTA
 
 
 @pytest.mark.parametrize(("text", "formula", "of"), FORMULAS)
-def test_each_mistake_is_told_by_its_own_name_or_by_that_of_one_that_gives_the_same(text, formula, of):
+def test_each_mistake_is_named_where_its_numbers_are_wrong(text, formula, of):
     asked = [
         case
         for case in cases_of("derivative")
@@ -311,7 +311,7 @@ def run(*words, cwd=None):
     return invoke("check", *words, cwd=cwd)
 
 
-def test_the_command_says_by_its_exit_code_what_came_of_it(tmp_path):
+def test_the_exit_code_of_the_command_tells_the_result(tmp_path):
     (tmp_path / "right.py").write_text(RIGHT)
     (tmp_path / "wrong.py").write_text(RIGHT.replace("0.01", "0.2"))
     (tmp_path / "broken.py").write_text("def leaky_relu(")

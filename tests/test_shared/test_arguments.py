@@ -1,4 +1,4 @@
-"""Slopes, whole numbers and ranges: what is taken for one, and what is said of all else."""
+"""Slopes, whole numbers and ranges: which values are taken, and what the errors say about all others."""
 
 from fractions import Fraction
 from math import inf, nan
@@ -70,7 +70,7 @@ def test_an_array_of_slopes_is_taken_as_it_is(dtype):
     assert finite_slope(alpha) is alpha
 
 
-def test_an_array_of_slopes_is_not_searched_for_what_is_not_finite():
+def test_an_array_of_slopes_is_not_searched_for_nan_and_infinity():
     alpha = np.array([0.1, nan])
     assert finite_slope(alpha) is alpha
 
@@ -79,7 +79,7 @@ def test_a_list_of_slopes_is_an_array():
     assert finite_slope([0.1, 0.2]).tolist() == [0.1, 0.2]
 
 
-def test_an_array_of_another_library_is_its_business():
+def test_an_array_of_another_library_is_taken_as_it_is():
     alpha = torch.tensor([0.1, nan])
     assert finite_slope(alpha) is alpha
 
@@ -96,7 +96,7 @@ def test_a_whole_number_of_any_type_is_an_integer(value):
 
 
 @pytest.mark.parametrize("value", [2.0, "2", None, True, np.float64(1), [1]])
-def test_what_is_no_integer_is_named(value):
+def test_what_is_no_integer_is_refused_and_named(value):
     with pytest.raises(TypeError, match=r"^width must be a positive integer, got "):
         positive_integer("width", value)
 

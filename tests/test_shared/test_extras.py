@@ -1,4 +1,4 @@
-"""What is said where an optional dependency is missing."""
+"""What the error says if an optional dependency is missing."""
 
 import sys
 from importlib import import_module
@@ -16,7 +16,7 @@ def test_what_is_missing_is_named_with_what_needs_it_and_how_to_get_it():
     assert isinstance(raised.value.__cause__, ModuleNotFoundError)
 
 
-def test_of_a_module_within_a_package_the_package_is_named(monkeypatch):
+def test_a_missing_module_within_a_package_is_named_by_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with (
         pytest.raises(ImportError, match="the picture needs matplotlib, which is missing") as raised,
@@ -48,7 +48,7 @@ def test_what_is_there_but_broken_is_not_called_missing():
     assert str(raised.value).endswith(": pip install --upgrade 'leakyrelu[x]'")
 
 
-def test_where_nothing_is_missing_nothing_is_said():
+def test_if_nothing_is_missing_there_is_no_error():
     with needs("leakyrelu[plot]", "the picture"):
         found = import_module("math")
     assert found.pi > 3

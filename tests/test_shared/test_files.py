@@ -1,4 +1,4 @@
-"""Files: whole or not at all."""
+"""Files are written whole or not at all."""
 
 import os
 import resource
@@ -160,7 +160,7 @@ def test_full_disk_leaves_nothing_behind(source, tmp_path):
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_killed_leaves_no_partial_file_under_the_name(source, tmp_path):
+def test_a_killed_process_leaves_no_partial_file_under_the_name(source, tmp_path):
     np.save(source, np.ones(3_000_000))
     code = (
         "import pathlib, sys, time\n"

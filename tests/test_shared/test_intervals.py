@@ -1,4 +1,4 @@
-"""Intervals of differences, beside tables and simulation."""
+"""Confidence intervals of differences, compared with printed tables and with a simulation."""
 
 import subprocess
 import sys

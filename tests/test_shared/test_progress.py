@@ -72,7 +72,7 @@ def test_on_a_terminal_the_bar_is_on_standard_error_and_gone_at_the_end():
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, "done\n")
     assert "Working" in result.stderr
-    assert result.stderr.endswith("\x1b[1A\x1b[2K")  # one line up, and that erased
+    assert result.stderr.endswith("\x1b[1A\x1b[2K")  # moves one line up, and erases it
 
 
 def test_unseen_progress_is_nothing(capfd):

@@ -17,7 +17,7 @@ from leakyrelu._shared.wording import count, first_line, in_one_line, listed, pr
         (KeyboardInterrupt(), "KeyboardInterrupt"),
     ],
 )
-def test_of_an_exception_the_first_line_is_told_or_its_type_where_it_says_nothing(error, line):
+def test_an_exception_is_told_by_its_first_line_or_by_its_type_if_it_has_no_text(error, line):
     assert first_line(error) == line
 
 
@@ -51,20 +51,20 @@ def test_what_a_terminal_would_obey_is_spelled_out(text, shown):
     assert printable(text).isprintable()
 
 
-def test_all_is_listed_where_nothing_else_is_said():
+def test_all_items_are_listed_without_a_limit():
     assert listed([]) == ""
     assert listed([1]) == "1"
     assert listed(range(12)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
 
 
-def test_what_is_too_much_is_left_out_and_that_is_shown():
+def test_items_beyond_the_limit_are_left_out_and_an_ellipsis_shows_it():
     assert listed("abc", 3) == "a, b, c"
     assert listed("abcd", 3) == "a, b, c, ..."
     assert listed((number for number in (1, 2, 3)), 2) == "1, 2, ..."
     assert listed([], 2) == ""
 
 
-def test_of_an_endless_list_no_more_is_asked_than_is_shown():
+def test_an_endless_list_is_read_one_item_further_than_it_is_shown():
     asked = []
 
     def endless():

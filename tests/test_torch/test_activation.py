@@ -1,4 +1,4 @@
-"""Leaky ReLU for PyTorch: in place of PyTorch's own wherever that goes, at the memory of ReLU."""
+"""Leaky ReLU for PyTorch replaces PyTorch's own wherever that works, and keeps as little memory as ReLU."""
 
 import copy
 import gc
@@ -42,7 +42,7 @@ from benchmarks import timing, torch_activation
 from benchmarks.torch_activation import activations_kept, convolutional, images, linear, rows, storages_kept
 from leakyrelu.torch import LeakyReLU, leaky_relu
 
-# PyTorch scripts its own formulas, in forward mode and to compile.
+# PyTorch itself scripts formulas, for forward-mode derivatives and for compilation, and warns of it.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script(_method)?` is deprecated:DeprecationWarning")
 
 native = functional.leaky_relu
@@ -69,12 +69,12 @@ SPECIAL = [
 ]
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-in_the_open, under_hooks = torch.enable_grad, save_on_cpu  # where hooks are there already, we go another way
+in_the_open, under_hooks = torch.enable_grad, save_on_cpu  # the code takes another way if hooks are set already
 either_way = pytest.mark.parametrize("context", [in_the_open, under_hooks])
 
 
 def same(ours, theirs):
-    """To the bit, sign of zero and kind of NaN included, and as far apart in memory."""
+    """Assert equality to the bit, including the sign of zero and the kind of NaN, and equal strides."""
     assert type(ours) is type(theirs)
     assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
     assert steps(ours) == steps(theirs)
@@ -83,7 +83,7 @@ def same(ours, theirs):
 
 
 def steps(x):
-    """The strides that matter."""
+    """The strides of the axes that are longer than 1; the others do not matter."""
     return [stride for stride, length in zip(x.stride(), x.shape, strict=True) if x.numel() and length > 1]
 
 
@@ -106,7 +106,7 @@ def model(activation, seed=0):
 
 
 def trained(activation, step):
-    """The output of a model, and the gradients that it gets."""
+    """The output of a model, and the gradients of its parameters."""
     network = model(activation)
     y = step(network, torch.linspace(-1, 1, 20).reshape(4, 5))
     if y.requires_grad:
@@ -182,11 +182,11 @@ def test_every_layout_stays_what_it_is(layout, context):
 
 
 @pytest.mark.parametrize("slope", [1, True, np.float32(0.1), torch.tensor(0.1)])
-def test_slopes_may_be_what_they_may_be_in_pytorch(slope):
+def test_slopes_may_have_any_type_that_pytorch_takes(slope):
     same_with_gradient(torch.tensor([-2.0, 3.0]), slope)
 
 
-# In place of PyTorch's own, by name and by nature.
+# It replaces PyTorch's own: the arguments, the class, the weights.
 
 
 def test_the_arguments_are_the_same():
@@ -265,7 +265,7 @@ def raised(function, *arguments):
 )
 def test_what_pytorch_refuses_is_refused_with_the_same_error(arguments):
     assert raised(leaky_relu, *arguments) is raised(native, *arguments)
-    assert hooks_in_force() is None  # what was refused has left none behind
+    assert hooks_in_force() is None  # the refused call has left no hooks behind
 
 
 def hooks_in_force():
@@ -420,7 +420,7 @@ def test_scripted_or_traced_it_is_the_native_operation(how, requires_grad):
     torch.jit.save(made, file)
     file.seek(0)
     loaded = torch.jit.load(file)
-    if how == "trace":  # scripted, it has branches besides
+    if how == "trace":  # when scripted, it has other branches, too
         operations = [node.kind() for node in loaded.inlined_graph.nodes() if node.kind().startswith("aten")]
         assert operations == 2 * ["aten::linear", "aten::leaky_relu"]
     same(loaded(x), network(x))
@@ -631,7 +631,7 @@ def test_on_the_meta_device():
     assert leaky_relu(torch.ones(2, 3, device="meta", requires_grad=True)).shape == (2, 3)
 
 
-def test_a_copy_on_write_is_not_made():
+def test_a_copy_on_write_tensor_is_not_copied():
     x = torch._lazy_clone(torch.tensor([-2.0, 3.0])).requires_grad_()
     torch.autograd.grad(leaky_relu(x).sum(), x)
     assert torch._C._is_cow_tensor(x)
@@ -655,7 +655,7 @@ for activation in (LeakyReLU, nn.LeakyReLU):
     gradients.append([parameter.grad for parameter in network.parameters()])
 assert all(map(torch.equal, *gradients))
 distributed.barrier()
-os._exit(0)  # the threads of gloo do not always end in peace
+os._exit(0)  # the threads of gloo do not always end by themselves
 """
 
 
@@ -676,13 +676,13 @@ def test_two_processes_train_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(("build", "x", "kept"), [(linear, rows, (9, 16)), (convolutional, images, (17, 24))])
-def test_as_much_is_kept_as_by_relu(build, x, kept):
+def test_it_keeps_as_much_as_relu(build, x, kept):
     assert activations_kept(build(LeakyReLU), x()) == activations_kept(build(nn.ReLU), x()) == kept[0]
     assert activations_kept(build(nn.LeakyReLU), x()) == kept[1]
 
 
 @pytest.mark.parametrize(("activation", "kept"), [(LeakyReLU, 9), (nn.ReLU, 9), (nn.LeakyReLU, 16)])
-def test_hooks_that_are_there_already_see_as_much(activation, kept):
+def test_hooks_that_are_set_already_see_as_much_as_with_relu(activation, kept):
     network, x = linear(activation), rows()
     storages = set()
 
@@ -727,7 +727,7 @@ def test_memory_is_freed_at_once(context, backward):
         gc.enable()
 
 
-def test_the_input_is_freed_when_it_is_used_no_more():
+def test_the_input_is_freed_when_nothing_else_uses_it():
     z = torch.randn(100, requires_grad=True) * 2
     storage = StorageWeakRef(z.untyped_storage())
     y = leaky_relu(z)
@@ -737,7 +737,7 @@ def test_the_input_is_freed_when_it_is_used_no_more():
 
 
 @either_way
-def test_a_result_changed_in_place_is_told(context):
+def test_a_result_changed_in_place_is_an_error(context):
     for activation in (leaky_relu, torch.relu):
         x = torch.randn(2, 3, requires_grad=True)
         y = activation(x)
@@ -747,7 +747,7 @@ def test_a_result_changed_in_place_is_told(context):
             y.sum().backward()
 
 
-def test_the_message_tells_what_to_do():
+def test_the_error_says_what_to_do():
     y = leaky_relu(torch.randn(2, 3, requires_grad=True))
     y += 1
     with pytest.raises(RuntimeError, match=r"the output of leaky_relu, of shape \[2, 3\]; change a copy of it instead"):
@@ -762,7 +762,7 @@ def test_the_input_may_be_changed_in_place():
     same(*torch.autograd.grad(y.sum(), x), torch.tensor([0.1, 1.0]))
 
 
-def test_changes_may_be_allowed_as_for_any_operation():
+def test_changes_in_place_can_be_allowed_as_for_any_operation():
     with allow_mutation_on_saved_tensors():
         x = torch.tensor([-2.0, 3.0], requires_grad=True)
         y = leaky_relu(x, 0.1)
@@ -787,7 +787,7 @@ def test_the_graph_may_be_kept_for_another_backward_pass():
 def upstream():
     """The samples that PyTorch tests its own operation and module with."""
     with pytest.MonkeyPatch.context() as patch:
-        # What we do without: a base class for tests, and the freezing of flags such as those of cuDNN.
+        # Not needed here: a base class for tests, and the freezing of flags such as those of cuDNN.
         if importlib.util.find_spec("expecttest") is None:
             patch.setitem(sys.modules, "expecttest", SimpleNamespace(TestCase=unittest.TestCase))
         flag = "__allow_nonbracketed_mutation_flag"

@@ -1,4 +1,4 @@
-"""Dead units are found, all of them and no others, however a model calls its activations; and nothing is changed."""
+"""diagnose finds all dead units and no others, however a model calls its activations, and changes nothing."""
 
 import copy
 import math
@@ -23,7 +23,7 @@ from leakyrelu.torch.capture import Call, Capture
 from leakyrelu.torch.counts import Counts
 from leakyrelu.torch.operations import Activation
 
-DEAD = [1, 4]  # what is planted
+DEAD = [1, 4]  # the units that `planted` kills
 aten = torch.ops.aten
 
 
@@ -33,7 +33,7 @@ def same_random_numbers():
 
 
 def planted(layer, dead=DEAD):
-    """The layer, or norm, with units far below zero, and all others above it now and then."""
+    """The layer or norm, with some units always far below zero, and all others sometimes above it."""
     with torch.no_grad():
         layer.bias.fill_(1)
         layer.bias[dead] = -1000
@@ -80,7 +80,7 @@ def test_mlp():
     )
     diagnosis = diagnose(model, [rows()])
     assert [(site.name, site.dead.tolist()) for site in diagnosis.sites] == [("1", DEAD), ("3", [0])]
-    assert (diagnosis.units, diagnosis.dead, diagnosis.examples) == (11, 3, 200)  # outputs of the model are no units
+    assert (diagnosis.units, diagnosis.dead, diagnosis.examples) == (11, 3, 200)  # the model's outputs are not units
 
 
 def test_the_count_is_of_what_enters_after_the_norm():
@@ -91,7 +91,7 @@ def test_the_count_is_of_what_enters_after_the_norm():
         nn.Flatten(),
         nn.Linear(216, 2),
     )
-    model(images(64))  # for the running mean, which takes away what is far below zero
+    model(images(64))  # so the running mean is subtracted, and the convolution's dead unit fires
     (site,) = diagnose(model, [images()]).sites
     assert (site.dead.tolist(), site.units, site.values, site.examples) == (DEAD, 6, 16 * 36, 16)
 
@@ -139,7 +139,7 @@ def test_one_example_without_a_batch_is_one_example(layer):
     assert (site.units, site.examples, diagnosis.examples, site.bound) == (6, 2, 2, 1)
 
 
-def test_a_vector_beside_the_batch_is_one_example_and_the_batch_stays_what_it_is():
+def test_a_vector_beside_the_batch_is_one_example_and_the_batch_is_counted_as_before():
     model = Model(
         lambda self, x: functional.relu(self.fc(x) + functional.silu(self.embed(self.vector))),
         fc=planted(nn.Linear(4, 6)),
@@ -295,10 +295,10 @@ def test_heads_that_are_split_share_their_units():
         lambda self, x: functional.relu(self.fc(x).view(len(x), -1, 2, 3).transpose(1, 2)), fc=planted(nn.Linear(4, 6))
     )
     (site,) = diagnose(model, [torch.randn(50, 7, 4)]).sites
-    assert (site.units, site.dead.tolist()) == (3, [1])  # 1 and 4 are one place of two heads
+    assert (site.units, site.dead.tolist()) == (3, [1])  # units 1 and 4 have the same place in two heads
 
 
-# By their shape alone, features that become an image are channels, as for the convolution that takes them.
+# The shape alone makes features that become an image its channels, as the convolution after them does.
 WAYS_TO_AN_IMAGE = {
     "view": lambda y: y.view(-1, 6, 4, 4),
     "unflatten": lambda y: y.unflatten(1, (6, 4, 4)),
@@ -343,7 +343,7 @@ def test_features_that_become_an_image_are_its_channels(way):
 def test_a_norm_of_channels_says_which_axis_they_are(norm, shape, tokens):
     model = nn.Sequential(nn.Linear(4, 96), nn.Unflatten(-1, shape), planted(norm), nn.ReLU())
     x = rows(64)
-    if tokens:  # each a channel: an axis that is known to be another is none of the norm's
+    if tokens:  # each token is a channel: the norm decides, though another axis was known before
         model = nn.Sequential(nn.Linear(4, 16), *model[2:])
         x = torch.randn(64, 6, *(2,) * (len(shape) - 2), 4)
     (site,) = diagnose(model, [x]).sites
@@ -377,7 +377,7 @@ def test_a_generator_of_images():
     assert (site.units, site.values, site.dead.tolist()) == (8, 256 * 16, [0, 1, 2])
 
 
-def test_one_number_an_example_is_one_unit():
+def test_one_number_per_example_is_one_unit():
     model = Model(lambda self, x: functional.relu(self.fc(x).squeeze(-1)), fc=planted(nn.Linear(4, 1), [0]))
     (site,) = diagnose(model, [rows()]).sites
     assert (site.units, site.values, site.dead.tolist()) == (1, 200, [0])
@@ -386,7 +386,7 @@ def test_one_number_an_example_is_one_unit():
     assert (site.units, site.values) == (1, 200)
 
 
-WEIGHT = torch.ones(6, 4).index_fill(0, torch.tensor(DEAD), -1)  # below zero for what is above it
+WEIGHT = torch.ones(6, 4).index_fill(0, torch.tensor(DEAD), -1)  # kills these units if the input is above zero
 
 
 @pytest.mark.parametrize(
@@ -655,7 +655,7 @@ def test_transformer_encoder_in_eval_mode_and_in_training(training, batch_first,
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first, activation=activation)
     planted(layer.linear1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of nested tensors, which some of these do without
+        warnings.simplefilter("ignore")  # PyTorch warns that some of these take no nested tensors
         encoder = nn.TransformerEncoder(layer, 2).train(training)
     x = torch.randn(9, 7, 8) if batch_first else torch.randn(7, 9, 8)
     mask = torch.zeros(9, 7, dtype=torch.bool)
@@ -870,7 +870,7 @@ def test_a_unit_that_fires_one_time_in_a_hundred(examples):
     (site,) = diagnose(nn.ReLU(), x.split(50)).sites
     assert site.bound == 3 / examples
     assert site.dead.tolist() == ([0] if examples == 64 else [])
-    assert site.dead.tolist() == [] or site.bound > 0.01  # what is said of it holds
+    assert site.dead.tolist() == [] or site.bound > 0.01  # the bound is right about a unit that fires 1 % of the time
 
 
 def test_nan_has_its_own_row():
@@ -934,7 +934,7 @@ def test_memory_does_not_grow_with_the_number_of_batches():
                 sum(v.numel() for s in counts._sites.values() for v in vars(s).values() if isinstance(v, torch.Tensor))
             )
     assert stored == [4 * 6] * 5
-    assert [memory.numel() for memory in counts._scratch._memory.values()] == [6000]  # as much as one call needs
+    assert [memory.numel() for memory in counts._scratch._memory.values()] == [6000]  # what one call needs
 
 
 def test_results_do_not_change_when_the_counting_goes_on():
@@ -951,7 +951,7 @@ def test_results_do_not_change_when_the_counting_goes_on():
 
 
 class Encoding(UserDict):
-    """As of Hugging Face."""
+    """A batch as the tokenizers of Hugging Face give it."""
 
 
 @pytest.mark.parametrize(
@@ -1028,7 +1028,7 @@ def test_an_empty_batch_among_others():
 @pytest.mark.parametrize("workers", [0, 1])
 def test_data_loader(workers):
     data = TensorDataset(rows(50), torch.zeros(50))
-    # Not forked: other libraries' threads, such as JAX's, may hang then.
+    # Not forked: a fork may hang because of other libraries' threads, such as JAX's.
     how = {"num_workers": workers, "multiprocessing_context": "spawn" if workers else None}
     diagnosis = diagnose(layer_and(functional.relu), DataLoader(data, batch_size=16, shuffle=True, **how))
     assert (diagnosis.examples, diagnosis.sites[0].dead.tolist()) == (50, DEAD)
@@ -1045,7 +1045,7 @@ def test_examples_are_counted_at_the_batch_and_not_at_the_activation():
 
 
 class Noisy(nn.Module):
-    """Draws from everything that can be drawn from."""
+    """Draws from every generator of random numbers."""
 
     def forward(self, x):
         return functional.dropout(x, 0.5, training=True) + torch.randn(()) + np.random.randn() + random.random()  # noqa: NPY002
@@ -1156,7 +1156,7 @@ def test_no_gpu_is_asked_for(monkeypatch):
     assert found(layer_and(functional.relu), rows()) == {"relu": DEAD}
 
 
-def test_one_word_for_a_site_in_every_report():
+def test_each_site_has_a_name_of_its_own():
     diagnosis = diagnose(resnet(), [images()])
     assert len({site.name for site in diagnosis.sites}) == len(diagnosis.sites)
     assert all(one != other for one, other in pairwise(site.name for site in diagnosis.sites))

@@ -1,4 +1,4 @@
-"""The experiment on digits: what it says it does, it does."""
+"""The experiment on digits does what it says."""
 
 from io import StringIO
 
@@ -16,7 +16,7 @@ def test_each_killer_kills_and_revive_leaves_no_dead_unit_at_once():
         control, revived = experiment.outcomes(killer, 0, ("control", "revive"))
         assert control.never_at_once > 0.2
         assert (revived.never_at_once, revived.left_dead) == (0, 0)
-        # On the training images nothing changed; of the test images, some make a unit fire that was dead on those.
+        # Nothing changed on the training images. Some test images make a unit fire that was dead on those.
         assert abs(revived.accuracy_at_once - control.accuracy_at_once) < 0.05
 
 
@@ -39,7 +39,7 @@ def test_the_demonstration_shows_diagnosis_revival_and_the_figures_beside_a_cont
     text = StringIO()
     results = experiment.show(seeds=(0, 1), console=Console(file=text, width=200))
     assert len(results) == 4
-    for words in ("are dead", "dead units revived", "| control |", "| revive | 0.0 ± 0.0 %", "revive less control"):
+    for words in ("are dead", "dead units revived", "| control |", "| revive | 0.0 ± 0.0 %", "with revive minus"):
         assert words in text.getvalue()
 
 

@@ -109,7 +109,7 @@ def test_a_module_that_fails_when_imported_is_named_with_the_line(here, source, 
 
 
 @pytest.mark.parametrize("name", ["no_such_nets", "nets_for_tests.nothing", "nets_for_tests.py"])
-def test_a_module_that_there_is_not_is_named(name):
+def test_a_missing_module_is_named(name):
     with pytest.raises(ModuleNotFoundError, match=f"^No module named '{name}'"):
         make_model(f"{name}:make")
 
@@ -148,7 +148,7 @@ def test_a_child_named_module_keeps_its_name(here):
     assert made.module.bias.item() == 3
 
 
-def test_where_a_prefix_is_not_all_the_names_are_those_of_the_file(here):
+def test_if_the_names_differ_by_more_than_a_prefix_the_error_shows_those_of_the_file(here):
     torch.save({"module.other.weight": torch.ones(1)}, here / "w.pt")
     with pytest.raises(ValueError, match=r"are not this model's: .*module\.other\.weight"):
         load_weights(model(), here / "w.pt")
@@ -180,8 +180,8 @@ def test_other_weights_and_other_files_are_refused(here):
         ("tensor.pt", "holds no state dict"),
         ("empty.pt", "empty.pt"),
         ("text.pt", "text.pt"),
-        ("text.safetensors", "not a file of safetensors"),
-        ("garbage0.pt", r"not a file of torch\.save \(KeyError: 101\)"),
+        ("text.safetensors", "not a safetensors file"),
+        ("garbage0.pt", r"was not written by torch\.save \(KeyError: 101\)"),
         *((f"garbage{i}.pt", f"garbage{i}.pt") for i in range(1, 7)),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -237,7 +237,7 @@ def test_a_forward_without_named_arguments_takes_an_array_of_any_name(here):
     assert batch.shape == (3, 4)
 
 
-def test_of_several_arrays_those_that_forward_takes_are_passed_by_name(here):
+def test_several_arrays_are_passed_by_name_as_far_as_forward_takes_them(here):
     np.savez(here / "x.npz", x=np.ones((3, 4)), scale=np.ones((3, 1)), labels=np.ones(3))
     (batch,) = Batches(here / "x.npz", model(), 9)
     assert {name: tuple(value.shape) for name, value in batch.items()} == {"x": (3, 4), "scale": (3, 1)}
@@ -259,7 +259,7 @@ def test_data_that_do_not_fit_are_named(here):
         ("lengths.npz", "one row per example, got {'x': 3, 'scale': 2}"),
         ("empty.npy", "holds no examples"),
         ("number.npy", "holds no examples"),
-        ("text.npy", "numbers are wanted as data, got <U1"),
+        ("text.npy", "the data must be numbers, got <U1"),
         ("objects.npy", "objects.npy is not a .npy file of numbers"),
         ("x.csv", "must be a .npy or .npz file"),
         ("damaged.npz", "damaged.npz is not a .npz file"),
@@ -298,7 +298,7 @@ def test_a_model_that_fails_in_any_way_is_bad_input(here):
     [
         ("failing_nets:make", "importing failing_nets failed: SyntaxError: invalid syntax (failing_nets.py, line 1)"),
         ("nets_for_tests:Failing", "the model failed on x.npy (input float64 (7, 4)): AssertionError"),
-        ("nets_for_tests:Net --weights w.pt", "w.pt is not a file of torch.save (KeyError: 101)"),
+        ("nets_for_tests:Net --weights w.pt", "w.pt was not written by torch.save (KeyError: 101)"),
     ],
 )
 def test_on_the_command_line_bad_input_is_one_line_and_the_exit_code_2(here, model, message):

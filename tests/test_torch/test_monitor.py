@@ -1,4 +1,4 @@
-"""Units are counted while a model trains: all of its passes or some, once each, on all ranks, and it is none the wiser."""
+"""Monitor counts units while a model trains: all passes or some, each once, on all ranks; training is not affected."""
 
 import copy
 import io
@@ -101,7 +101,7 @@ def test_validation_without_gradients_does_not_count():
     assert monitor.diagnosis().examples == 10
 
 
-def test_every_so_many_passes():
+def test_every_third_pass_can_be_observed():
     model = mlp()
     with Monitor(model, every=3) as monitor:
         for n in range(1, 8):
@@ -109,7 +109,7 @@ def test_every_so_many_passes():
     assert seen(monitor) == {"1": (1 + 4 + 7, DEAD), "3": (12, [])}
 
 
-def test_passes_that_are_not_observed_are_not_observed_in_part():
+def test_a_pass_is_observed_as_a_whole_or_not_at_all():
     model = nn.Sequential(mlp(), nn.ReLU())
     with Monitor(model, every=2) as monitor:
         for _ in range(4):
@@ -117,14 +117,14 @@ def test_passes_that_are_not_observed_are_not_observed_in_part():
     assert {values for values, _ in seen(monitor).values()} == {20}
 
 
-def test_a_window_of_passes():
+def test_a_diagnosis_covers_the_last_full_window():
     model = mlp()
     with Monitor(model, window=3) as monitor:
         examples = []
         for n in range(1, 9):
             model(rows(n))
             examples.append(monitor.diagnosis().examples)
-    assert examples == [1, 3, 6, 6, 6, 15, 15, 15]  # until the first is full, what there is; then the last full one
+    assert examples == [1, 3, 6, 6, 6, 15, 15, 15]  # before the first window is full, what has been seen so far
 
 
 def test_a_unit_that_died_is_seen_in_the_next_window():
@@ -342,7 +342,7 @@ def test_other_threads_are_left_alone():
     assert not modes()
 
 
-def test_modules_that_came_later_have_their_own_sites():
+def test_modules_that_are_added_later_have_their_own_sites():
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     with Monitor(model) as monitor:
         model(torch.randn(8, 4))
@@ -356,11 +356,11 @@ def test_modules_that_came_later_have_their_own_sites():
     assert not any(module._forward_hooks for module in model)
 
 
-def test_a_module_that_is_no_longer_in_the_model_goes_by_its_class():
+def test_a_module_that_is_not_in_the_model_is_named_by_its_class():
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
     taken = nn.Sequential(model[0], model[1])
     with Monitor(model) as monitor:
-        replace_relu(taken)  # hooks and all, but not in the model
+        replace_relu(taken)  # the new module takes over the hooks, but is not in `model`
         taken(torch.randn(8, 4))
     assert [site.name for site in monitor.diagnosis().sites] == ["LeakyReLU"]
 
@@ -404,7 +404,7 @@ def test_compiled_models_are_refused():
     in_place, part = mlp(), nn.Sequential(torch.compile(mlp(), backend="eager"))
     in_place.compile(backend="eager")
     for model, name in [(torch.compile(mlp(), backend="eager"), "the model"), (in_place, "the model"), (part, "0")]:
-        with pytest.raises(TypeError, match=rf"^{name} is compiled, .*call diagnose, which does without that"):
+        with pytest.raises(TypeError, match=rf"^{name} is compiled, .*call diagnose every so often"):
             Monitor(model)
 
 
@@ -444,7 +444,7 @@ def test_scalars_go_to_tensorboard(tmp_path):
             model(rows())
             for name, value in monitor.scalars().items():
                 writer.add_scalar(name, value, step)
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415  # which may be missing
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415  # it may be missing
 
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [event.value for event in events.Scalars("units/dead_fraction")] == [pytest.approx(2 / 11)] * 3
@@ -510,7 +510,7 @@ else:
     raise AssertionError
 distributed.barrier()
 print("as of one process", flush=True)
-os._exit(0)  # the threads of gloo do not always end in peace
+os._exit(0)  # the threads of gloo do not always end by themselves
 """
 
 
@@ -540,7 +540,7 @@ def test_ranks_are_counted_together():
             rank.kill()
 
 
-def test_a_model_of_a_distributed_training_is_diagnosed_as_if_it_were_not():
+def test_a_model_wrapped_for_distributed_training_is_diagnosed_like_the_one_within():
     class Alone(DistributedDataParallel):
         def __init__(self, module):
             nn.Module.__init__(self)

@@ -1,4 +1,4 @@
-"""replace_relu: what it replaces computes Leaky ReLU, and nothing else about the model changes."""
+"""replace_relu: what it has replaced computes Leaky ReLU, and nothing else about the model changes."""
 
 import copy
 import inspect
@@ -40,7 +40,7 @@ def replaced(model, **keywords):
 
 
 def skipped(model):
-    """The one reason; nothing has been replaced."""
+    """The name and the reason of the only site, which was skipped; nothing has been replaced."""
     before = dict(vars(model))
     modes = {module: module.training for module in model.modules()}
     replacement = replace_relu(model, SLOPE)
@@ -56,7 +56,7 @@ def skipped(model):
 
 
 class Calling(nn.Module):
-    """A layer, for the forwards below."""
+    """A layer, and functions for the forwards below."""
 
     def __init__(self):
         super().__init__()
@@ -68,7 +68,7 @@ class Calling(nn.Module):
 
 
 class Block(Calling):
-    """As in a ResNet: one shared activation in place, or the function."""
+    """A block as in a ResNet: with one shared activation in place, or with the function."""
 
     def __init__(self, relu):
         super().__init__()
@@ -342,7 +342,7 @@ def test_every_call_of_the_function(forward):
 
 
 def written(source, file):
-    """A module with the forward of a file, where inspect finds it."""
+    """A module whose forward is in a file, where inspect finds it."""
     file.write_text(source)
     namespace = {"F": F, "torch": torch}
     exec(compile(source, file, "exec"), namespace)
@@ -365,7 +365,7 @@ def test_in_place_stays_in_place(call, tmp_path):
 
 
 class Method(Calling):
-    """At the module's top, to be found by a pickle."""
+    """It is at the top of this file so that a pickle can name it."""
 
     def forward(self, x):
         return self.branch(x) + 1
@@ -565,7 +565,7 @@ def test_in_place_arithmetic_changes_the_tensor_under_all_its_names(operation, t
     model = written(source, tmp_path / "model.py")
     x = random(5)
     expected = x.clone()
-    model(expected)  # is changed
+    model(expected)  # changes it in place
     assert not torch.equal(expected, x)
     assert torch.equal(replaced(model)(x), leaky(expected))
 
@@ -707,7 +707,7 @@ def silently(function):
 
 
 class Untraceable:
-    """Forwards that torch.fx does not trace, or traces into something else."""
+    """Forwards that torch.fx cannot trace, or traces into something else."""
 
     def on_data(self, x):
         return F.relu(x) if x.sum() > 0 else x
@@ -815,14 +815,14 @@ class Untraceable:
 def reason_for(forward):
     reasons = {
         "on_training": "depends on self.training",
-        "on_gradients": "on gradients being wanted",
+        "on_gradients": "on whether gradients are recorded",
         "on_none_by_match": "match block",
-        "on_none": "on its being None",
+        "on_none": "whether it is None",
         "on_true": "what a value is",
         "on_a_type": "on a type",
         "without": "has a with",
         "calling_globally": "more than its own",
-        "call": "call has a with",  # its name without functools.wraps
+        "call": "call has a with",  # the wrapper's name, as functools.wraps is not used
         "decorated": "has a decorator",
         "trying": "try",
         "noisy": "makes tensors",
@@ -856,7 +856,7 @@ def test_a_forward_without_source_is_skipped_if_it_names_relu():
     namespace = {"F": F}
     exec("def forward(self, x): return F.relu(x)\ndef other(self, x): return x + 1", namespace)
     model = type("Model", (nn.Module,), {"forward": namespace["forward"]})()
-    assert skipped(model) == ("relu", "forward cannot be read: its source is not to be had; use nn.ReLU there")
+    assert skipped(model) == ("relu", "forward cannot be read: its source is not available; use nn.ReLU there")
     replacement = replace_relu(type("Model", (nn.Module,), {"forward": namespace["other"]})())
     assert (replacement.replaced, replacement.skipped) == ((), {})
 
@@ -892,10 +892,10 @@ def test_a_parametrized_module_is_skipped_and_parametrized_children_are_not():
     assert torch.equal(replaced(model)(x), leaky(model.linear(x)) + 1)
 
 
-# What is no call of the function
+# What is not a call of the function
 
 
-def evaluate(model, batches):  # as in many a script
+def evaluate(model, batches):  # a function that many scripts have
     with torch.no_grad():
         return [model(batch) for batch in batches]
 
@@ -924,7 +924,7 @@ def test_a_variable_is_not_taken_for_a_function_of_its_name():
 
 
 class Acting(Calling):
-    """Its forward is none that torch.fx could trace, and calls nothing but modules."""
+    """torch.fx could not trace its forward, which calls nothing but modules."""
 
     def __init__(self):
         super().__init__()
@@ -1129,7 +1129,7 @@ def test_a_string_is_not_a_list_of_names():
         replace_relu(nn.Sequential(nn.ReLU()), only="0")
 
 
-# What is given, and what is told
+# Arguments and results
 
 
 @pytest.mark.parametrize("slope", [math.nan, math.inf, -math.inf])

@@ -1,4 +1,4 @@
-"""revive: dead units live again, the output stays, and nothing else changes; what cannot be proven is left alone."""
+"""revive: dead units fire again, the output stays, and nothing else changes; what cannot be proven is left alone."""
 
 import copy
 import pickle
@@ -20,7 +20,7 @@ EVERY = slice(None)
 @pytest.fixture(autouse=True)
 def _seeded():
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small tensors: more would wait for each other
+    torch.set_num_threads(1)  # the tensors are small, and several threads would wait for each other
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
@@ -33,7 +33,7 @@ def data(*shape, batches=2, dtype=None):
 
 
 def kill(module, units=(1, 3), by=-100.0):
-    """Through its bias; where it has none, by negative weights: for positive inputs."""
+    """Kill units through the bias or, if there is none, by negative weights, which needs positive inputs."""
     with torch.no_grad():
         if module.bias is not None:
             module.bias[list(units)] = by
@@ -65,7 +65,7 @@ def outputs_of(model, batches):
 
 
 def revived(model, batches, units, *, touched=None, outgoing=None, rate=(0.3, 0.7), **keywords):
-    """Revive, and check all that is promised; `touched` and `outgoing` are indices of the weights by their names."""
+    """Revive, and check all promises; `touched` and `outgoing` are indices into the weights, by name."""
     touched, outgoing = touched or {}, outgoing or {}
     before, outputs = state_of(model), outputs_of(model, batches)
     revival = revive(model, batches, **keywords)
@@ -93,7 +93,7 @@ def revived(model, batches, units, *, touched=None, outgoing=None, rate=(0.3, 0.
 
 
 def learns(model, batches, incoming, outgoing, *, through_others=False):
-    """The outgoing weights have a gradient, and after one step the incoming ones, too."""
+    """Check that the outgoing weights have a gradient and, after one step, the incoming ones, too."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     parameters = dict(model.named_parameters())
     model.train()
@@ -109,7 +109,7 @@ def learns(model, batches, incoming, outgoing, *, through_others=False):
 
 
 def dead_after(revival):
-    """The units that are dead still, by the names of their sites."""
+    """The units that are still dead, by the names of their sites."""
     return {site.name: tuple(site.dead.tolist()) for site in revival.after.sites if len(site.dead)}
 
 
@@ -380,7 +380,7 @@ def test_units_joined_with_others_are_followed():
     )
 
 
-def test_linear_layers_without_bias_are_drawn_anew():
+def test_linear_layers_without_bias_get_new_weights():
     model = nn.Sequential(kill(nn.Linear(6, 8, bias=False)), nn.ReLU(), nn.Linear(8, 3, bias=False))
     batches = [batch.abs() for batch in data(6)]
     outgoing = {"2.weight": (EVERY, [1, 3])}
@@ -501,7 +501,7 @@ def test_statistics_that_are_read_elsewhere_stay():
 # How dead.
 
 
-def test_a_layer_that_is_dead_altogether_lives_again():
+def test_a_layer_of_dead_units_alone_is_revived():
     model = mlp()
     kill(model[0], range(8))
     revived(model, data(6), {"1": tuple(range(8))}, touched={"0.bias": EVERY}, outgoing={"2.weight": EVERY})
@@ -509,7 +509,7 @@ def test_a_layer_that_is_dead_altogether_lives_again():
 
 
 @pytest.mark.parametrize("norm", [nn.Identity, nn.BatchNorm1d, nn.LayerNorm])
-def test_layers_that_are_dead_one_behind_the_other_live_again(norm):
+def test_dead_layers_one_after_the_other_are_revived(norm):
     model = nn.Sequential(
         *[layer for _ in range(3) for layer in (nn.Linear(8, 8), norm(8), nn.ReLU())], nn.Linear(8, 2)
     )
@@ -523,7 +523,7 @@ def test_layers_that_are_dead_one_behind_the_other_live_again(norm):
     assert all(((site.firing_rate > 0.2) & (site.firing_rate < 0.8)).all() for site in revival.after.sites)
 
 
-def test_what_is_constant_is_drawn_anew():
+def test_units_with_a_constant_value_get_new_weights():
     model = mlp()
     with torch.no_grad():
         model[0].weight[[1, 3]] = 0
@@ -533,7 +533,7 @@ def test_what_is_constant_is_drawn_anew():
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e9])
-def test_weights_that_have_vanished_or_exploded_are_drawn_anew(scale):
+def test_weights_that_have_vanished_or_exploded_are_replaced_by_new_ones(scale):
     model = mlp()
     with torch.no_grad():
         model[0].weight[[1, 3]] *= scale
@@ -558,7 +558,7 @@ def test_ties_are_not_cut_through():
     revived(model, batches, {"1": (1, 3)}, **MLP, rate=(0.2, 0.8))
 
 
-def test_what_is_almost_always_the_same_is_drawn_anew_or_fires_rarely():
+def test_units_with_an_almost_constant_value_get_new_weights_or_fire_rarely():
     batches = data(6)
     for batch in batches:
         batch[:] = batches[0][0]
@@ -740,7 +740,7 @@ def test_without_a_batch_units_are_left_alone(batch_shape):
         assert revival.after.dead == 0
 
 
-def test_what_is_provable_is_done_beside_what_is_not():
+def test_provable_sites_are_revived_beside_sites_that_are_not():
     model = Model(
         lambda self, x: self.four(self.relu(self.three(x + self.relu(self.one(x))))),
         one=kill(nn.Linear(6, 6)),
@@ -757,7 +757,7 @@ def test_what_is_provable_is_done_beside_what_is_not():
     assert revival.skipped == {"relu": "its output meets another in add"}
     assert dead_after(revival) == {"relu": (1, 3)}
     assert str(revival).splitlines() == [
-        "1 of 3 dead units revived; the output changed by 0 at most",
+        "1 of 3 dead units revived; the output changed by at most 0 of its largest value",
         "  relu:2: unit 2",
         "  left alone, relu: units 1, 3: its output meets another in add",
     ]
@@ -782,7 +782,7 @@ def trained(kind):
         model(batch).square().mean().backward()
         optimizer.step()
     with torch.no_grad():
-        model[0].weight[3] = 0  # to be drawn anew
+        model[0].weight[3] = 0  # so that new weights are drawn
     kill(model[1])
     return model, optimizer
 
@@ -834,7 +834,7 @@ def stepped(model, optimizer):
         (lambda parameters: torch.optim.Adagrad(parameters, initial_accumulator_value=0.5), {"sum": 0.5}),
     ],
 )
-def test_a_state_that_does_not_begin_at_zero_begins_again(make, initial):
+def test_a_state_that_starts_above_zero_is_set_back_to_its_start(make, initial):
     model = mlp()
     optimizer = stepped(
         model, make([{"params": [model[0].bias]}, {"params": [model[0].weight, *model[2].parameters()]}])
@@ -862,7 +862,7 @@ def test_what_is_kept_for_rows_and_columns_stays():
 def test_an_optimizer_of_other_weights_is_an_error():
     model, other = mlp(), mlp()
     before = state_of(model)
-    for parameters in (other.parameters(), [model[0].weight]):  # which stays: only its bias is moved
+    for parameters in (other.parameters(), [model[0].weight]):  # this weight stays: only the bias is changed
         with pytest.raises(ValueError, match="optimizer holds none of the weights that are revived; give the one that"):
             revive(model, data(6), optimizer=torch.optim.Adam(parameters))
         assert equal(before, state_of(model))
@@ -888,14 +888,14 @@ def test_without_the_optimizer_its_state_stays():
 
 
 def collapsed():
-    """Three layers dead one behind the other: what is written for one is written for the next again."""
+    """Three dead layers in a row: weights that are written for one layer are written again for the next."""
     layers = [layer for _ in range(3) for layer in (kill(nn.Linear(6, 6), range(6)), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(6, 2))
 
 
 @pytest.mark.parametrize("model", [collapsed, mlp, lambda: mlp(kill(nn.BatchNorm1d(8)))])
 @pytest.mark.parametrize("change", [1e-3, float("nan"), float("inf")])
-def test_where_the_output_changes_everything_is_rolled_back(monkeypatch, model, change):
+def test_if_the_output_changes_everything_is_rolled_back(monkeypatch, model, change):
     model = model()
     optimizer = torch.optim.Adam(model.parameters())
     model(data(6)[0]).square().mean().backward()
@@ -912,10 +912,10 @@ def test_where_the_output_changes_everything_is_rolled_back(monkeypatch, model, 
     assert model.training
 
 
-def test_where_the_output_changes_a_likely_site_is_named():
+def test_if_the_output_changes_a_likely_site_is_named():
     model = nn.Sequential(mlp(), nn.ReLU(), mlp())
     model[2][0] = kill(nn.Linear(3, 8))
-    model[2][1].register_forward_hook(lambda module, args, output: output + 1)  # no zeros of dead units: 1
+    model[2][1].register_forward_hook(lambda module, args, output: output + 1)  # dead units give 1 instead of 0
     before = state_of(model)
     with pytest.raises(
         RuntimeError, match=r"more than 1e-05, most likely because of 2\.1; the model is as it was before"
@@ -944,7 +944,7 @@ def test_an_exception_in_the_middle_rolls_everything_back(monkeypatch, error, ca
     assert equal(before, state_of(model))
 
 
-def test_a_unit_that_is_dead_all_the_same_is_given_up(monkeypatch):
+def test_a_unit_that_is_still_dead_is_given_up(monkeypatch):
     model = mlp()
     before = state_of(model)
     original = surgery._Surgery._fires
@@ -965,7 +965,7 @@ def test_a_unit_that_is_dead_all_the_same_is_given_up(monkeypatch):
     assert torch.equal(after["2.weight"][:, 3], before["2.weight"][:, 3])
 
 
-def test_where_units_of_a_site_were_left_for_several_reasons_each_reason_has_its_units(monkeypatch):
+def test_if_units_of_a_site_are_left_for_several_reasons_each_reason_names_its_units(monkeypatch):
     model = mlp()
     kill(model[0], (1, 3, 5))
     original = surgery._Surgery._fires
@@ -1072,7 +1072,7 @@ def test_without_dead_units_nothing_is_done(monkeypatch):
     assert isinstance(revival, Revival)
     assert (revival.before.dead, revival.after.dead, revival.output_change) == (0, 0, 0)
     assert (revival.revived, revival.skipped) == ({}, {})
-    assert str(revival) == "0 of 0 dead units revived; the output changed by 0 at most"
+    assert str(revival) == "0 of 0 dead units revived; the output changed by at most 0 of its largest value"
     assert equal(before, state_of(model))
 
 
@@ -1084,7 +1084,7 @@ def test_what_a_model_does_to_its_input_in_place_is_done_once():
     assert all(torch.equal(*pair) for pair in zip(before, batches, strict=True))
 
 
-def test_what_is_random_in_a_forward_is_the_same_before_and_after():
+def test_random_numbers_in_a_forward_are_the_same_before_and_after():
     model = mlp()
     noisy = Model(lambda self, x: self.body(F.dropout(x, 0.5)), body=model)
     revival = revive(noisy, data(6))
@@ -1200,7 +1200,7 @@ def test_models_of_any_precision(dtype, norm):
 
 
 def test_many_values_are_looked_at_evenly(monkeypatch):
-    monkeypatch.setattr(surgery, "_VALUES", 512)  # a step of two rows
+    monkeypatch.setattr(surgery, "_VALUES", 512)  # the step would be two rows
     model = nn.Sequential(kill(nn.Conv2d(2, 4, 3, padding=1)), nn.ReLU(), nn.Conv2d(4, 3, 3))
     ramp = torch.arange(8.0).expand(64, 2, 8, 8)
     revived(

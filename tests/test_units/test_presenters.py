@@ -20,7 +20,7 @@ NAN = float("nan")
 
 
 def site(fired, *, name="relu", flat=True, nan=(), values=1297, examples=1297):
-    """Units that fire so often in so many values; those in `nan` had one."""
+    """A site whose units fire on so many of the values; those in `nan` had a NaN."""
     fired = np.array(fired, np.int64)
     maximum, mean_output = np.where(fired, 1.0, -1.0), fired / values
     for array in (maximum, mean_output):
@@ -101,13 +101,13 @@ def test_the_text_has_a_row_per_site():
 
 def test_the_text_says_how_many_are_dead_and_how_sure_that_is():
     assert (
-        "4 of 12 units (33.3 %) are dead: on none of 1,297 examples; with 95 % confidence each fires on less than 0.23 % "
-        "of examples (3/N)." in str(MIXED)
+        "4 of 12 units (33.3 %) are dead: they fire on none of 1,297 examples; with 95 % confidence each fires on less than "
+        "0.23 % of all examples (3/N)." in str(MIXED)
     )
 
 
 def test_one_dead_unit_is_spoken_of_in_the_singular():
-    assert "1 of 2 units (50.0 %) is dead: on none of 1,297 examples; with 95 % confidence it fires" in str(
+    assert "1 of 2 units (50.0 %) is dead: it fires on none of 1,297 examples; with 95 % confidence it fires on" in str(
         diagnosis(site([0, 9]))
     )
 
@@ -126,30 +126,30 @@ def test_units_with_nan_are_named(say):
 
 
 @pytest.mark.parametrize("say", [str, page_of])
-def test_where_all_units_have_nan_none_is_called_alive(say):
+def test_if_all_units_have_nan_none_is_called_alive(say):
     text = say(diagnosis(site([0, 5], nan=[0, 1])))
     assert "Nothing can be said: 2 of 2 units had a NaN." in text
     assert "None of" not in text.replace("None of this promises", "")
 
 
 @pytest.mark.parametrize("say", [str, page_of])
-def test_where_nothing_was_seen_nothing_is_said(say):
+def test_if_no_activation_was_seen_the_verdict_says_so(say):
     text = say(diagnosis(notes=("No call of an activation.",)))
     assert "No activation was seen" in text
     assert "No call of an activation." in text
 
 
-def test_a_layer_that_is_dead_altogether_is_named():
+def test_a_layer_of_dead_units_alone_is_named():
     text = str(diagnosis(site([0, 0], name="fc1"), site([0, 9], name="fc2"), site([0], name="fc3")))
     assert "All units are dead in fc1, fc3:" in text
 
 
 def test_few_examples_are_called_few():
     few = str(diagnosis(site([0, 9], values=64, examples=64), examples=64))
-    assert "less than 4.7 % of examples" in few
-    assert "a unit that fires on 1 % of them looks dead 52.6 % of the time" in few
+    assert "less than 4.7 % of all examples" in few
+    assert "On only 64 examples, a unit that fires on 1 % of all examples looks dead 52.6 % of the time" in few
     for enough in (site([0], examples=300), site([9], examples=64)):  # more examples kill no unit that has fired
-        assert "Examples are few" not in str(diagnosis(enough))
+        assert "On only" not in str(diagnosis(enough))
 
 
 def test_three_examples_bound_nothing():
@@ -159,7 +159,7 @@ def test_three_examples_bound_nothing():
 def test_the_bound_is_of_the_dead_units_with_the_fewest_examples():
     text = str(diagnosis(site([0], examples=1000), site([0], examples=500), site([9], examples=10)))
     assert "on none of 500 examples" in text
-    assert "less than 0.6 % of examples" in text
+    assert "less than 0.6 % of all examples" in text
 
 
 def test_columns_that_no_unit_needs_are_left_out():
@@ -312,7 +312,12 @@ def test_the_page_says_what_it_is_to_every_reader():
         "third: relu, 3 units: 1 dead, 1 firing, 1 with NaN",
     ]
     assert all(found["aria-hidden"] == "true" for found in page.all("svg"))
-    for text in ("4 of 12 units (33.3 %) are dead", "fourth was never called.", "Dead: 0-2", "Some death is normal"):
+    for text in (
+        "4 of 12 units (33.3 %) are dead",
+        "fourth was never called.",
+        "Dead: 0-2",
+        "A few dead units are normal",
+    ):
         assert text in page.text
 
 
@@ -400,7 +405,7 @@ def test_the_picture_has_a_strip_per_site(tmp_path):
 
 
 @pytest.mark.parametrize("sites", [(), (site([5, 9], name="$\\frac$"),), (site([], name="empty"),)])
-def test_the_picture_of_little_is_drawn_as_well(sites, tmp_path):
+def test_a_picture_of_no_sites_or_no_dead_units_is_drawn_as_well(sites, tmp_path):
     figure = diagnosis(*sites).plot()
     assert not figure.legends
     figure.savefig(tmp_path / "units.png")
@@ -431,7 +436,7 @@ def test_printing_a_diagnosis_prints_the_text():
     assert str(MIXED) == text_of.as_text(MIXED.sites, MIXED.notes)
 
 
-def test_all_is_what_there_is():
+def test_all_lists_the_public_names():
     assert sorted(units.__all__) == ["DORMANT", "Diagnosis", "RARE", "Site", "merge"]
     assert {
         module.__name__.rpartition(".")[2]: sorted(module.__all__) for module in (json_of, html, picture, tables)

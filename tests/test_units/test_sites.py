@@ -1,4 +1,4 @@
-"""The rules by which counts become words, on counts that a reader can check by eye."""
+"""The rules that decide which units are dead, rare, dormant and so on, on counts that a reader can check by eye."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_all_units_are_dormant_where_none_has_an_output():
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_of_a_unit_with_nan_nothing_else_is_said(flat):
+def test_a_unit_with_nan_is_in_no_other_list(flat):
     one = site([0, 5, 5], minimum=[NAN, 1, -1], maximum=[NAN, 1, 1], mean_output=[NAN, 1, 1], flat=flat)
     assert one.nan.tolist() == [0]
     for words in (one.dead, one.one_sided, one.rare, one.dormant, one.always_on):
@@ -146,7 +146,7 @@ def test_nan_in_one_part_stays():
         assert merge(order).sites[0].below.tolist() == [True, True]
 
 
-def test_merged_sites_keep_their_order_and_those_seen_once():
+def test_merged_sites_keep_their_order_and_sites_of_one_part_are_kept():
     a, b, c = (site([1], name=name) for name in "abc")
     merged = merge([Diagnosis((a, c), 1000), Diagnosis((b, c), 1000)])
     assert [(one.name, one.values) for one in merged.sites] == [("a", 1000), ("c", 2000), ("b", 1000)]

@@ -1,4 +1,4 @@
-"""The types of what is not one of the three functions. mypy and pyright read this file; nobody runs it."""
+"""The types of everything but the three functions. mypy and pyright read this file; it is never run."""
 
 from collections.abc import Mapping
 from typing import assert_type

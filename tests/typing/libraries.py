@@ -1,4 +1,4 @@
-"""Arrays of other libraries go in. mypy and pyright read this file, and tests/test_signatures.py runs it."""
+"""Arrays of other libraries are accepted. mypy and pyright read this file, and tests/test_signatures.py runs it."""
 
 # pyright: standard
 
@@ -31,7 +31,7 @@ double: npt.NDArray[np.float64] = np.ones(2)
 
 
 def array(result: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """An array, or `Any`: what the checkers make of a type that they do not know."""
+    """An array, or `Any`, which the checkers make of a type that they do not know."""
     return result
 
 

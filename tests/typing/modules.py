@@ -1,4 +1,4 @@
-"""The modules that are there, typed, after `import leakyrelu` alone. mypy and pyright read this file; nobody runs it."""
+"""The modules that have types after `import leakyrelu` alone. mypy and pyright read this file; it is never run."""
 
 from typing import assert_type
 

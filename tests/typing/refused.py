@@ -1,6 +1,6 @@
-"""Calls that mypy and pyright refuse: each line says so, and would be an error if it were accepted.
+"""Calls that mypy and pyright refuse: each line says so, and it is an error if they accept one.
 
-tests/test_signatures.py runs each of them too, and finds it refused at run time.
+tests/test_signatures.py runs each line, too, and checks that it is refused at run time.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What comes out of the three functions. mypy and pyright read this file, and tests/test_signatures.py runs it."""
+"""The types that the three functions return. mypy and pyright read this file, and tests/test_signatures.py runs it."""
 
 from collections.abc import Sequence
 from typing import Any, assert_type
@@ -25,7 +25,7 @@ name: str = "float32"
 
 
 def floats(array: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
-    """Floats: for what the checkers know by different names."""
+    """An array of floats, for types that the checkers know by different names."""
     return array
 
 

@@ -1,6 +1,6 @@
 """Arrays of PyTorch, JAX and the array API: each is computed by the library that it belongs to.
 
-No library is imported here. One is asked only where the program has imported it already.
+No library is imported here. A library is asked only if the program has imported it already.
 """
 
 import sys
@@ -16,10 +16,10 @@ Compute: TypeAlias = Callable[[str, tuple[Any, ...], Any], Any]
 
 
 def backend_of(value: Any) -> Compute | None:
-    """What computes with a value's own library; None where NumPy's ufunc does."""
+    """The function that computes with a value's own library; None if NumPy's ufunc computes."""
     if isinstance(value, np.ndarray | np.generic):
         return None
-    # getattr: another thread may be importing the library just now.
+    # getattr, as another thread may be importing the library just now: then the name may still be missing.
     if isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ())):
         from leakyrelu._backends.torch import compute
     elif isinstance(value, getattr(sys.modules.get("jax"), "Array", ())):

@@ -1,4 +1,4 @@
-"""The operands of a call, checked and brought to one library."""
+"""Checks the operands of a call, and converts them to arrays of one library."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,8 +1,9 @@
-"""Tensors of PyTorch, and the Leaky ReLU for them that keeps its output for the backward pass, not its input.
+"""Tensors of PyTorch, and a Leaky ReLU for them that keeps its output for the backward pass instead of its input.
 
-The derivative needs the sign of the input alone, and for slopes of zero or more the output tells it: y > 0 where x > 0,
-in every type. The output is kept anyway, by the layer that it feeds; the input is kept for nothing. So the native
-operation records its backward pass as usual, and where it would save its input, it is given its output instead.
+The derivative depends on the sign of the input alone, and for slopes of zero or more the output tells that sign: y > 0
+exactly where x > 0, in every type. The layer that the output feeds keeps the output anyway, so keeping the input, too,
+would cost memory for nothing. The native operation records its backward pass as usual, and where it would save its
+input, it is given its output instead.
 """
 
 from collections.abc import Callable
@@ -21,33 +22,33 @@ from leakyrelu._backends.torch_private import SavedTensors, has_own_function, na
 __all__ = ["compute", "leaky_relu"]
 
 
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:  # noqa: A002  # PyTorch's
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:  # noqa: A002  # its name in PyTorch
     """Leaky ReLU, element by element: ``x`` where ``x > 0``, ``negative_slope * x`` elsewhere.
 
-    In place of `torch.nn.functional.leaky_relu`, with the same values and gradients to the bit, but half the memory
-    kept for the backward pass. As with ReLU, the result must not be changed in place before that; PyTorch says so if it
-    is.
+    It replaces `torch.nn.functional.leaky_relu`: values and gradients are the same to the bit, but only half as much
+    memory is kept for the backward pass. As with ReLU, the result must not be changed in place before the backward
+    pass; PyTorch raises an error if it was.
 
     Parameters
     ----------
-    input : Tensor
-        Of any floating-point type, any shape, on any device.
+    input : torch.Tensor
+        A tensor of any real floating-point type and any shape, on any device.
     negative_slope : float, default 0.01
-        The slope for negative inputs. Where it is negative, the output does not tell the sign of the input, and the
-        input is kept, as by PyTorch itself.
+        The slope for negative inputs. If the slope itself is negative, the output does not tell the sign of the input,
+        so the input is kept, as by PyTorch itself.
     inplace : bool, default False
         Whether to overwrite `input`.
 
     Returns
     -------
-    Tensor
-        Of the shape, type and memory format of `input`.
+    torch.Tensor
+        The result, with the shape, type and memory format of `input`.
 
     Raises
     ------
     RuntimeError, NotImplementedError
-        Those of PyTorch: the type is not a real floating-point one; in the backward pass, the result was changed in
-        place.
+        PyTorch raises these: the type is not a real floating-point type; or, in the backward pass, the result was
+        changed in place before.
 
     See Also
     --------
@@ -56,7 +57,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
     Notes
     -----
-    The derivative at zero is the slope, as in PyTorch, and not 1, as for NumPy arrays here.
+    The derivative at zero is the slope, as in PyTorch. For NumPy arrays this library takes 1 there.
 
     Examples
     --------
@@ -68,7 +69,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     >>> y.tolist() == torch.nn.functional.leaky_relu(x, 0.1).tolist(), x.grad.tolist()
     (True, [0.10000000149011612, 0.10000000149011612, 1.0])
     """
-    # Scripted, traced, compiled or exported, it is the native operation: what is kept is the compiler's choice.
+    # When it is scripted, traced, compiled or exported, it is the native operation: the compiler chooses what is kept.
     if not is_scripting() and not is_compiling():
         if has_own_function(input):  # a subclass, a mode, or a tracer of torch.fx
             result: Tensor = handle_torch_function(
@@ -80,7 +81,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return functional.leaky_relu(input, negative_slope, inplace)
 
 
-leaky_relu.__module__ = "leakyrelu.torch"  # where users find it, and so do pickle and torch.fx
+leaky_relu.__module__ = "leakyrelu.torch"  # where users, pickle and torch.fx find it
 
 
 def _keeping_output(input: Tensor, negative_slope: float) -> Tensor:  # noqa: A002  # as above
@@ -90,8 +91,8 @@ def _keeping_output(input: Tensor, negative_slope: float) -> Tensor:  # noqa: A0
         return _on_a_copy(input, negative_slope)
     if saved_tensors.forward_ad_is_on():
         return functional.leaky_relu(input, negative_slope)
-    # Hooks that are there already, of checkpointing or of saving to the CPU, must see what is saved; `torch.func.grad`
-    # allows none.
+    # Hooks that are set already, for checkpointing or for saving to the CPU, must see what is saved; and
+    # `torch.func.grad` allows no hooks.
     if not saved_tensors.hooks_are_enabled() or saved_tensors.top_hooks(True) is not None:
         return _on_a_copy(input, negative_slope)
     kept = _Kept(saved_tensors)
@@ -100,12 +101,12 @@ def _keeping_output(input: Tensor, negative_slope: float) -> Tensor:  # noqa: A0
         output = native_leaky_relu(input, negative_slope)
     finally:
         saved_tensors.pop_hooks()
-    kept.keep(output.detach())  # without its graph, which would keep itself alive
+    kept.keep(output.detach())  # without its graph, which would then hold itself and never be freed
     return output
 
 
 def _on_a_copy(input: Tensor, negative_slope: float) -> Tensor:  # noqa: A002  # as above
-    """The slower way, which needs nothing private: an operation in place keeps its output, too."""
+    """The slower way, which needs no private names: PyTorch keeps the output of an operation in place, too."""
     return functional.leaky_relu_(input.clone(), negative_slope)
 
 

@@ -1,7 +1,7 @@
 """The private names of PyTorch that the library uses, all imported here.
 
-Another version of PyTorch may lack one of them. What needs it then works in a slower or poorer way. Comments say which,
-and `tests/test_backends/test_torch_private.py` takes these ways.
+Another version of PyTorch may lack one of them. What needs that name then works in a slower or poorer way. The comments
+say in which way, and `tests/test_backends/test_torch_private.py` tests it.
 """
 
 import sys
@@ -71,7 +71,7 @@ saved_tensors = _saved_tensors()  # None where a name is missing: then leaky_rel
 
 try:
     from torch._C._nn import leaky_relu as native_leaky_relu
-except ImportError:  # slower: asks first whether the tensor has a function of its own
+except ImportError:  # slower: the public function asks first whether the tensor overrides it
     native_leaky_relu = functional.leaky_relu  # type: ignore[assignment]
 
 try:
@@ -79,7 +79,7 @@ try:
 except ImportError:  # slower: makes a tuple
 
     def has_own_function(tensor: object) -> bool:  # type: ignore[misc]
-        """Whether it is of a subclass that has a say, or a mode has."""
+        """Whether the tensor's subclass, or a mode, overrides functions."""
         return has_torch_function((tensor,))
 
 
@@ -93,7 +93,7 @@ try:
 except ImportError:  # poorer: what gradient checkpointing computes again is counted again
 
     def backward_is_running() -> bool:
-        """Not known."""
+        """False, as it is not known."""
         return False
 
 
@@ -102,13 +102,13 @@ try:
 except ImportError:  # poorer: a call within torch.vmap and the like fails instead of being noted
 
     def is_within_functorch(tensor: Tensor) -> bool:  # noqa: ARG001
-        """Not known."""
+        """False, as it is not known."""
         return False
 
 
 try:
     from torch._subclasses.fake_tensor import FakeTensor as _Fake
-except ImportError:  # poorer: likewise
+except ImportError:  # poorer: a call with a fake tensor fails instead of being noted
     _Fake = ()  # type: ignore[assignment,misc]
 
 
@@ -119,14 +119,14 @@ def is_fake(tensor: Tensor) -> bool:
 
 try:
     from torch.utils._pytree import tree_leaves, tree_map_only
-except ImportError:  # poorer: sees into tuples, lists and mappings only, and gives these back as plain ones
+except ImportError:  # poorer: sees into tuples, lists and mappings only, and makes plain dictionaries of mappings
 
     def tree_leaves(tree: Any) -> list[Any]:  # type: ignore[misc]
         """What the containers hold, however deep."""
         return list(_leaves(tree))
 
     def tree_map_only(kind: type, function: Callable[[Any], Any], tree: Any) -> Any:  # type: ignore[no-redef]
-        """The same containers, with the function applied to what they hold of this kind."""
+        """The same containers, with the function applied to the items of this kind."""
         if isinstance(tree, Mapping):
             return {key: tree_map_only(kind, function, item) for key, item in tree.items()}
         if isinstance(tree, tuple | list):
@@ -144,22 +144,22 @@ def _leaves(tree: Any) -> Iterator[Any]:
 
 
 def base_of(tensor: Tensor) -> Tensor:
-    """What the tensor is a view of; the tensor itself where it is no view, or where that cannot be asked."""
+    """The tensor that this one is a view of; the tensor itself if it is no view, or if that cannot be asked."""
     base = getattr(tensor, "_base", None)
     return tensor if base is None else base
 
 
 def dynamo_is_loaded() -> bool:
-    """Whether anything can have been compiled: `torch._dynamo` is slow to import, so it is not imported to ask it."""
+    """Whether anything may have been compiled. `torch._dynamo` is slow to import, so it is not imported for this."""
     return "torch._dynamo" in sys.modules
 
 
 def is_wrapper_of_compiled(module: nn.Module) -> bool:
-    """Whether it is what `torch.compile(module)` gives, where that can be asked."""
+    """Whether the module is what `torch.compile(module)` returns; False if that cannot be asked."""
     wrapper = getattr(sys.modules.get("torch._dynamo"), "OptimizedModule", ())
     return isinstance(module, wrapper)
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether it was compiled by `torch.compile(module)` or, where that can be asked, by `module.compile()`."""
+    """Whether the module was compiled by `torch.compile(module)` or, as far as can be asked, by `module.compile()`."""
     return is_wrapper_of_compiled(module) or getattr(module, "_compiled_call_impl", None) is not None

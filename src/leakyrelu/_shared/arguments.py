@@ -41,7 +41,7 @@ def finite_slope(alpha: Any, name: str = "alpha") -> Any:
 
 
 def one_slope(alpha: Any, name: str = "alpha") -> float:
-    """The slope called `name` as a number, where an array of slopes will not do.
+    """The slope called `name` as a number, for functions that take no array of slopes.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def one_slope(alpha: Any, name: str = "alpha") -> float:
     if np.ndim(alpha):
         raise TypeError(f"{name} must be one slope, got {alpha!r}")
     number = float(finite_slope(alpha, name))
-    finite_slope(number, name)  # an array of another library shows only now what it holds
+    finite_slope(number, name)  # checked again, as only now it is known what an array of another library holds
     return number
 
 

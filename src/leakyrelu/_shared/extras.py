@@ -1,4 +1,4 @@
-"""Optional dependencies: where one is missing, the error says what needs it and how to install it."""
+"""Optional dependencies: if one is missing, the error says what needs it and how to install it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from leakyrelu._shared.wording import first_line
 
 __all__ = ["needs"]
 
-_PACKAGES = {"scipy": "SciPy", "sklearn": "scikit-learn", "torch": "PyTorch"}  # their names differ from their modules'
+_PACKAGES = {"scipy": "SciPy", "sklearn": "scikit-learn", "torch": "PyTorch"}  # the modules with other names
 
 
 @contextmanager
 def needs(requirement: str, what: str) -> Iterator[None]:
-    """Say how to install what is missing, where an import in this block fails.
+    """Say how to install what is missing if an import in this block fails.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def needs(requirement: str, what: str) -> Iterator[None]:
     Raises
     ------
     ImportError
-        A module is missing; `name` is its name.
+        A module is missing; the error's `name` is the name of the module.
 
     Examples
     --------
@@ -42,6 +42,6 @@ def needs(requirement: str, what: str) -> Iterator[None]:
         module = (error.name or "a module").partition(".")[0]
         missing = f"{what} needs {_PACKAGES.get(module, module)}, which is missing"
         raise ImportError(f"{missing}: pip install {quote(requirement)}", name=error.name) from error
-    except ImportError as error:  # it is there, and is broken or of another version
+    except ImportError as error:  # the module is there, but is broken or of another version
         broken = f"{what} could not import what it needs ({first_line(error)})"
         raise ImportError(f"{broken}: pip install --upgrade {quote(requirement)}", name=error.name) from error

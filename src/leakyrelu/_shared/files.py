@@ -1,4 +1,4 @@
-"""Files: one written whole or not at all, and an operation from one .npy file to another, in blocks."""
+"""Writes files whole or not at all, and applies a function from one .npy file to another, in blocks."""
 
 import os
 import secrets
@@ -21,9 +21,9 @@ _BLOCK_BYTES = 64 * 2**20
 
 @contextmanager
 def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
-    """A binary file that appears under `path` when the block has ended well, and not at all otherwise.
+    """A binary file that appears under `path` when the block has ended without an error, and otherwise not at all.
 
-    What is overwritten keeps its mode; where `path` is a symbolic link, it is the file behind it.
+    A file that is overwritten keeps its mode. If `path` is a symbolic link, the file that it points to is overwritten.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     ValueError
         `path` is a directory, a device or the like.
     OSError
-        The directory is missing or closed to us, the disk is full, and so on; nothing is left behind.
+        The directory is missing or not writable, the disk is full, and so on; no part of the file is left behind.
     """
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path} exists already")
@@ -71,13 +71,13 @@ def _opened(part: Path, path: Path) -> BinaryIO:
 
 
 def _claim(part: Path, target: Path) -> None:
-    """Take the name, unless somebody was quicker: a link, unlike a rename, replaces nothing."""
+    """Take the name, unless another process was quicker: unlike a rename, a link replaces nothing."""
     try:
         os.link(part, target)
     except FileExistsError:
         raise
     except OSError:
-        target.open("xb").close()  # a file system without links
+        target.open("xb").close()  # this file system has no links
 
 
 def apply(
@@ -102,7 +102,7 @@ def apply(
     overwrite : bool, default False
         Whether `target` may replace a file.
     progress : callable, optional
-        Called with the bytes read so far and the bytes in all, after each block.
+        Called after each block, with the bytes read so far and the bytes in all.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def apply(
     if source.exists() and target.exists() and source.samefile(target):
         raise ValueError(f"{source} and {target} are the same file; write to another one")
     shape, fortran_order, dtype, start = _read_header(source)
-    result = np.asarray(function(np.empty(0, dtype))).dtype  # also: does the function take them?
+    result = np.asarray(function(np.empty(0, dtype))).dtype  # fails if the function does not take the type
     header = {"shape": shape, "fortran_order": fortran_order, "descr": np.lib.format.dtype_to_descr(result)}
     size = int(np.prod(shape, dtype=object))
     step = _BLOCK_BYTES // max(dtype.itemsize, result.itemsize)
@@ -134,14 +134,14 @@ def _read_header(source: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], in
     if not stat.S_ISREG(source.stat().st_mode):  # asked first: opening a pipe would wait for its other end
         raise ValueError(f"{source} is not a regular file")
     with source.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a header that Python 2 wrote
+        warnings.simplefilter("ignore")  # NumPy warns of a header that Python 2 wrote
         try:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran_order, dtype = read(file)
-            np.broadcast_shapes(shape)  # no negative sizes, not too many of them
+            np.broadcast_shapes(shape)  # fails for negative sizes, and for too many of them
         except Exception as error:
-            # Whatever NumPy's parser stumbles over, the file is not one that np.save wrote.
+            # NumPy's parser may raise anything. Whatever it is, np.save did not write this file.
             raise ValueError(f"{source} is not a .npy file: {first_line(error)}") from error
         start = file.tell()
         found = os.fstat(file.fileno()).st_size - start

@@ -1,4 +1,4 @@
-"""What a command line names: MODULE:NAME."""
+"""Loads what a command line names as MODULE:NAME."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ def load_object(spec: str, wanted: str) -> Any:
     spec : str
         The name, as the user has given it.
     wanted : str
-        What it is to be, and an example, for the message: "the model must be given as ..., such as ...".
+        How the name must be given, with an example, for the error: "the model must be given as ..., such as ...".
 
     Raises
     ------
@@ -48,19 +48,19 @@ def load_object(spec: str, wanted: str) -> Any:
 def _imported(name: str) -> Any:
     try:
         return import_module(name)
-    except (Exception, SystemExit) as error:  # whatever somebody's code does, such as reading its own command line
+    except (Exception, SystemExit) as error:  # a user's module may do anything, such as reading the command line
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            raise  # it says what there is no module of
+            raise  # its text names the missing module
         kind = ImportError if isinstance(error, ImportError) else ValueError
         raise kind(f"importing {name} failed: {_described(error)}") from error
 
 
 def _described(error: BaseException) -> str:
-    """In one line: what it is, what it says, and where."""
+    """An error in one line: its type, its text, and where it was raised."""
     message = in_one_line(error)
     described = f"{type(error).__name__}: {message}" if message else type(error).__name__
     if isinstance(error, SyntaxError) and error.lineno:
-        return described  # which says where
-    # A function that the module calls may be anyone's; what is called while importing is in a module.
+        return described  # its text says where
+    # The place is the last line of a module that was running: a function that it called may belong to any library.
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
     return f"{described} ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else described  # noqa: PTH119  # as a SyntaxError has it

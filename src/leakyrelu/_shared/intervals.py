@@ -12,20 +12,20 @@ __all__ = ["paired_difference"]
 
 
 def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike, *, comparisons: int = 1) -> tuple[float, float]:
-    """Mean of `second - first`, and half the width of its 95 % confidence interval, by Student's t.
+    """The mean of `second - first`, and half the width of its 95 % confidence interval, by Student's t.
 
     Parameters
     ----------
     first, second : array_like
         Scores, one per seed, in the same order.
     comparisons : int, default 1
-        How many differences are looked at. The intervals of all of them hold at once with 95 % confidence (Bonferroni),
-        so the best of many may be picked and still be believed.
+        How many differences are looked at. With 95 % confidence, the intervals of all of them hold at once
+        (Bonferroni), so the interval also holds for the best of many.
 
     Returns
     -------
     (float, float)
-        The mean, and half the width: infinite for a single pair.
+        The mean, and half the width, which is infinite for a single pair.
 
     Raises
     ------

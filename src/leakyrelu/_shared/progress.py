@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "progress_bar", "unseen"]
 
-Progress: TypeAlias = Callable[[int, int], object]  # is called with what is done so far, and with all there is to do
+Progress: TypeAlias = Callable[[int, int], object]  # is called with how much is done so far, and how much is to be done
 
 
 def unseen(done: int, total: int) -> None:
@@ -20,22 +20,22 @@ def unseen(done: int, total: int) -> None:
 
 @contextmanager
 def progress_bar(description: str, *, console: "Console | None" = None, of_bytes: bool = False) -> Iterator[Progress]:
-    """Show a bar while the block runs, and give what moves it.
+    """Show a bar while the block runs, and give the function that moves it.
 
     Parameters
     ----------
     description : str
         What is being done.
     console : rich.console.Console, optional
-        Where to show the bar, which then stays. By default it is shown on standard error and removed at the end, and
-        only where standard error is a terminal.
+        Where to show the bar, which then stays. By default it is shown on standard error, if that is a terminal, and
+        removed at the end.
     of_bytes : bool, default False
         Whether bytes are counted; then their rate is shown.
 
     Yields
     ------
     callable
-        It takes how much is done so far, and how much there is to do in all.
+        It takes how much is done so far, and how much is to be done in all.
 
     Raises
     ------

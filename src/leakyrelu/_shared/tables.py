@@ -6,7 +6,7 @@ __all__ = ["text_table"]
 
 
 def text_table(headings: list[str], rows: list[list[str]]) -> str:
-    """Markdown. Where rich is installed, columns are aligned, the first two to the left."""
+    """The table as Markdown. If rich is installed, columns are aligned, the first two to the left."""
     try:
         from rich import box
         from rich.console import Console

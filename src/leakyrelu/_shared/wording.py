@@ -17,12 +17,12 @@ def in_one_line(text: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with line breaks, control characters and the like spelled out, so that a terminal obeys none of them."""
+    """The text with line breaks, control characters and the like written as escapes, so that no terminal obeys them."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def listed(items: Iterable[object], most: int | None = None) -> str:
-    """The items separated by commas; where there are more than `most`, only the first ones and an ellipsis."""
+    """The items separated by commas; if there are more than `most`, only the first ones and an ellipsis."""
     items = iter(items)
     words = [str(item) for item in islice(items, most)]
     return ", ".join([*words, "..."] if next(items, None) is not None else words)

@@ -1,4 +1,4 @@
-"""Is an implementation right? Ask any leaky ReLU, whoever wrote it."""
+"""Checks whether an implementation of Leaky ReLU is right, whoever wrote it."""
 
 from leakyrelu.check.reporting import Report, Result
 from leakyrelu.check.runner import check, check_named, check_source

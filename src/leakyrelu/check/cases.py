@@ -1,4 +1,4 @@
-"""What is asked at each level, and what is right."""
+"""The calls that are made at each level, and the right answers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Rule = Literal["printed", "close", "exact", "reported"]
 
 @dataclass(frozen=True)
 class Case:
-    """One call: its argument, how it is written, and by which rule its answer is judged.
+    """One call: its argument, how it is written, and the rule by which its answer is judged.
 
-    The rules: ``printed`` to the letter; ``close``, within a few roundings; ``exact``, rounded once and a zero by its
-    sign; ``reported``, not judged.
+    The rules: ``printed``, equal to the last digit as Python prints it; ``close``, equal within a few roundings;
+    ``exact``, rounded once, with zeros of the right sign; ``reported``, not judged.
     """
 
     level: str
@@ -38,17 +38,17 @@ class Case:
 
     @property
     def slope(self) -> float:
-        """The slope that is meant."""
+        """The slope of the call, which is 0.01 if none is given."""
         return 0.01 if self.alpha is None else self.alpha
 
     def call(self, name: str) -> str:
-        """As one would type it."""
+        """The call, as one would type it."""
         slope = "" if self.alpha is None else f", {'' if self.positional else 'alpha='}{self.alpha:g}"
         return f"{name}({self.text}{slope})"
 
     @property
     def expected(self) -> Any:
-        """What is right: a number for a number, an array for all else."""
+        """The right answer: a number for a number, an array for anything else."""
         if type(self.x) in {int, float}:
             if self.of == "derivative":
                 return 1 if self.x >= 0 else self.slope
@@ -59,22 +59,22 @@ class Case:
         with np.errstate(all="ignore"):
             if self.of == "derivative":
                 return np.where(x >= 0, x.dtype.type(1), np.float64(self.slope)).astype(x.dtype)
-            product = slope_for(x.dtype, self.slope) * x.astype(np.float64)  # of two short numbers exact in float64
+            product = slope_for(x.dtype, self.slope) * x.astype(np.float64)  # exact, except for float64 itself
             return np.where(x >= 0, x, round_once(product, x.dtype))
 
 
 def slope_for(kind: Any, slope: float) -> Any:
-    """The slope as an array of a type takes it: as float64, or as float32 where it has fewer digits."""
+    """The slope as an array of a type takes it: as float64 for float64, as float32 for types with fewer digits."""
     return np.float64(slope if kind == np.float64 else np.float32(slope))
 
 
 def round_once(exact: Any, kind: Any) -> Any:
-    """float64 as another type, to the nearest."""
+    """Round float64 to the nearest number of another type."""
     return _to_bfloat16(exact, kind) if kind.name == "bfloat16" else exact.astype(kind)
 
 
 def _to_bfloat16(exact: Any, dtype: Any) -> Any:
-    """To float32 first, but to the odd neighbour: then the second rounding sees on which side the rest was."""
+    """Round to float32 first, but to the odd neighbour: this tells the second rounding on which side the rest was."""
     single = exact.astype(np.float32)
     bits = single.view(np.uint32) - (np.abs(single) > np.abs(exact))
     bits |= single != exact
@@ -84,7 +84,7 @@ def _to_bfloat16(exact: Any, dtype: Any) -> Any:
 
 
 def cases_of(level: str) -> list[Case]:
-    """All cases of a level: its own after those of the levels before.
+    """All cases of a level: those of the levels before it, then its own.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def _arrays() -> Iterator[Case]:
         yield ask(kind.__name__, text, five.astype(kind), kept, 0.25)
     single = np.float32(-2)
     yield ask("a float32 scalar", "np.float32(-2)", single, kept)
-    wide = "integers give float64: the products are no integers, and a half would lose digits"
+    wide = "integers give float64: the products are not integers, and float16 would lose digits"
     yield ask("integers", "np.array([-200, -1, 0, 3])", np.array([-200, -1, 0, 3]), wide)
     yield ask("int8", "np.array([-128, -1, 127], np.int8)", np.array([-128, -1, 127], np.int8), wide)
     yield ask("a list", "[-2, 0, 3]", [-2, 0, 3], "a list stands for an array")
@@ -182,13 +182,11 @@ def _ieee() -> Iterator[Case]:
     zeros = np.array([0.0, -0.0])
     yield ask("signed zeros", "np.array([0., -0.])", zeros, signs)
     infinities = np.array([inf, -inf])
-    yield ask("infinities", "np.array([np.inf, -np.inf])", infinities, "infinity is multiplied as any number")
+    yield ask("infinities", "np.array([np.inf, -np.inf])", infinities, "infinity is multiplied like any number")
     three = np.array([-2.0, -1.0, 0.5, 3.0])
     text = "np.array([-2., -1., 0.5, 3.])"
     yield ask("slope 0", text, three, "with a slope of 0 it is the ReLU; 0 * -2 is -0.0", 0.0)
-    yield ask(
-        "slope 0 at infinity", "np.array([np.inf])", np.array([inf]), "the slope is of no concern above zero", 0.0
-    )
+    yield ask("slope 0 at infinity", "np.array([np.inf])", np.array([inf]), "above zero the slope does not matter", 0.0)
     yield ask(
         "slope 0 at minus infinity", "np.array([-np.inf])", np.array([-inf]), "0 * -inf is NaN", 0.0, may_warn=True
     )
@@ -211,15 +209,15 @@ def _ieee() -> Iterator[Case]:
     )
     large = np.array([-1e308, 1e308])
     yield ask("overflow", "np.array([-1e308, 1e308])", large, "too large: -inf", 10.0, may_warn=True)
-    quiet = "nothing overflows here: the product is wanted below zero only"
+    quiet = "nothing overflows here: the product is needed below zero only"
     yield ask(
         "no warning without a reason", "np.array([1e308, np.inf, -1.])", np.array([1e308, inf, -1.0]), quiet, 10.0
     )
 
 
 def _halves() -> Iterator[tuple[str, str, Any, str, float]]:
-    """Each negative number of the types of 16 bits."""
-    once = "the exact product with alpha as float32, rounded once; alpha as a half has only {} digits"
+    """Cases with all negative numbers of the 16-bit types."""
+    once = "the exact product with alpha as float32, rounded once; alpha in 16 bits has only {} digits"
     half = np.arange(0x8001, 0xFC00, dtype=np.uint16)
     for slope in (0.01, 0.3):
         why = once.format("three")
@@ -252,7 +250,7 @@ def _derivative() -> Iterator[Case]:
     for slope in (0.0, 2.0, -0.5):
         yield ask(f"the derivative with slope {slope:g}", text, four, rule, slope)
     tiny = np.array([-5e-324, 5e-324])
-    why = "by the sign of x: the sign of alpha * x is lost where it underflows"
+    why = "the sign of x decides: the sign of alpha * x is lost where it underflows"
     yield ask("the derivative at the smallest numbers", "np.array([-5e-324, 5e-324])", tiny, why)
     far = np.array([-np.inf, np.inf])
     yield ask("the derivative at infinity", "np.array([-np.inf, np.inf])", far, rule)

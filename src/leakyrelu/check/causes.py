@@ -1,4 +1,4 @@
-"""What an exception, an odd type or shape, or a call without an end tells of its cause, in plain words."""
+"""Says in plain words what causes an exception, a wrong type or shape, or a call that does not end."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,13 @@ _ENDINGS = (
     ("SIGSEGV", "it crashed Python: a recursion without end, or memory that is not its own"),
     ("SIGABRT", "it aborts the whole process: return the value instead"),
     ("SIGKILL", "it was killed, by itself or because memory ran out"),
-    ("SIGXCPU", "it used up the time of the processor: look at the condition of each loop"),
+    ("SIGXCPU", "it used up its processor time: look at the condition of each loop"),
     ("supervises", "it ends processes that are not its own: leave them alone"),
     ("crashed", "it crashed Python, or ended its own process"),
     ("not asked", "mend what is wrong with the calls before"),
 )
 
-# The name of the exception, a part of its text, and the cause.
+# The name of the exception, a part of its text (both as regular expressions), and the cause.
 _EXCEPTIONS = (
     (r"RecursionError", "", "it calls itself without end: a leaky ReLU needs no recursion"),
     (r"SystemExit", "", "it calls exit: return the value instead"),
@@ -66,9 +66,9 @@ _EXCEPTIONS = (
         r"'?(int|float)'? object|type '(int|float)'|unsized|index to scalar|0-d array|too many indices",
         "it takes only arrays or lists that have elements: one number has none; use the number itself, or np.where",
     ),
-    (r"(TypeError|AttributeError)", r"list|sequence", "a list is no array: np.asarray(x) makes one of it"),
+    (r"(TypeError|AttributeError)", r"list|sequence", "a list is no array: np.asarray(x) makes it one"),
     (r"TypeError", r"only .* scalar arrays|scalar array", f"it takes one number only: {_BY_ELEMENT}"),
-    (r"TypeError", r"not iterable", "it goes through something that has no elements"),
+    (r"TypeError", r"not iterable", "it loops over something that has no elements"),
     (
         r"_?UFunc\w*Error",
         r"[Cc]ast",
@@ -120,18 +120,18 @@ _KINDS = {
 
 
 def of_ending(text: str) -> str:
-    """Why a call did not return."""
+    """The cause why a call did not return."""
     return next((cause for part, cause in _ENDINGS if part in text), "")
 
 
 def of_exception(name: str, text: str) -> str:
-    """Why it raised."""
+    """The cause why a call raised an exception."""
     matches = (cause for kind, part, cause in _EXCEPTIONS if re.fullmatch(kind, name) and re.search(part, text))
     return next(matches, "")
 
 
 def of_kind(encoded: Json, printed: str, value: Any, case: Case) -> str:
-    """What is wrong with what came back, where it is no number or array; no text where it is."""
+    """What is wrong with an answer that is not a number or an array; empty if it is one."""
     name = str(encoded.get("type"))
     wanted = "an array" if isinstance(case.expected, np.ndarray) else "a number"
     if name == "NoneType":
@@ -178,7 +178,7 @@ def of_elements(actual: Any, expected: Any) -> str:
 
 
 def of_place(failed: list[Case], passed: list[Case]) -> str:
-    """Which calls are wrong, where nothing tells why: what they, and only they, have in common."""
+    """What the wrong calls, and only these, have in common, if nothing else tells the cause."""
     places: tuple[tuple[str, Callable[[Case], bool]], ...] = (
         ("zero", lambda case: case.x == 0),
         ("numbers above zero", lambda case: case.x > 0),
@@ -194,14 +194,14 @@ def of_place(failed: list[Case], passed: list[Case]) -> str:
 
 
 def of_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> tuple[str, str]:
-    """Why the shape is another one, and which shapes these are."""
+    """The cause of a wrong shape, and which shapes these are."""
     if shape == () and expected != ():
         return f"one number came back for a whole array: {_BY_ELEMENT}", ""
     return "the shape of the input must be kept", f"the shape is {shape}, it must be {expected}"
 
 
 def of_type(given: Any, got: Any) -> tuple[str, str]:
-    """Why the type is another one, and which types these are."""
+    """The cause of a wrong type, and which types these are."""
     if given.kind not in "biu":
         return (
             "the type of the input must be kept: .astype(x.dtype) at the end does it",

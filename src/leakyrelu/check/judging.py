@@ -1,4 +1,4 @@
-"""Compares answers with what is right, and puts together what is to be said of each and of all."""
+"""Compares the answers with the right ones, and says what is wrong with each and with all of them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ class _Verdict:
     state: CaseState
     hint: str = ""
     brief: str = ""
-    example: str = ""  # of a large array, what is wrong where
-    is_number: bool = False  # a number or an array of the right kind came back, if not of the right value
+    example: str = ""  # one wrong element of a large array
+    is_number: bool = False  # whether a number or an array of the right kind came back, be its value right or wrong
 
 
 _PASSED = _Verdict("passed", is_number=True)
-_MOST = 0.75  # of the calls that failed: a cause that explains so many is named
-_FEW = 3  # causes; more are no explanation
+_MOST = 0.75  # the fraction of failed calls that causes must explain to be named
+_FEW = 3  # more causes than that are no explanation
 _NOT_ASKED = "not asked"
 
 
 def report(level: str, name: str, asked: Sequence[Case], answers: Sequence[Json]) -> Report:
-    """Judge all answers, and look for the cause of what is wrong."""
+    """Judge all answers, and look for the cause of the wrong ones."""
     values = [_value(answer) for answer in answers]
     verdicts = [_judge(*each) for each in zip(asked, answers, values, strict=True)]
     found = []
@@ -49,17 +49,17 @@ def report(level: str, name: str, asked: Sequence[Case], answers: Sequence[Json]
 def _explain_numbers(
     places: Sequence[int], asked: Sequence[Case], values: Sequence[Any], verdicts: list[_Verdict]
 ) -> None:
-    """Put into the verdicts which mistake gives their numbers: the one that explains most of them."""
+    """Put into each verdict the mistake that gives its number; of several, the one that explains the most answers."""
     numbers = [i for i in places if verdicts[i].is_number and asked[i].rule != "reported"]
     explained = explain([(asked[i], values[i], verdicts[i].state == "failed") for i in numbers])
     often = Counter(text for texts in explained for text in texts)
     for i, texts in zip(numbers, explained, strict=True):
-        if texts:  # max takes the first of equals: the order of the table
+        if texts:  # of equals, max takes the first, in the order of the table
             verdicts[i] = replace(verdicts[i], hint=max(texts, key=often.__getitem__))
 
 
 def _cause(asked: Sequence[Case], verdicts: Sequence[_Verdict]) -> str:
-    """What explains all that failed: one mistake, or up to three; else what the calls that failed have in common."""
+    """What explains the failures: one mistake, or up to three; otherwise what the failed calls have in common."""
     failed = [i for i, verdict in enumerate(verdicts) if verdict.state == "failed" and verdict.brief != _NOT_ASKED]
     hints = [text for text, _ in Counter(verdicts[i].hint for i in failed).most_common()]
     if len(hints) > 2 and all(verdicts[i].brief == "NoneType" for i in failed):
@@ -72,10 +72,10 @@ def _cause(asked: Sequence[Case], verdicts: Sequence[_Verdict]) -> str:
 
 
 def _value(answer: Json) -> Any:
-    """The number or the array that came back; None for anything else. What a process sends is believed in nothing."""
+    """The number or the array that came back; None for anything else. The answer of a process is not trusted."""
     try:
         value = decode(answer["value"])
-        np.asarray(value, np.float64 if isinstance(value, int | list) else None)  # an integer may be too large for one
+        np.asarray(value, np.float64 if isinstance(value, int | list) else None)  # fails if an integer is too large
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     return value
@@ -107,7 +107,7 @@ def _got(case: Case, answer: Json, value: Any) -> str:
         raised = answer["raised"]
         line = f" in line {raised['line']}" if raised.get("line") else ""
         return f"raised {raised['type']}{line}: {raised['text']}".removesuffix(": ")
-    as_printed = case.rule == "printed" and answer["value"]["type"] != "str"  # of which only the other shows the quotes
+    as_printed = case.rule == "printed" and answer["value"]["type"] != "str"  # repr shows the quotes of a str
     text = str(answer["value"]["text" if as_printed else "repr"])
     if isinstance(value, np.ndarray | np.generic) and not (case.rule == "printed" and value.ndim == 0):
         text = _shown(value)
@@ -141,7 +141,7 @@ def _judge(case: Case, answer: Json, value: Any) -> _Verdict:
 
 
 def _side_effects(answer: Json, verdict: _Verdict) -> _Verdict | None:
-    """What is wrong whatever came back."""
+    """What is wrong even if the right value came back."""
     if answer.get("children"):
         hint = "it starts processes that still run when it has returned: it needs none"
         return _Verdict("failed", hint, "processes")
@@ -152,12 +152,12 @@ def _side_effects(answer: Json, verdict: _Verdict) -> _Verdict | None:
 
 
 def _remark(case: Case, answer: Json, value: Any) -> _Verdict:
-    """What is to be said of an answer that is right."""
+    """The remark on an answer that is right, if there is one."""
     if case.rule == "exact" and not case.may_warn and answer.get("warnings"):
         hint = f"it warns ({answer['warnings'][0]}): it makes products that it then does not use"
         return replace(_PASSED, state="hint", hint=hint, brief="warns")
     if str(answer.get("printed", "")).strip():
-        return replace(_PASSED, state="hint", hint="it prints, too: to return is enough")
+        return replace(_PASSED, state="hint", hint="it also prints: returning the value is enough")
     if isinstance(value, np.ndarray) and type(case.x) in {int, float}:
         hint = "the number comes back as an array of no dimension: .item() makes a number of it"
         return replace(_PASSED, state="hint", hint=hint)
@@ -230,7 +230,7 @@ def _wrong(actual: Any, expected: Any, *, exact: bool) -> Any:
 
 
 def _brief(actual: Any, expected: Any, wrong: Any) -> str:
-    """In a word or two, for a table."""
+    """What is wrong, in a word or two, for a table."""
     actual, expected = actual[wrong], expected[wrong]
     if np.all((actual == 0) & (expected == 0)):
         return "sign of 0"

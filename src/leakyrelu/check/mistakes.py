@@ -1,7 +1,7 @@
-"""What typical mistakes would give: numbers that came back wrong tell which of them was made.
+"""Computes what typical mistakes would give: wrong numbers that came back tell which of them was made.
 
-To add a mistake, add a row to one of the tables. A row is told only where it gives what came back,
-and where no answer that was right speaks against it; of single numbers it must explain all that are wrong.
+To add a mistake, add a row to one of the tables. A mistake is named only if it gives what came back, and
+would not have changed an answer that was right. If the wrong answers are single numbers, it must explain all of them.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -13,10 +13,10 @@ from leakyrelu.check.cases import Case, round_once, slope_for
 
 __all__ = ["DERIVATIVE_MISTAKES", "MISTAKES", "ROUNDING_MISTAKES", "Answered", "explain", "precision"]
 
-_ENOUGH = 3  # numbers; fewer fit many a mistake
+_ENOUGH = 3  # fewer numbers than that fit many mistakes
 _INTEGER = "cut or rounded to an integer: drop int(), round() and //"
 
-# Of x, the slope, and whether the slope was given.
+# A function of x, the slope, and whether the slope was given.
 Formula = Callable[[Any, Any, bool], Any]
 Mistake = tuple[str, Formula]
 Answered = tuple[Case, Any, bool]  # a case, the value that came back, and whether it is wrong
@@ -52,7 +52,7 @@ def _positive_made_integer(cut: Callable[[Any], Any]) -> Mistake:
     return f"above zero z is {_INTEGER}", lambda x, a, given: np.where(x > 0, cut(x), a * x)
 
 
-# Computed in float64, and rounded once to the type of the array.
+# These are computed in float64, and rounded once to the type of the array.
 MISTAKES: tuple[Mistake, ...] = (
     *map(_other_default, (0.1, 0.2, 0.3, 0.001, 0.02, 0.05, 0.25, 0.5, 0.0, 1.0, -0.01)),
     ("alpha is ignored, the slope is always 0.01: multiply by alpha", lambda x, a, given: np.where(x > 0, x, 0.01 * x)),
@@ -100,11 +100,11 @@ MISTAKES: tuple[Mistake, ...] = (
         lambda x, a, given: np.maximum(x, a * x),
     ),
     (
-        "it is max(z, alpha * z) of Python, which loses NaN and is right for slopes up to 1 only: compare z with 0",
+        "it is Python's max(z, alpha * z), which loses NaN and is right for slopes up to 1 only: compare z with 0",
         lambda x, a, given: np.where(a * x > x, a * x, x),
     ),
     (
-        "it is max(alpha * z, z) of Python, which loses NaN and is right for slopes up to 1 only: compare z with 0",
+        "it is Python's max(alpha * z, z), which loses NaN and is right for slopes up to 1 only: compare z with 0",
         lambda x, a, given: np.where(x > a * x, x, a * x),
     ),
     (
@@ -149,12 +149,12 @@ MISTAKES: tuple[Mistake, ...] = (
     ("alpha is held between 0 and 1: take it as it is", lambda x, a, given: np.where(x >= 0, x, np.clip(a, 0, 1) * x)),
     ("the absolute value of alpha is taken: take alpha as it is", lambda x, a, given: np.where(x >= 0, x, abs(a) * x)),
     (
-        "with a negative slope zeros turn their sign: compare with x >= 0, not x > 0",
+        "with a negative slope zeros change their sign: compare with x >= 0, not x > 0",
         lambda x, a, given: np.where(x > 0, x, a * x),
     ),
 )
 
-# Of rounding: computed in the type of the array.
+# Mistakes of rounding. These are computed in the type of the array.
 ROUNDING_MISTAKES: tuple[Mistake, ...] = (
     (
         "it multiplies in float32, which has seven digits: keep float64",
@@ -165,15 +165,15 @@ ROUNDING_MISTAKES: tuple[Mistake, ...] = (
         lambda x, a, given: np.where(x >= 0, x.astype(np.float32), np.float32(a) * x.astype(np.float32)),
     ),
     (
-        "alpha is taken as a half, which has three digits: take it as float32, and round the product",
+        "alpha is taken in 16 bits, which have two or three digits: take it as float32, and round the product",
         lambda x, a, given: np.where(x >= 0, x, x.dtype.type(a) * x),
     ),
     (
-        "the product is rounded twice, to float32 and then to the half: make it in float64 and round once",
+        "the product is rounded twice, to float32 and then to 16 bits: compute it in float64 and round once",
         lambda x, a, given: np.where(x >= 0, x, (np.float32(a) * x.astype(np.float32)).astype(x.dtype)),
     ),
     (
-        "the product is made with alpha in float64: take alpha as float32",
+        "the product is computed with alpha in float64: take alpha as float32",
         lambda x, a, given: np.where(x >= 0, x, np.float64(a) * x.astype(np.float64)).astype(x.dtype),
     ),
     (
@@ -211,11 +211,11 @@ DERIVATIVE_MISTAKES: tuple[Mistake, ...] = (
     ("it is 0 above zero: return 1 there", lambda x, a, given: np.where(x > 0, 0, a)),
     ("it is 1 + alpha above zero: return 1 there", lambda x, a, given: np.where(x > 0, 1 + a, a)),
     (
-        "it goes by the sign of alpha * x, which a negative slope turns and an underflow loses: go by that of x",
+        "it uses the sign of alpha * x, which a negative slope turns and an underflow loses: use the sign of x",
         lambda x, a, given: np.where(np.where(x >= 0, x, a * x) >= 0, 1, a),
     ),
     (
-        "it goes by the sign of alpha * x, which a negative slope turns: go by that of x",
+        "it uses the sign of alpha * x, which a negative slope turns: use the sign of x",
         lambda x, a, given: np.where(np.where(x >= 0, x, a * x) > 0, 1, a),
     ),
     ("it is the ELU's, alpha * exp(x): below zero it is alpha", lambda x, a, given: np.where(x > 0, 1, a * np.exp(x))),
@@ -224,7 +224,7 @@ DERIVATIVE_MISTAKES: tuple[Mistake, ...] = (
 
 
 def _flushed(x: Any) -> Any:
-    if x.dtype.kind != "f":  # bfloat16, of whose smallest number NumPy does not know
+    if x.dtype.kind != "f":  # bfloat16: NumPy does not know its smallest normal number
         return x
     return np.where(np.abs(x) < np.finfo(x.dtype).tiny, np.copysign(0, x), x).astype(x.dtype)
 
@@ -235,7 +235,7 @@ def precision(kind: Any) -> float:
 
 
 def explain(answered: Sequence[Answered]) -> list[list[str]]:
-    """For each answer the mistakes that give it, but for those against which a right answer speaks.
+    """For each wrong answer the mistakes that give it, without those that a right answer rules out.
 
     All answers are of the function, or all are of its derivative.
     """
@@ -251,7 +251,7 @@ def explain(answered: Sequence[Answered]) -> list[list[str]]:
 
 
 def _groups(answered: Sequence[Answered], key: Callable[[Case], Hashable]) -> list[list[int]]:
-    """The places of answers that may speak against each other: not, say, a right number against wrong arrays."""
+    """The places of the answers, by group. A right answer rules out mistakes in its group: a number not for arrays."""
     groups: dict[Hashable, list[int]] = {}
     for i, (case, _, _) in enumerate(answered):
         groups.setdefault(key(case), []).append(i)
@@ -276,7 +276,7 @@ def _explain(
             explained = [i for i in wrong if _is_explained(*answered[i][:2], result_of(formula, answered[i][0]))]
             if len(explained) == len(wrong) or _size(answered, explained) >= _ENOUGH:
                 for i in explained:
-                    found[i] += [text] if text not in found[i] else []  # two rows may have one text
+                    found[i] += [text] if text not in found[i] else []  # two rows may have the same text
 
 
 def _is_explained(case: Case, value: Any, result: Any) -> bool:
@@ -284,7 +284,7 @@ def _is_explained(case: Case, value: Any, result: Any) -> bool:
 
 
 def _size(answered: Sequence[Answered], places: Sequence[int]) -> int:
-    """How many elements of arrays are wrong there: a single number fits many a mistake by chance."""
+    """How many elements of arrays are wrong there. Single numbers do not count: they fit many mistakes by chance."""
     return sum(_wrong_elements(*answered[i][:2]) for i in places if _is_array(answered[i][0]))
 
 
@@ -295,7 +295,7 @@ def _wrong_elements(case: Case, value: Any) -> int:
 
 
 def _rounded_once(formula: Formula, case: Case) -> Any:
-    """What a mistake gives that is none of rounding."""
+    """What a mistake gives that is not a mistake of rounding."""
     kind = _kind(case)
     with np.errstate(all="ignore"):
         exact = formula(np.asarray(case.x).astype(np.float64), slope_for(kind, case.slope), case.alpha is not None)
@@ -313,7 +313,7 @@ def _kind(case: Case) -> Any:
 
 
 def _agree(case: Case, one: Any, other: Any) -> bool:
-    """Whether two results are the same, but for a few roundings where these are not what is asked for."""
+    """Whether two results are the same; a few roundings are allowed, unless the case asks for exact rounding."""
     exact, kind = case.rule == "exact", np.asarray(case.x).dtype
     digits = 0.0 if exact and kind != np.float64 else 8 * precision(np.float64 if kind.kind in "biu" else kind)
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""The same questions to the peers that are installed: who differs where."""
+"""Asks the same questions of the peers that are installed, and shows where they differ."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Peer:
-    """Another implementation: its value and, where it has one, its derivative."""
+    """Another implementation: its function and, if it has one, its derivative."""
 
     name: str
     package: str
@@ -32,7 +32,7 @@ class Peer:
     derivative: Function | None = None
 
     def answers(self) -> dict[str, str]:
-        """For each case a word or two: ``ok``, what is different, or what it gives where nothing is right or wrong."""
+        """For each case a word or two: ``ok``, or what differs, or what it gives if nothing is right or wrong."""
         level = "ieee" if self.derivative is None else "derivative"
         report = check(self.function, level=level, derivative=self.derivative)
         return {case.name: case.brief or "ok" for case in report.cases}
@@ -90,10 +90,10 @@ def _pytorch() -> Peer:
 
 
 def _jax() -> Peer:
-    """JAX with 64 bits: without, it has no float64, and each case of float64 would differ."""
+    """JAX with 64 bits: without them it has no float64, and each case in float64 would differ."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     jax: Any = import_module("jax")
-    # Until 0.7 it was an experiment.
+    # Up to JAX 0.7 it was experimental.
     enable: Any = (jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")).enable_x64
 
     def in_double(function: Function) -> Function:
@@ -124,5 +124,5 @@ def _session(dtype: Any, alpha: float) -> Any:
     graph = helper.make_graph([node], "leaky_relu", ends[:1], ends[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=10)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what it refuses is raised, too
+    options.log_severity_level = 4  # no log of refusals: they are raised, too
     return onnxruntime.InferenceSession(model.SerializeToString(), options)

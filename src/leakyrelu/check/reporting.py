@@ -1,4 +1,4 @@
-"""What came of a check: for people, and for programs."""
+"""The results of a check, for people and for programs."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -11,26 +11,28 @@ CaseState = Literal["passed", "hint", "failed", "reported"]
 
 @dataclass(frozen=True)
 class Result:
-    """One case: what was called, what came back, and what to make of it.
+    """One case: what was called, what came back, and what that means; ``print`` shows it in a few lines.
 
     Attributes
     ----------
-    name, level : str
-        Of the case.
+    name : str
+        The name of the case.
+    level : str
+        The level that it belongs to.
     call : str
-        As one would type it: ``leaky_relu(-2, alpha=0.1)``.
+        The call as one would type it: ``leaky_relu(-2, alpha=0.1)``.
     got : str
         What came back, or what happened instead: ``stopped after 5 s``.
     expected : str
-        What is right.
+        The right answer.
     why : str
-        The reason for that.
+        The reason why that is right.
     hint : str
-        The likely cause, and what to do; empty where there is nothing to say.
+        The likely cause, and what to do; empty if there is nothing to say.
     state : str
-        "passed"; "hint": passed, with a remark; "failed"; "reported": there is no right or wrong.
+        ``"passed"``; ``"hint"``, passed with a remark; ``"failed"``; ``"reported"``, if nothing is right or wrong.
     brief : str
-        `got` in a word or two, for a table; empty where it is right.
+        What came back, in a word or two for a table; empty if it is right.
     """
 
     name: str
@@ -60,18 +62,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """All cases of a check.
+    """All cases of a check; ``print`` shows them with a verdict.
 
     Attributes
     ----------
     level : str
-        "exercise", "array", "ieee" or "derivative"; each contains the ones before.
+        ``"exercise"``, ``"array"``, ``"ieee"`` or ``"derivative"``; each level contains the ones before.
     cases : tuple of Result
-        In the order in which they were asked.
+        The cases, in the order in which they were asked.
     error : str or None
-        Why nothing could be asked: a syntax error and its line, no function of that name, and so on.
+        The reason why nothing could be asked: a syntax error and its line, no function of that name, and so on.
     cause : str
-        The mistake that explains all that was wrong, or the two or three that do; empty where none was found.
+        The mistake that explains what was wrong, or two or three mistakes that do; empty if none was found.
     """
 
     level: str
@@ -81,7 +83,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether all was asked, and nothing is wrong."""
+        """Whether all cases were asked, and nothing is wrong."""
         return self.error is None and all(case.passed for case in self.cases)
 
     @property
@@ -95,7 +97,7 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """The result in one sentence."""
         if self.error is not None:
             return f"Could not be checked: {self.error}."
         states = Counter(case.state for case in self.cases)
@@ -106,7 +108,14 @@ class Report:
         return f"All {judged} cases passed at level {self.level}{noted}."
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as strings, lists and dictionaries; ``"format"`` changes when the meaning of a key does."""
+        """The report as strings, numbers, lists and dictionaries, for JSON.
+
+        Returns
+        -------
+        dict
+            The keys are ``format``, ``level``, ``passed``, ``error``, ``cause`` and ``cases``. ``format`` is 1; it
+            changes when the meaning of a key changes.
+        """
         return {
             "format": 1,
             "level": self.level,

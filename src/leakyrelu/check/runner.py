@@ -1,4 +1,4 @@
-"""Asks a function: in this process where one trusts it, else in a process of its own; see `sandbox`."""
+"""Checks a function in this process, if it is trusted, or in a process of its own; see `sandbox`."""
 
 import contextlib
 import io
@@ -25,36 +25,42 @@ __all__ = ["check", "check_named", "check_source"]
 
 Function = Callable[..., Any]
 
-_MEMORY = 2 << 30  # bytes for a file: NumPy takes a tenth of it
-_MEMORY_OF_MODULES = 16 << 30  # PyTorch and JAX reserve far more than they use
+_MEMORY = 2 << 30  # bytes that a file may use: NumPy takes a tenth of it
+_MEMORY_OF_MODULES = 16 << 30  # bytes: PyTorch and JAX reserve far more than they use
 _OUTPUT = 1 << 20  # bytes that one call may print
-_SECONDS_TO_IMPORT = 60.0  # a module, which may be PyTorch's
+_SECONDS_TO_IMPORT = 60.0  # for a module, which may import PyTorch
 _SUPERVISOR = Path(__file__).with_name("sandbox") / "supervisor.py"
 
 
 def check(function: Function, *, level: str = "exercise", derivative: Function | None = None) -> Report:
-    """Ask a function that one trusts, in this process.
+    """Check a function in this process, which is for functions that one trusts.
 
     Parameters
     ----------
     function : callable
-        A leaky ReLU: ``function(x, alpha=0.01)``. From the level "array" on the slope may be called
-        `negative_slope`, too. Functions of PyTorch are asked with tensors.
+        A leaky ReLU: ``function(x, alpha=0.01)``. From the level ``"array"`` on, the slope may be called
+        ``negative_slope``, too. Functions of PyTorch are called with tensors.
     level : {"exercise", "array", "ieee", "derivative"}
-        What is asked; each level contains the ones before.
+        What is asked: single numbers, as in a textbook; arrays of all kinds; NaN, zeros, infinities and rounding; the
+        derivative. Each level contains the ones before.
     derivative : callable, optional
-        For the level "derivative". By default the function ``NAME_derivative`` of the module of the function; for a
-        function of PyTorch or JAX its gradient.
+        The derivative, for the level ``"derivative"``. By default it is the function called ``NAME_derivative`` in the
+        module of ``NAME``, the function; for a function of PyTorch or JAX, its gradient.
 
     Returns
     -------
     Report
-        ``report.passed``, ``print(report)``, ``report.cases``, ``report.to_dict()``.
+        ``report.passed`` says whether all is right, and ``print(report)`` what is wrong. If nothing could be asked,
+        ``report.error`` says why.
 
     Raises
     ------
     ValueError
         There is no such level.
+
+    See Also
+    --------
+    check_source, check_named : check code that is not trusted, in a process of its own.
 
     Examples
     --------
@@ -105,9 +111,9 @@ def check_source(
     derivative: str | None = None,
     file: str | os.PathLike[str] | None = None,
 ) -> Report:
-    """Ask a function of a program's text, in a process of its own, with limits.
+    """Check a function in the text of a program, in a process of its own, with limits.
 
-    Whatever the program does is a finding: an endless loop, a crash, a flood of output. It runs in an empty directory
+    Whatever the program does is reported: an endless loop, a crash, a flood of output. It runs in an empty directory
     that is removed afterwards, without standard input, and all processes that it starts are ended. That guards against
     accidents, not against malice: the program could still read files and use the network.
 
@@ -115,16 +121,16 @@ def check_source(
     ----------
     source : str
         The text of a Python file.
-    name : str
-        The function.
+    name : str, default "leaky_relu"
+        The name of the function.
     level : {"exercise", "array", "ieee", "derivative"}
         As for `check`.
-    seconds : float
-        How long loading the program, and each call, may take.
+    seconds : float, default 5.0
+        How many seconds loading the program may take, and each call.
     derivative : str, optional
-        The name of the derivative in the text, for the level "derivative"; by default ``NAME_derivative``.
-    file : path, optional
-        Where the text is from; its directory is where the program finds modules of its own.
+        The name of the derivative in the text, for the level ``"derivative"``; by default ``NAME_derivative``.
+    file : str or os.PathLike, optional
+        The file that the text is from. The program finds modules of its own in the directory of that file.
 
     Returns
     -------
@@ -134,7 +140,7 @@ def check_source(
     Raises
     ------
     ValueError
-        There is no such level, or `seconds` is no time that can be waited.
+        There is no such level, or `seconds` is not above zero and finite.
 
     Examples
     --------
@@ -151,25 +157,30 @@ def check_source(
 
 
 def check_named(spec: str, *, level: str = "exercise", seconds: float = 5.0, derivative: str | None = None) -> Report:
-    """Ask the function that a command line names, in a process of its own: FILE.py, FILE.py:NAME or MODULE:NAME.
+    """Check the function that a command line names, in a process of its own: FILE.py, FILE.py:NAME or MODULE:NAME.
 
     Parameters
     ----------
     spec : str
-        The function; NAME is ``leaky_relu`` where only a file is named.
-    level, seconds, derivative
-        As for `check_source`. Loading a module may take a minute, whatever `seconds` is.
+        The function. If only a file is named, NAME is ``leaky_relu``.
+    level : {"exercise", "array", "ieee", "derivative"}
+        As for `check`.
+    seconds : float, default 5.0
+        As for `check_source`; but loading a module may always take a minute.
+    derivative : str, optional
+        As for `check_source`.
 
     Returns
     -------
     Report
+        Like that of `check_source`.
 
     Raises
     ------
     OSError, UnicodeDecodeError
         The file cannot be read.
     ValueError
-        `spec` is neither, or as for `check_source`.
+        `spec` has another form, or as for `check_source`.
 
     Examples
     --------
@@ -216,7 +227,7 @@ def _run(target: Json, level: str, seconds: float, derivative: str | None, memor
 
 
 def _messages(job: Json) -> list[Json]:
-    """What the supervisor says, line by line, until it ends or its time is over."""
+    """The messages of the supervisor, one per line, until it ends or its time is over."""
     patience = job["seconds_to_load"] * 4 + job["seconds"] * (len(job["requests"]) + 4) + 30
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory,
@@ -234,7 +245,7 @@ def _messages(job: Json) -> list[Json]:
 def _supervisor(directory: str) -> Iterator[subprocess.Popen[bytes]]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    wide = {"JAX_ENABLE_X64": "1"}  # by default: without, a function of JAX cannot keep float64
+    wide = {"JAX_ENABLE_X64": "1"}  # a default: without it, a function of JAX cannot keep float64
     process = subprocess.Popen(  # noqa: S603  # this Python, and a file of ours
         [sys.executable, "-I", "-B", "-X", "utf8", _SUPERVISOR],
         stdin=subprocess.PIPE,
@@ -255,10 +266,10 @@ def _talk(process: subprocess.Popen[bytes], job: Json) -> list[Json]:
     assert process.stdout is not None  # noqa: S101  # for mypy
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(job).encode() + b"\n")
-        process.stdin.flush()  # and it stays open: its end tells the supervisor that we are gone
+        process.stdin.flush()  # it stays open: the supervisor takes its end as the end of this process
     messages = []
     for line in process.stdout:
-        with contextlib.suppress(ValueError):  # the last line, where it was killed
+        with contextlib.suppress(ValueError):  # the last line is cut short if the supervisor is killed
             messages.append(json.loads(line))
     return messages
 

@@ -1,4 +1,4 @@
-"""For PyTorch: Leaky ReLU at ReLU's memory; which units of a model are dead, and their revival."""
+"""For PyTorch: Leaky ReLU that needs no more memory than ReLU; a diagnosis of dead units, and their revival."""
 
 from leakyrelu._shared.extras import needs
 

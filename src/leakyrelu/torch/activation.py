@@ -1,4 +1,4 @@
-"""Leaky ReLU as a layer, at the memory of ReLU."""
+"""Leaky ReLU as a layer that needs no more memory in training than ReLU."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,9 @@ __all__ = ["LeakyReLU", "leaky_relu"]
 
 
 class LeakyReLU(nn.LeakyReLU):
-    """Leaky ReLU as a module, in place of `torch.nn.LeakyReLU`, at the memory of `torch.nn.ReLU`.
+    """Leaky ReLU as a module that needs no more memory in training than `torch.nn.ReLU`.
+
+    It replaces `torch.nn.LeakyReLU`, of which it is a subclass: values and gradients are the same to the bit.
 
     Parameters
     ----------
@@ -19,7 +21,7 @@ class LeakyReLU(nn.LeakyReLU):
 
     See Also
     --------
-    leaky_relu : the function, which says more.
+    leaky_relu : the function, with more on its values, gradients and memory.
 
     Examples
     --------
@@ -30,6 +32,6 @@ class LeakyReLU(nn.LeakyReLU):
     (LeakyReLU(negative_slope=0.1), torch.Size([5, 2]))
     """
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # PyTorch's
-        """Apply the function; see there."""
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
+        """Apply `leaky_relu` to `input`."""
         return leaky_relu(input, self.negative_slope, self.inplace)

@@ -1,6 +1,6 @@
-"""On which axis of a tensor the units are: known from the layer that made it, and followed to the activation.
+"""Finds the axis of a tensor on which the units are: a layer sets it, and it is followed from there to the activation.
 
-For a shape does not tell: (N, C, L) comes from a convolution, (N, T, C) from a linear layer on tokens.
+The shape alone does not tell: (N, C, L) comes from a convolution, (N, T, C) from a linear layer on tokens.
 """
 
 import math
@@ -17,10 +17,11 @@ __all__ = ["Axes"]
 
 
 class Axes:
-    """What is known of the tensors of one pass."""
+    """The axes of units, as far as they are known, for the tensors of one pass."""
 
     def __init__(self) -> None:
-        # By id, which another tensor may have later. With the shape, which may be changed in place.
+        # The keys are ids. A weak reference is kept as another tensor may get the same id later, and the shape as it
+        # may be changed in place.
         self._known: dict[int, tuple[weakref.ref[Tensor], torch.Size, int]] = {}
 
     def of(self, value: object) -> int | None:
@@ -29,7 +30,7 @@ class Axes:
         return axis if shape == getattr(value, "shape", None) else None
 
     def remember(self, value: Tensor, axis: int | None) -> None:
-        """From now on it is this axis, or not known."""
+        """Store the axis of a tensor's units; None means that it is not known."""
         if axis is None:
             self._known.pop(id(value), None)
         elif value.ndim:
@@ -40,7 +41,7 @@ class Axes:
         return (shape, axis) if reference is not None and reference() is value else (torch.Size(), None)
 
     def follow(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: object) -> None:
-        """Remember the axis of what a function made of its arguments."""
+        """Remember the axis for the tensors that a function made of its arguments."""
         results = [result for result in _each((output,)) if isinstance(result, Tensor)]
         if not results:
             return
@@ -57,21 +58,21 @@ class Axes:
             self.remember(result, axis)
 
     def _of_layer(self, name: str, args: Sequence[Any], tensors: Sequence[Tensor], axes: int) -> int | None:
-        """The axis of what makes units anew."""
+        """The axis where a function makes new units or tells which axis they are on; None otherwise."""
         if name in _LAST:
             return axes - 1
         if name in _CHANNELS and axes > 1:
-            return 1  # whatever it was: scale and shift are each channel's
+            return 1  # whatever was known before: each channel has its own scale and shift
         if len(tensors) < 2:
             return None
         if name.startswith("conv"):
-            return axes + 1 - tensors[1].ndim  # before as many axes of space as the weight has
+            return axes + 1 - tensors[1].ndim  # the spatial axes follow it, as many as the weight has
         if name == "einsum" and isinstance(args[0], str):
             return _of_einsum(args[0], tensors, axes)
         return self._of_product(name, tensors, axes - 1) if name in _PRODUCTS else None
 
     def _of_product(self, name: str, tensors: Sequence[Tensor], last: int) -> int:
-        """The last axis, except that of ``weight @ x``, where the units of `x` are not on its last one."""
+        """The last axis; or the last but one for ``weight @ x``, unless the units of `x` are on its last axis."""
         left, right = tensors[-2:] if name != "rmatmul" else tensors[-1:-3:-1]
         from_left = _is_weight(left) and not _is_weight(right) and self.of(right) != right.ndim - 1
         return max(last - 1, 0) if from_left else last
@@ -95,7 +96,7 @@ def _carried(
     axis: int,
     made: torch.Size,
 ) -> int | None:
-    """The axis in `made`, of a tensor of `shape`, where it was `axis`."""
+    """The axis of the units in a result of shape `made`, if it was `axis` in the argument of shape `shape`."""
     moves = name in _PERMUTING or (name in _REDUCING and len(made) != len(shape))
     if axis == len(shape) and (moves or name in _RESHAPING):
         return len(made)
@@ -107,10 +108,10 @@ def _carried(
 
 
 def _of_norm(name: str, args: Sequence[Any], tensors: Sequence[Tensor], axes: int) -> int | None:
-    """The axis where nothing else tells."""
+    """The axis that the function itself suggests, where nothing else tells it."""
     if name == "unfold" and (tensors[0].ndim, axes) == (4, 3):
         return 1
-    of_several_axes = len(args) > 1 and isinstance(args[1], Sequence) and len(args[1]) > 1  # as (C, H, W)
+    of_several_axes = len(args) > 1 and isinstance(args[1], Sequence) and len(args[1]) > 1  # (C, H, W)
     return axes - 1 if name in _LAST_NORMS and not of_several_axes else None
 
 
@@ -123,7 +124,7 @@ def _is_weight(value: Tensor) -> bool:
 
 
 def _of_einsum(equation: str, operands: Sequence[Tensor], axes: int) -> int | None:
-    """The axis that a weight brings: of its letters, the last one of the result that no other operand has."""
+    """The axis that a weight adds: the last letter of the result that the weight has and no other operand has."""
     inputs, _, made = equation.replace(" ", "").partition("->")
     terms = inputs.split(",")
     weights = [term for term, operand in zip(terms, operands, strict=False) if _is_weight(operand)]
@@ -134,7 +135,7 @@ def _of_einsum(equation: str, operands: Sequence[Tensor], axes: int) -> int | No
 
 
 def _reshaped(old: Sequence[int], axis: int, new: Sequence[int]) -> int | None:
-    """Where the axis is after a change of shape: itself, or what it is merged into, or its innermost part."""
+    """Where the axis is after a change of shape: the same axis, the one it is merged into, or its innermost part."""
     inner = math.prod(old[axis + 1 :])
     inners = [math.prod(new[i + 1 :]) for i in range(len(new))]
     for i, length in enumerate(new):
@@ -148,25 +149,26 @@ def _reshaped(old: Sequence[int], axis: int, new: Sequence[int]) -> int | None:
 
 
 def _is_made_an_image(old: Sequence[int], axis: int, new: Sequence[int]) -> bool:
-    """Whether all axes but the first, three or four, are parts of the units' one, as in a decoder of images.
+    """Whether the axis of the units is split into three or four axes, all but the first one, as in a decoder of images.
 
-    Which of them are the channels is for what follows to tell: a norm, or a permutation of (N, H, W, C). So it is not
-    known from here on, which means the second of four or five axes. Heads, (B, T, H, D), leave the axes before.
+    Only what follows tells which of them has the channels: a norm, or a permutation of (N, H, W, C). So the axis is
+    not known from here on, and of four or five axes the second one is taken. Splitting into the heads of an attention,
+    (B, T, H, D), is another case: it keeps the axes before.
     """
     if len(new) not in (4, 5) or new[0] != math.prod(old[:axis]) or math.prod(old[axis + 1 :]) != 1:
         return False
     if axis == len(old) - 1:
         return axis < 2 or list(new[:axis]) != list(old[:axis])
-    return new[-1] > 1  # else they are groups of the channels of one pixel
+    return new[-1] > 1  # otherwise they are groups of the channels of one pixel
 
 
 def _moved(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], shape: torch.Size, axis: int) -> int | None:
-    """Where a function moves the axis: seen on a tensor without data, where no other axis is as long."""
+    """Where a function moves the axis: tried with a tensor without data, in which no other axis has its length."""
     length = sum(shape) + 2
     probe = torch.empty((*shape[:axis], length, *shape[axis + 1 :]), device="meta")
     kwargs = {key: probe if key in ("input", "self") else item for key, item in kwargs.items()}
     try:
         results = _each((function(*([probe] if args else []), *args[1:], **kwargs),))
         return list(results[0].shape).index(length)
-    except Exception:  # noqa: BLE001  # whatever it says to a tensor without data
+    except Exception:  # noqa: BLE001  # a function may raise anything for a tensor without data
         return None

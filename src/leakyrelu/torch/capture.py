@@ -1,4 +1,4 @@
-"""Sees each call of an activation while a model runs, as module, function or method, and its units' axis."""
+"""Sees each call of an activation (a module, function or method) while a model runs, and finds its units' axis."""
 
 import inspect
 from collections import Counter
@@ -37,33 +37,33 @@ class Call(NamedTuple):
     name: str  # of the site
     activation: Activation
     input: Tensor
-    axis: int  # of the units; the number of axes where all is one unit's
+    axis: int  # of the units; the number of axes if all values belong to one unit
     examples: int
 
 
-Forward = Callable[[Any, Any], object]  # of a model and a batch
-Observer = Callable[[Call], Callable[[Tensor], object]]  # what it gives is called with the output
+Forward = Callable[[Any, Any], object]  # is called with a model and a batch
+Observer = Callable[[Call], Callable[[Tensor], object]]  # the function that it returns is called with the output
 
 
 class Capture:
-    """Calls `observe` at each activation while `model` runs, and what that returns with the activation's output.
+    """Calls `observe` before each activation while `model` runs, and what that returns with the activation's output.
 
-    It works while attached (by hooks on the model's modules, which tell where a call is made), from the call of the
-    outermost module to its end. A `TorchFunctionMode` sees the calls themselves.
+    While it is attached, hooks on the model's modules tell which module is running. A pass lasts from the call of the
+    outermost module to its return; during a pass, a `TorchFunctionMode` sees the calls of functions.
 
     Parameters
     ----------
     model : nn.Module
         Neither compiled nor scripted.
     observe : callable
-        Takes a `Call`. The input may be overwritten by the activation.
+        Takes a `Call`. The activation may overwrite its input afterwards.
     wanted : callable, optional
-        Asked at the call of the outermost module, with that module, whether to observe this pass.
+        Takes the outermost module when it is called, and returns whether to observe this pass.
 
     Attributes
     ----------
     examples : Counter
-        The examples of all passes so far, by outermost module.
+        How many examples there were in all passes so far, by outermost module.
     notes : dict
         Its keys are remarks on what could not be seen.
     """
@@ -77,16 +77,16 @@ class Capture:
         self._observe = observe
         self._wanted = wanted
         self._paths = _paths(model)
-        self._stack: list[nn.Module] = []  # the calls under way
+        self._stack: list[nn.Module] = []  # the modules that are running
         self._frame: FrameType | None = None  # where the outermost module was called
         self._mode: _Mode | None = None  # while a pass is observed
         self._handles: list[RemovableHandle] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _inert, ()  # a copy of the model takes its hooks with it
+        return _inert, ()  # a copy of the model has copies of its hooks, which must not count
 
     def attach(self) -> None:
-        """Begin to observe."""
+        """Start observing."""
         if not self._handles:
             for module in self._paths:
                 self._handles += [
@@ -95,7 +95,7 @@ class Capture:
                 ]
 
     def detach(self) -> None:
-        """Observe no more."""
+        """Stop observing."""
         while self._handles:
             self._handles.pop().remove()
         self._end()
@@ -109,7 +109,7 @@ class Capture:
 
     @contextmanager
     def one_pass(self, inputs: object) -> Iterator[None]:
-        """Observe what happens in this block, outside of the model's modules too, as one pass."""
+        """Observe all that happens in this block as one pass, also outside of the model's modules."""
         self._begin(self.model, inputs)
         try:
             yield
@@ -120,7 +120,7 @@ class Capture:
         if self._is_in_another_thread():
             return
         if self._frame is not None and module is self._stack[0] and not _is_running(self._frame):
-            self._end()  # the last pass was interrupted from the keyboard: then no hook is called
+            self._end()  # the last pass was interrupted from the keyboard, in which case no hook is called
         outermost = not self._stack
         self._begin(module, (args, kwargs))
         if outermost:
@@ -129,12 +129,12 @@ class Capture:
     def _on_return(self, module: nn.Module, *_: object) -> None:
         if module in self._stack and not self._is_in_another_thread():
             while self._stack.pop() is not module:
-                pass  # a module whose hooks were not called to the end
+                pass  # the hook that marks the end of such a module was never called
             if not self._stack:
                 self._end()
 
     def _begin(self, module: nn.Module, inputs: object) -> None:
-        # In a backward pass, checkpointing calls modules for the second time; a tracer would record our counting.
+        # In a backward pass, checkpointing calls modules a second time; a tracer would record the counting, too.
         if not (self._stack or backward_is_running() or is_tracing()) and self._wanted(module):  # type: ignore[no-untyped-call]
             self._mode = _Mode(self, module)
             self._mode.__enter__()  # type: ignore[no-untyped-call]
@@ -166,7 +166,7 @@ class Capture:
         return self._observe(Call(name, activation, value.detach(), axis, examples))
 
     def _path(self, module: nn.Module) -> str:
-        """Its name in the model, also where it came later: what is replaced hands its hooks on."""
+        """The module's name in the model, also if it was added later: a replacement takes over the hooks."""
         if module not in self._paths:
             self._paths |= _paths(self.model)
         return self._paths.setdefault(module, type(module).__name__)
@@ -177,14 +177,14 @@ def _paths(model: nn.Module) -> dict[nn.Module, str]:
 
 
 def nothing_seen(capture: Capture) -> str:
-    """The message where a model ran and no activation was seen."""
+    """The message for a model that ran without calling any known activation."""
     notes = "".join(f"; {note}" for note in capture.notes)
     model = type(capture.model).__name__
     return f"{model} called no activation that is known (ReLU, Leaky ReLU, GELU and so on){notes}"
 
 
 def watch(model: nn.Module, batches: Iterable[Any], forward: Forward, look: Callable[[Call], object]) -> None:
-    """Run the batches, and look at each call of an activation."""
+    """Run the model on the batches, and pass each call of an activation to `look`."""
 
     def observe(call: Call) -> Callable[[Tensor], None]:
         look(call)
@@ -197,7 +197,7 @@ def watch(model: nn.Module, batches: Iterable[Any], forward: Forward, look: Call
 
 
 def recorded(model: nn.Module, batch: Any, forward: Forward) -> list[tuple[tuple[Any, Any], list[Tensor]]]:
-    """Run a batch; for each call of the model, its arguments (positional and by name), and the outputs' tensors."""
+    """Run a batch; return the arguments (positional and by name) and the output tensors of each call of the model."""
     under_way: list[Any] = []
     calls: list[tuple[tuple[Any, Any], list[Tensor]]] = []
 
@@ -229,7 +229,7 @@ def _inert() -> Capture:
 
 
 def _caller() -> "FrameType | None":
-    """The frame from which this module was called."""
+    """The frame that called into this file."""
     frame = inspect.currentframe()
     while frame is not None and frame.f_globals is globals():
         frame = frame.f_back
@@ -310,7 +310,7 @@ class _Mode(TorchFunctionMode):
         self._capture.notes[note] = None
 
     def unit_axis(self, value: Tensor) -> int:
-        """The axis of the units: as the layers before say; else the last of two or three axes, the second of more."""
+        """The units' axis: as the layers before tell; otherwise the last of two or three axes, the second of more."""
         axis = self._axes.of(value)
         if axis is not None:
             return axis

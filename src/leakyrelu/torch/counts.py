@@ -15,7 +15,7 @@ from leakyrelu.units.sites import Site
 
 __all__ = ["Counts", "by_unit", "largest_change", "split"]
 
-_CONSTANT = 1e-5  # of the root mean square of values: where they differ by less, rounding decides
+_CONSTANT = 1e-5  # relative to the root mean square of values: differences below that are rounding errors
 
 
 class Counts:
@@ -26,7 +26,7 @@ class Counts:
         self._scratch = _Scratch()
 
     def __call__(self, call: Call) -> Callable[[Tensor], None]:
-        """Count what enters; what is returned counts what leaves."""
+        """Count what enters the activation, and return a function that counts what leaves it."""
         units = by_unit(call.input, call.axis).shape[1]
         key = call.name, call.activation, units, call.input.device
         if key not in self._sites:
@@ -34,7 +34,7 @@ class Counts:
         return self._sites[key].add(call)
 
     def diagnosis(self, examples: int, notes: tuple[str, ...] = ()) -> Diagnosis:
-        """What has been counted."""
+        """The diagnosis from all that has been counted so far."""
         return Diagnosis(tuple(site.result() for site in self._sites.values() if site.values), examples, notes)
 
 
@@ -43,7 +43,7 @@ class _SiteCounts:
     def __init__(self, call: Call, units: int, scratch: "_Scratch") -> None:
         device = call.input.device
         self.scratch = scratch
-        # Sums of sums: in float64, which Apple's GPUs do not have.
+        # Sums of sums need float64, which Apple's GPUs do not have.
         exact = torch.float32 if device.type == "mps" else torch.float64
         self.name, self.activation = call.name, call.activation
         self.examples = self.values = 0
@@ -59,17 +59,17 @@ class _SiteCounts:
             self.examples += call.examples
             self.values += rows * positions
         for part in _parts(values):
-            # PyTorch is slow at booleans: at making them, and ten times as slow at adding them up.
+            # Floats instead of booleans: PyTorch is slow at making booleans, and ten times as slow at adding them up.
             ones = torch.gt(part, call.activation.threshold, out=self.scratch.like(part))
             self.fired += _per_unit(torch.sum, ones).long()
             torch.maximum(self.maximum, _per_unit(torch.amax, part), out=self.maximum)
-            left = torch.nonzero(~self.below).flatten()  # few, soon: most units are below zero now and then
+            left = torch.nonzero(~self.below).flatten()  # few after a while: most units are below zero now and then
             if len(left):
                 some = part if len(left) == part.shape[1] else part[:, left]
                 self.below[left] = _per_unit(torch.amin, some) < call.activation.threshold
 
         def add_output(output: Tensor) -> None:
-            # Where the activation is flat, nothing is below zero, except below a threshold with a value of its own.
+            # The output of a flat activation is never below zero, except that of `threshold`, whose value is a choice.
             at_least_zero = self.activation.flat and self.activation.operation != "threshold"
             for part in _parts(by_unit(output, call.axis)):
                 self.magnitude += _per_unit(torch.sum, part if at_least_zero else part.abs())
@@ -82,7 +82,7 @@ class _SiteCounts:
             operation=self.activation.operation,
             examples=self.examples,
             values=self.values,
-            fired=self.fired.cpu().numpy().copy(),  # the counting goes on
+            fired=self.fired.cpu().numpy().copy(),  # a copy, as the counting goes on
             below=self.below.cpu().numpy().copy(),
             maximum=self.maximum.cpu().double().numpy() - self.activation.threshold,
             mean_output=self.magnitude.cpu().double().numpy() / self.values,
@@ -91,7 +91,7 @@ class _SiteCounts:
 
 
 class _Scratch:
-    """Memory for a part of the values, used again and again: new memory is several times as slow to write to."""
+    """Memory for a part of the values. It is reused, as writing to new memory takes several times as long."""
 
     def __init__(self) -> None:
         self._memory: dict[tuple[torch.dtype, torch.device], Tensor] = {}
@@ -105,8 +105,8 @@ class _Scratch:
 
 
 def by_unit(values: Tensor, axis: int) -> Tensor:
-    """The same values as (rows, units, positions), without a copy where memory is in order (channels last, too)."""
-    if axis == values.ndim:  # all is one unit's
+    """The same values in the shape (rows, units, positions); contiguous or channels-last memory is not copied."""
+    if axis == values.ndim:  # all values belong to one unit
         return values.reshape(-1, 1, 1)
     last = values.movedim(axis, -1)
     if last.is_contiguous():
@@ -116,7 +116,10 @@ def by_unit(values: Tensor, axis: int) -> Tensor:
 
 
 def split(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Where to cut so that about half of the values lie above, between two of them; and how many do."""
+    """A cut between two values that about half of them lie above, and the fraction that does.
+
+    Both are zero if the values differ by no more than rounding, or are not finite.
+    """
     grid = _CONSTANT * math.sqrt(np.square(values).mean()) if np.isfinite(values).all() else 0.0
     steps, counts = np.unique(np.round(values / grid), return_counts=True) if grid else (np.zeros(1), np.ones(1))
     if steps[-1] - steps[0] < 2:
@@ -127,7 +130,7 @@ def split(values: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def largest_change(before: Iterable[Sequence[Tensor]], after: Iterable[Sequence[Tensor]]) -> float:
-    """Of each output relative to its largest value; infinities and NaN that stay are no change."""
+    """The largest change of any output, relative to its largest value; infinities and NaN that stay are no change."""
     largest: dict[int, float] = defaultdict(float)
     change: dict[int, float] = defaultdict(float)
     for olds, news in zip(before, after, strict=True):
@@ -142,9 +145,9 @@ def largest_change(before: Iterable[Sequence[Tensor]], after: Iterable[Sequence[
 
 
 def _parts(values: Tensor) -> Iterator[Tensor]:
-    """Some rows at a time, in float32 or float64: few, to stay in the cache; many, for threads wait for each other.
+    """Some rows at a time, in float32 or float64: few enough for the cache, and enough to be worth several threads.
 
-    Fewer than 2**24 values, which float32 counts exactly, unless a single row is longer.
+    A part has fewer than 2**24 values, up to which float32 counts exactly, unless a single row is longer.
     """
     at_once = 2**20 if values.device.type == "cpu" else 2**23
     if values.numel():
@@ -154,7 +157,7 @@ def _parts(values: Tensor) -> Iterator[Tensor]:
 
 
 def _per_unit(reduce: Callable[[Tensor, int], Tensor], values: Tensor) -> Tensor:
-    """Reduce the longer axis first; PyTorch is several times as slow at both in one call."""
+    """Reduce the longer axis first: to reduce both in one call takes PyTorch several times as long."""
     rows, units, positions = values.shape
     if positions >= 128:
         return reduce(reduce(values, 2), 0)

@@ -1,4 +1,4 @@
-"""Which units of a model are dead, on given data."""
+"""Finds the units of a model that are dead on given data."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,46 +14,49 @@ __all__ = ["diagnose"]
 
 
 def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | None = None) -> Diagnosis:
-    """Find the units of a model that never fire, with how sure that is.
+    """Find the units of a model that never fire on given data, and say how sure that is.
 
-    The model runs on all batches, in eval mode and without gradients; each call of ReLU, Leaky ReLU, PReLU, RReLU,
+    The model runs on all batches, in eval mode and without gradients. Each call of ReLU, Leaky ReLU, PReLU, RReLU,
     ReLU6, threshold, clamp at zero, GELU, SiLU, ELU, CELU and SELU is a site, whether it is a module, a function or a
-    method, in place or not. What is written by hand (``torch.maximum(h, zero)``, ``h * (h > 0)``) is not seen. A unit
-    is a channel of a convolution (over batch and space) or a feature of a linear layer (over the batch and all tokens),
-    as it enters the activation. Modes and random states are restored, nothing else is changed.
+    method, in place or not. An activation written by hand (``torch.maximum(h, zero)``, ``h * (h > 0)``) is not seen. A
+    unit is a channel of a convolution, counted over batch and space, or a feature of a linear layer, counted over the
+    batch and all tokens; what counts is the value that enters the activation. Modes and random states are restored,
+    and nothing else is changed.
 
     Parameters
     ----------
-    model : nn.Module
-        What was compiled by `torch.compile` is run as it was before that, and so is what was wrapped by `DataParallel`
-        or `DistributedDataParallel`.
+    model : torch.nn.Module
+        The model to diagnose. If it was compiled by `torch.compile` or wrapped by `DataParallel` or
+        `DistributedDataParallel`, it runs as it was before that.
     batches : iterable
-        Such as a `DataLoader`. A batch is a tensor, a tuple or list whose first item is the input, or a dictionary of
-        keyword arguments; its tensors are moved to the device of the model. Its examples are along the first axis.
+        The data, such as a `DataLoader` or a list of tensors. A batch is a tensor, a tuple or list whose first item is
+        the input, or a dictionary of keyword arguments; its tensors are moved to the device of the model. The examples
+        lie along the first axis.
     forward : callable, optional
-        ``forward(model, batch)`` is called for each batch, which then may be anything.
+        Runs the model on a batch: ``forward(model, batch)``. With it, a batch may be anything.
 
     Returns
     -------
     Diagnosis
-        With a `Site` for each call of an activation in one forward pass: a module that is called twice has two.
+        It has one `Site` per call of an activation in one forward pass, so a module that is called twice has two.
 
     Raises
     ------
     TypeError
-        `model` is no module, or scripted; a batch is of another kind, and there is no `forward`.
+        `model` is not a module, or is scripted; or a batch is of another kind, and `forward` is not given.
     ValueError
-        `batches` is empty, or without examples, or the model calls no activation that is known.
+        `batches` is empty or has no examples, or the model calls no activation that is known.
 
     See Also
     --------
-    Monitor : the same while training.
-    revive : gives dead units new life.
+    Monitor : does the same while the model trains.
+    revive : makes dead units fire again.
 
     Notes
     -----
-    A unit that fires on none of N independent examples fires on less than 3/N of all examples, with 95 % confidence.
-    On few examples, rare units look dead: of those that fire 1 % of the time, half look so on 64 examples.
+    A unit that fires on none of N independent examples fires on less than 3/N of all examples, with 95 % confidence
+    (the rule of three; Hanley and Lippman-Hand 1983). On few examples, units that fire rarely look dead: of the units
+    that fire on 1 % of all examples, about half look dead on 64 examples.
 
     Examples
     --------
@@ -73,7 +76,7 @@ def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | Non
     counts = Counts()
     passes = 0
     with evaluating(model), Capture(model, counts) as capture:
-        for passes, batch in enumerate(batches, 1):  # noqa: B007  # whether there was any
+        for passes, batch in enumerate(batches, 1):  # noqa: B007  # asked afterwards, whether there was any
             with capture.one_pass(batch):
                 (forward or run_batch)(model, batch)
     if not passes:

@@ -1,12 +1,12 @@
-"""Kills the units of a small network on real digits, cures it in several ways, trains on, and compares.
+"""Kills the units of a small network on real digits, cures it in several ways, trains it further, and compares.
 
-- Data: the 1,797 handwritten digits of scikit-learn, 8 by 8 pixels, 0 to 16 as they come: 500 for the test.
+- Data: the 1,797 handwritten digits of scikit-learn, 8 by 8 pixels from 0 to 16, not scaled; 500 are for the test.
 - Network: 64-32-32-32-10, ReLU, as PyTorch initialises it.
-- Killed: 5 epochs of an optimizer at a rate that is too large, in batches of 32.
-- Cured: all ways begin with a copy of the same killed network; `revive` and `diagnose` see the training images.
-- Trained on: 20 epochs of Adam at 0.001, the same batches for all.
+- Killing: 5 epochs of an optimizer at a learning rate that is too large, in batches of 32.
+- Curing: each cure starts from a copy of the same killed network; `revive` and `diagnose` see the training images.
+- Training afterwards: 20 epochs of Adam at 0.001, with the same batches for all cures.
 
-A seed decides the split, the weights and the batches.
+The seed decides the split, the weights and the batches.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +54,7 @@ CURES: dict[str, Callable[[nn.Module, Tensor, torch.Generator], object]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one killed network; units never above zero as a fraction of all, accuracy on the test images."""
+    """What became of one killed network: the fraction of units never above zero, and the accuracy on test images."""
 
     cure: str
     seed: int
@@ -84,7 +84,7 @@ class Killed:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """The network is too small for more, and where a processor is busy, more wait for each other."""
+    """Use one thread: the network is too small for more, and on a busy processor several wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -147,7 +147,7 @@ def _train(
 def show(
     killer: str = "SGD at 0.3", seeds: Sequence[int] = tuple(range(10)), console: "Console | None" = None
 ) -> list[Outcome]:
-    """Kill, diagnose, revive, train on; show the figures beside a control that was not revived.
+    """Kill units, diagnose, revive and train further; show the figures beside a control that was not revived.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def show(
 
 
 def table(results: Sequence[Outcome]) -> list[str]:
-    """Markdown: mean and standard deviation over the seeds, in percent."""
+    """The table as Markdown: means and standard deviations over the seeds, in percent."""
     cures = list(dict.fromkeys(outcome.cure for outcome in results))
     fields = ("never_at_once", "never_at_the_end", "accuracy_at_once", "accuracy_at_the_end")
     lines = [
@@ -194,11 +194,12 @@ def table(results: Sequence[Outcome]) -> list[str]:
 
 
 def conclusion(results: Sequence[Outcome], cure: str = "revive") -> str:
-    """What the accuracies say of a cure, beside the control: a difference only where it exceeds its 95 % interval."""
+    """The verdict on a cure beside the control; a difference counts only if it exceeds its 95 % interval."""
     control, cured = (
         np.array([100 * outcome.accuracy_at_the_end for outcome in results if outcome.cure == kind])
         for kind in ("control", cure)
     )
     mean, spread = paired_difference(control, cured)
     verdict = "no difference beyond that" if not abs(mean) > spread else "better" if mean > 0 else "worse"
-    return f"Accuracy, {cure} less control, seed by seed: {mean:+.1f} ± {spread:.1f} points (95 %): {verdict}."
+    difference = f"{mean:+.1f} ± {spread:.1f} points (95 % confidence)"
+    return f"Accuracy with {cure} minus that of the control, seed by seed: {difference}: {verdict}."

@@ -1,4 +1,4 @@
-"""A model, its weights and its data, by name and from files, for the command line; no file is trusted to hold code."""
+"""Loads a model by name, and its weights and data from files, for the command line; no code in these files is run."""
 
 import inspect
 import math
@@ -44,6 +44,11 @@ def diagnose_files(
     progress : callable, optional
         Called before the first batch and after each one, with the batches done and the batches in all.
 
+    Returns
+    -------
+    Diagnosis
+        What `leakyrelu.torch.diagnose` returns.
+
     Raises
     ------
     ImportError, TypeError, ValueError, OSError
@@ -56,8 +61,8 @@ def diagnose_files(
     try:
         return diagnose(model, _followed(batches, progress))
     except (ImportError, OSError, TypeError, ValueError):
-        raise  # they say what is wrong
-    except Exception as error:  # whatever somebody's code does
+        raise  # these messages say what is wrong
+    except Exception as error:  # the model is the user's code, and may raise anything
         raise ValueError(f"the model failed on {data} ({batches}): {_said(error)}") from error
 
 
@@ -69,21 +74,21 @@ def _followed(batches: "Batches", progress: Progress) -> Iterator[Any]:
 
 
 def make_model(spec: str) -> nn.Module:
-    """Make the model that ``package.module:factory`` names: a function or class without arguments, or a model.
+    """Make the model that ``package.module:factory`` names: a function or class to call without arguments, or a model.
 
     Modules are looked for in the current directory, too.
 
     Raises
     ------
     ImportError, ValueError, TypeError
-        There is no such module or name, or it gives no model.
+        There is no such module or name, or it does not give a model.
     """
     wanted = "the model must be given as PACKAGE.MODULE:FACTORY, such as nets.vision:make_model"
     model: object = load_object(spec, wanted)
     if not isinstance(model, nn.Module) and callable(model):
         try:
             model = model()
-        except (Exception, SystemExit) as error:  # whatever somebody's code does
+        except (Exception, SystemExit) as error:  # it is the user's code, and may raise anything
             raise ValueError(f"{spec}() failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise TypeError(f"{spec} gives {type(model).__name__}, not a torch.nn.Module")
@@ -98,12 +103,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
     ValueError
         The file holds something else, or the weights of another model.
     ImportError
-        The file is one of safetensors, which is missing.
+        The file is a safetensors file, and safetensors is not installed.
     """
     state = _safetensors(path) if path.suffix == ".safetensors" else _saved_by_torch(path)
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]  # a checkpoint of a training
+            state = state[key]  # a training checkpoint
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict; save model.state_dict()")
     try:
@@ -116,11 +121,11 @@ def _safetensors(path: Path) -> Any:
     with needs("safetensors", f"reading {path}"):
         from safetensors.torch import load_file
     with path.open("rb"):
-        pass  # says what is wrong with the name, where it is
+        pass  # an error here says what is wrong with the path
     try:
         return load_file(path)
-    except Exception as error:  # an error of its own, made in Rust
-        raise ValueError(f"{path} is not a file of safetensors: {error}") from error
+    except Exception as error:  # safetensors raises an error class of its own, made in Rust
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
 
 
 def _saved_by_torch(path: Path) -> Any:
@@ -133,8 +138,8 @@ def _saved_by_torch(path: Path) -> Any:
         ) from error
     except OSError:
         raise
-    except Exception as error:  # of its unpickler, which takes any bytes for instructions
-        raise ValueError(f"{path} is not a file of torch.save ({_said(error)})") from error
+    except Exception as error:  # the unpickler takes any bytes for instructions, so it may raise anything
+        raise ValueError(f"{path} was not written by torch.save ({_said(error)})") from error
 
 
 def _without_wrappers(state: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
@@ -151,16 +156,16 @@ def _without_wrappers(state: Mapping[str, Any], model: nn.Module) -> Mapping[str
 
 
 class Batches:
-    """The examples of a .npy file, or of the arrays of a .npz file by name, in batches of tensors.
+    """The examples in a .npy file, or in the named arrays of a .npz file, as batches of tensors.
 
-    Those that are named as arguments of the model's forward are passed so. One alone that is not is the model's input,
-    with a warning if somebody gave it a name. Floating-point arrays become the type of the model's parameters, integers
-    int64.
+    An array that is named like an argument of the model's forward is passed as that argument. A single array with
+    another name is taken as the model's input; there is a warning if somebody chose that name. Floating-point arrays
+    are converted to the type of the model's parameters, integers to int64.
 
     Raises
     ------
     ValueError
-        The file is of another kind, no array fits, or the arrays are of different lengths.
+        The file is of another kind, no array fits, the arrays have different lengths, or `batch_size` is below 1.
     """
 
     def __init__(self, path: Path, model: nn.Module, batch_size: int) -> None:
@@ -189,13 +194,13 @@ class Batches:
     def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
         kind = array.dtype.kind
         if kind not in "fiub":
-            raise ValueError(f"numbers are wanted as data, got {array.dtype}")
+            raise ValueError(f"the data must be numbers, got {array.dtype}")
         tensor = torch.from_numpy(np.array(array, np.int64 if kind in "iu" else array.dtype.newbyteorder("=")))
         return tensor.to(self._dtype) if kind == "f" else tensor
 
 
 _NPY = "input"
-_UNNAMED = "arr_0"  # by numpy.savez(file, array)
+_UNNAMED = "arr_0"  # the name that numpy.savez(file, array) gives
 
 
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -211,20 +216,20 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _arguments(model: nn.Module) -> list[str]:
-    """Those that can be passed to the model's forward by name."""
+    """The names of the arguments that can be passed to the model's forward by name."""
     parameters = inspect.signature(model.forward).parameters.values()
     return [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
 
 
 def _warn_of_another_name(name: str, arguments: list[str], path: Path) -> None:
-    """Warn where the array has a name of its own that no argument has."""
+    """Warn if somebody named the array, and no argument has that name."""
     if arguments and name not in (_NPY, _UNNAMED):
         named = f"{path} holds {name!r}, which is no argument of the model's forward"
-        warnings.warn(f"{named} ({', '.join(arguments)}); it is taken for its first one", stacklevel=3)
+        warnings.warn(f"{named} ({', '.join(arguments)}); it is taken as the first one", stacklevel=3)
 
 
 def _common_length(arrays: dict[str, npt.NDArray[Any]], path: Path) -> int:
-    """How many examples there are: the length of each array."""
+    """How many examples there are: the length that all arrays have."""
     lengths = {name: array.shape[0] if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the arrays in {path} must have one row per example, got {lengths}")
@@ -245,6 +250,6 @@ def _fitting(arrays: dict[str, npt.NDArray[Any]], arguments: list[str], path: Pa
 
 
 def _said(error: Exception) -> str:
-    """The first line of what it says; with its type where the line alone is no sentence, such as a KeyError's key."""
+    """The first line of an error; with its type where the line alone is no sentence, such as the key of a KeyError."""
     line, kind = first_line(error), type(error).__name__
     return line if isinstance(error, RuntimeError | ValueError) or line == kind else f"{kind}: {line}"

@@ -1,4 +1,4 @@
-"""Which units of a model are dead, while it trains."""
+"""Finds the dead units of a model while it trains."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -19,21 +19,33 @@ __all__ = ["Monitor"]
 
 
 class Monitor:
-    """Counts the units of a model while it trains, as `diagnose` does on given data.
+    """Finds the dead units of a model while it trains, as `diagnose` does on given data.
 
-    Observed are the passes in which gradients are recorded, so that validation under `torch.no_grad` does not count. A
-    pass is a call of the model, or of a part of it that is called from outside; then each such part has its own passes.
-    Use it as a context, or `attach` it and `detach` it.
+    It observes the passes in which gradients are recorded, so validation under `torch.no_grad` does not count. A pass
+    is a call of the model, or of a part of it that is called from outside; each such part has passes of its own. Use
+    the monitor in a ``with`` statement, or call `attach` and `detach`.
 
     Parameters
     ----------
-    model : nn.Module
-        Not compiled, as compiled code does not show its activations. On the model within `DistributedDataParallel` it
-        is the same as on the whole.
+    model : torch.nn.Module
+        The model that is trained. It must not be compiled, as compiled code does not show its activations. A model
+        wrapped by `DistributedDataParallel` may be given with or without the wrapper.
     every : int, default 1
-        Observe each pass (1), every second one (2), and so on.
+        1 observes every pass, 2 every second pass, and so on.
     window : int, default 100
         How many observed passes a diagnosis covers.
+
+    Raises
+    ------
+    TypeError
+        `model` is not a module, or is scripted or compiled, or a part of it is; or `DataParallel` replicates it on
+        several devices.
+    ValueError
+        `every` or `window` is less than 1.
+
+    See Also
+    --------
+    diagnose : does the same on given data, and says what counts as an activation and as a unit.
 
     Examples
     --------
@@ -65,7 +77,7 @@ class Monitor:
             if is_compiled(module):
                 raise TypeError(
                     f"{name or 'the model'} is compiled, so its activations cannot be seen while it trains; train it "
-                    "without torch.compile, or call diagnose, which does without that, every so often"
+                    "without torch.compile, or call diagnose every so often, which runs it uncompiled"
                 )
             if isinstance(module, DataParallel) and len(module.device_ids) > 1:
                 raise TypeError("the replicas of DataParallel cannot be seen; use DistributedDataParallel")
@@ -74,12 +86,12 @@ class Monitor:
         self.reset()
 
     def attach(self) -> Self:
-        """Begin to observe."""
+        """Start observing, and return the monitor."""
         self._capture.attach()
         return self
 
     def detach(self) -> None:
-        """Observe no more. What was counted stays."""
+        """Stop observing. What was counted is kept."""
         self._capture.detach()
 
     __enter__ = attach
@@ -88,7 +100,7 @@ class Monitor:
         self.detach()
 
     def reset(self) -> None:
-        """Forget what was counted: a new window begins."""
+        """Forget what was counted, and begin a new window."""
         self._calls: Counter[nn.Module] = Counter()
         self._last: Diagnosis | None = None
         self._new_window()
@@ -118,14 +130,19 @@ class Monitor:
         return self._counts.diagnosis(examples, tuple(self._capture.notes))
 
     def diagnosis(self) -> Diagnosis:
-        """Diagnose the last full window; before the first is full, what has been observed so far.
+        """Diagnose the last full window or, before the first one is full, what has been observed so far.
 
-        Where `torch.distributed` is initialised, the counts of all ranks are added up, so all ranks must call this.
+        If `torch.distributed` is initialised, the counts of all ranks are added up, so all ranks must call this.
+
+        Returns
+        -------
+        Diagnosis
+            The counts of the passes of one window; otherwise like that of `diagnose`.
 
         Raises
         ------
         ValueError
-            Nothing was observed yet, on no rank.
+            No rank has observed a pass yet, or no activation that is known was called.
         """
         full = self._window in self._passes.values()
         part = self._counted() if self._last is None or full else self._last
@@ -143,9 +160,20 @@ class Monitor:
         return diagnosis
 
     def scalars(self) -> dict[str, float]:
-        """Fractions of units for a logger: in all, and the dead ones of each site.
+        """Fractions of units for a logger: of all units, and the dead ones of each site.
 
-        As `diagnosis`, it must be called on all ranks.
+        Like `diagnosis`, it must be called on all ranks.
+
+        Returns
+        -------
+        dict of str to float
+            ``"units/dead_fraction"``, and likewise ``one_sided``, ``rare``, ``always_on``, ``dormant`` and ``nan``:
+            fractions of all units. ``"units/dead_fraction/NAME"``: the fraction of dead units of the site ``NAME``.
+
+        Raises
+        ------
+        ValueError
+            As for `diagnosis`.
         """
         diagnosis = self.diagnosis()
         fractions = {

@@ -19,7 +19,7 @@ class Activation(NamedTuple):
     """One call of an activation."""
 
     operation: str
-    flat: bool  # below its threshold: no gradient passes there
+    flat: bool  # whether it is flat below its threshold, so that no gradient passes there
     threshold: float = 0.0
 
 
@@ -32,7 +32,7 @@ def plain_name(function: Any) -> str:
 
 
 def activation_of(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
-    """What a call is if it is one of an activation; None otherwise."""
+    """The activation that a call computes; None if it computes none that is counted."""
     name = plain_name(function)
     read = _READERS.get(name)
     if read is None:
@@ -88,7 +88,7 @@ _READERS: dict[str, Callable[[str, Argument], Activation | None]] = {
 
 
 class SiteNames:
-    """Names of the activation calls of one forward pass: each call of one has its own."""
+    """Names for the activation calls of one forward pass; each call has its own."""
 
     def __init__(self) -> None:
         self._calls: Counter[str] = Counter()

@@ -1,6 +1,6 @@
-"""Leaky ReLU in place of every ReLU of a model, whether a module or a function called in a forward.
+"""Puts Leaky ReLU in place of every ReLU of a model, whether it is a module or a function that a forward calls.
 
-A module is replaced by a module, a function held as an attribute too; the forwards that call it are rewritten.
+A module is replaced by a module, and so is a function held as an attribute; a forward that calls one is rewritten.
 """
 
 import inspect
@@ -26,16 +26,16 @@ __all__ = ["Replacement", "replace_relu"]
 
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """What `replace_relu` did; as text, in a few lines.
+    """What `replace_relu` did; ``print`` shows it in a few lines.
 
     Attributes
     ----------
     model : torch.nn.Module
-        The model to use from now on: the one given, unless that was itself an `nn.ReLU`.
+        The model to use from now on. It is the one given, unless that was itself an `nn.ReLU`.
     replaced : tuple of str
         The names of the sites that compute Leaky ReLU now.
     skipped : Mapping of str to str
-        The names of those that were left as they were, and why.
+        The names of the sites that were left as they were, and the reason for each.
     """
 
     model: nn.Module
@@ -54,42 +54,50 @@ class Replacement:
 
 
 def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterable[str] | None = None) -> Replacement:
-    """Make every ReLU of a model a Leaky ReLU, in place.
+    """Replace every ReLU of a model by Leaky ReLU; the model itself is changed.
 
-    `nn.ReLU` modules, attributes that hold the function (as ``activation`` of the transformer layers), and calls of
-    ``F.relu``, ``torch.relu`` or ``x.relu()`` in a forward that `torch.fx` can trace. Parameters, buffers, hooks and
-    modes stay as they are, and what is computed in place still is.
+    What is replaced: `nn.ReLU` modules, attributes that hold the function (such as ``activation`` of the transformer
+    layers), and calls of ``F.relu``, ``torch.relu`` or ``x.relu()`` in a forward that `torch.fx` can trace. Parameters,
+    buffers, hooks and modes stay as they are, and a ReLU that works in place becomes a Leaky ReLU that does.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Any model that is neither scripted nor compiled; these come afterwards.
+        Any model. Replace first, and script or compile the model afterwards: parts that are scripted or compiled
+        already are skipped.
     negative_slope : float, default 0.01
         The slope for negative inputs.
     only : iterable of str, optional
-        Names of the sites to replace, as `diagnose` gives them; all, unless given. ``"act"`` stands for all calls of
-        the module ``act``; the second (``"act:2"``) cannot be replaced alone.
+        The names of the sites to replace, as `diagnose` gives them; by default all are replaced. ``"act"`` stands for
+        all calls of the module ``act``; its second call (``"act:2"``) cannot be replaced alone.
 
     Returns
     -------
     Replacement
-        The model, the names of the sites replaced, and of those skipped with the reasons.
+        The model, the names of the sites that were replaced, and the names of those that were not, with the reasons.
 
     Raises
     ------
     TypeError
-        `model` is not a module, or `only` is a single string.
+        `model` is not a module, `negative_slope` is not a single real number, or `only` is a single string.
     ValueError
         `negative_slope` is not finite, or `only` has a name that the model does not have.
 
+    See Also
+    --------
+    diagnose : finds the units that are dead; it names sites in the same way.
+    revive : makes dead units of ReLU fire again.
+
     Notes
     -----
-    A forward that calls the function gives way to its trace, which does the same at every call. So it is skipped where
-    it depends on ``self.training``, on the data or on an argument being None, makes tensors, sets attributes, or has a
-    ``with`` or ``try`` block; or where its source is not to be had. Numbers that it reads from attributes are those of
-    now. An `nn.ReLU` is always replaced.
+    A forward that calls the function is replaced by its trace, which does the same at every call. So a forward is
+    skipped if it depends on ``self.training``, on the data or on an argument being None, makes tensors, sets
+    attributes, has a ``with`` or ``try`` block, or has no source that can be read. Where it reads numbers from
+    attributes, the trace keeps their present values. An `nn.ReLU` needs no trace, and is replaced unless it has a
+    forward of its own.
 
-    What else is flat below zero is listed as skipped: ReLU6, Hardtanh from zero, thresholds, and clamps at zero.
+    Other activations that are flat below zero are listed as skipped: ReLU6, Hardtanh from zero, thresholds, and clamps
+    at zero.
 
     Examples
     --------
@@ -106,7 +114,7 @@ def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterab
     slope = one_slope(negative_slope, "negative_slope")
     if isinstance(only, str):
         raise TypeError(f"only must be a list of names, got a string; write only=[{only!r}]")
-    top = nn.ModuleList([model])  # a parent for the model, too
+    top = nn.ModuleList([model])  # so that the model has a parent, too
     modules, sites = _visible(model)
     names = SiteNames()
     parents = (top, *modules.values())
@@ -122,7 +130,7 @@ def replace_relu(model: nn.Module, negative_slope: float = 0.01, *, only: Iterab
     return Replacement(top[0], tuple(name for name in sites if name not in skipped), skipped)
 
 
-_Sites = dict[str, str | Callable[[], None]]  # by name: how to replace it, or why not
+_Sites = dict[str, str | Callable[[], None]]  # for each name, how to replace the site, or why not
 
 _RELU = (functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
@@ -132,7 +140,7 @@ def _is_relu(value: Any) -> bool:
 
 
 def _visible(model: nn.Module) -> tuple[dict[str, nn.Module], _Sites]:
-    """The modules by path, but those that are scripted or compiled, which are skipped with all that is in them."""
+    """The modules by path; and, as skipped, those that are scripted or compiled, with all that is in them."""
     modules: dict[str, nn.Module] = {}
     opaque: _Sites = {}
     inside: tuple[str, ...] = ()
@@ -153,7 +161,7 @@ def _visible(model: nn.Module) -> tuple[dict[str, nn.Module], _Sites]:
 def _sites(
     path: str, module: nn.Module, name: Callable[[str], str], slope: float, parents: tuple[nn.Module, ...]
 ) -> _Sites:
-    """The ReLUs that this module computes itself."""
+    """The ReLUs, and other flat activations, that this module itself computes."""
     if isinstance(module, nn.ReLU):
         own = type(module).forward is not nn.ReLU.forward or "forward" in vars(module)
         return {name("relu"): "its forward is not that of nn.ReLU" if own else partial(_swap, module, slope, parents)}
@@ -164,7 +172,7 @@ def _sites(
         return {path or "model": "fused: its ReLU is part of the recurrent kernel"}
     held = {key: is_in_place(value) for key, value in vars(module).items() if _is_relu(value)}
     graph = module.graph if isinstance(module, fx.GraphModule) else traced(module)
-    if isinstance(graph, fx.Graph):  # it shows the calls of what is held, too
+    if isinstance(graph, fx.Graph):  # it also shows the calls of functions that are held as attributes
         calls = [(node, _operation(node)) for node in graph.nodes]
         return {
             name(operation): partial(rewrite, module, graph, node, slope) if operation == "relu" else _OTHERS[operation]
@@ -178,16 +186,16 @@ def _sites(
 
 _BOUNDED = "is bounded above, too, which Leaky ReLU is not"
 _CLAMP = "a clamp at zero, which may be meant as a bound; write nn.ReLU where it is an activation"
-_OTHERS = {  # those flat below zero, and why they are left alone
+_OTHERS = {  # other activations that are flat below zero, and why they are left alone
     "relu6": f"ReLU6 {_BOUNDED}",
     "hardtanh": f"Hardtanh {_BOUNDED}",
-    "threshold": "a threshold has a place and a value of its own, which Leaky ReLU has not",
+    "threshold": "a threshold has a place and a value of its own, which Leaky ReLU does not have",
     **dict.fromkeys(("clamp", "clamp_min", "clip"), _CLAMP),
 }
 
 
 def _operation(node: Any) -> str:
-    """What a node of a graph calls; empty where that is no activation that is flat."""
+    """The flat activation that a node of a graph calls; empty if it calls none."""
     if node.op not in ("call_function", "call_method"):
         return ""
     activation = activation_of(node.target, *fx.map_arg((node.args, node.kwargs), lambda _: math.nan))
@@ -195,7 +203,7 @@ def _operation(node: Any) -> str:
 
 
 def _chosen(sites: _Sites, only: list[str]) -> _Sites:
-    """Those named, where a later call (``"act:2"``) belongs to the first."""
+    """The sites with these names; a later call (``"act:2"``) belongs to the first one."""
     chosen: _Sites = {}
     for name in only:
         first, _, number = name.rpartition(":")
@@ -210,16 +218,16 @@ def _chosen(sites: _Sites, only: list[str]) -> _Sites:
 
 
 def _swap(relu: nn.ReLU, slope: float, parents: tuple[nn.Module, ...]) -> None:
-    """One module for the other, under all its names."""
+    """Put a Leaky ReLU in place of the module, under all its names."""
     leaky = LeakyReLU(slope)
-    vars(leaky).update(vars(relu))  # in place or not, the mode, the hooks
+    vars(leaky).update(vars(relu))  # whether it works in place, its mode and its hooks
     for parent in parents:
         children = vars(parent)["_modules"]
         children.update({key: leaky for key, child in children.items() if child is relu})
 
 
 def _leave_fast_paths(modules: Iterable[nn.Module]) -> None:
-    """The transformer's fused kernels know ReLU by a flag beside the activation."""
+    """Turn off the fused kernels of transformers, which compute ReLU if a flag says so, whatever the activation is."""
     for module in modules:
         layers = module.layers if isinstance(module, nn.TransformerEncoder) else [module]
         if not any(isinstance(getattr(layer, "activation", None), LeakyReLU) for layer in layers):
@@ -229,4 +237,4 @@ def _leave_fast_paths(modules: Iterable[nn.Module]) -> None:
         elif isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0
         elif isinstance(module, nn.TransformerDecoderLayer):
-            vars(module)["activation"] = module.activation  # where its __setstate__ finds none, it sets F.relu
+            vars(module)["activation"] = module.activation  # its __setstate__ would set F.relu if this were missing

@@ -1,4 +1,4 @@
-"""New life for dead units, without changing what the network computes."""
+"""Makes dead units fire again, without changing what the network computes."""
 
 import math
 from collections import defaultdict
@@ -22,32 +22,34 @@ from leakyrelu.units.sites import Floats, Site
 
 __all__ = ["Revival", "revive"]
 
-_TOLERANCE = 1e-5  # of the output, relative to its largest value
-_VALUES = 65_536  # looked at per unit, for the median
-_DRAWS = 8  # of new weights, before a unit is given up
-_ENOUGH = 0.05  # of the values, at least, on either side of zero, unless no draw is better
-_VANISHED, _EXPLODED = 1e-3, 1e3  # the norm of a unit's incoming weights; where they are initialised, it is about 1
+_TOLERANCE = 1e-5  # the largest change of the output that is allowed, relative to its largest value
+_VALUES = 65_536  # how many values per unit are looked at for the median
+_DRAWS = 8  # how often new weights are drawn before a unit is given up
+_ENOUGH = 0.05  # the least fraction of values on either side of zero, unless no draw is better
+_VANISHED, _EXPLODED = 1e-3, 1e3  # limits for the norm of a unit's incoming weights, which starts at about 1
 
 _Unit: TypeAlias = tuple[str, int]  # the name of its site, and its number there
 _States: TypeAlias = dict[Tensor, list[tuple[Tensor, float]]]
-_Write: TypeAlias = tuple[Tensor, Any, Tensor]  # what was written, where, and what was there before
+_Write: TypeAlias = tuple[Tensor, Any, Tensor]  # the tensor, the index, and what was there before
 
 
 @dataclass(frozen=True, eq=False)
 class Revival:
-    """What `revive` did.
+    """What `revive` did; ``print`` shows it in a few lines.
 
     Attributes
     ----------
-    before, after : Diagnosis
-        On the same batches.
+    before : Diagnosis
+        The diagnosis before the revival.
+    after : Diagnosis
+        The diagnosis after it, on the same batches.
     revived : dict of str to tuple of int
         The units that fire again, by the name of their site.
     skipped : Mapping of str to str
-        The names of the sites where dead units were left alone, and why; where there are several reasons, each with its
-        units. All of them are dead in `after`.
+        The names of the sites where dead units were left alone, with the reason; if there are several reasons, each
+        names its units. All these units are dead in `after`.
     output_change : float
-        The largest change of the model's output on the batches, relative to the largest output.
+        The largest change of the model's output on the batches, as a fraction of the largest output.
     """
 
     before: Diagnosis
@@ -58,7 +60,7 @@ class Revival:
 
     def __str__(self) -> str:
         count = sum(map(len, self.revived.values()))
-        change = f"the output changed by {self.output_change:.1g} at most"
+        change = f"the output changed by at most {self.output_change:.1g} of its largest value"
         lines = [f"{count} of {self.before.dead} dead units revived; {change}"]
         lines += [f"  {site}: {_units(units)}" for site, units in self.revived.items()]
         for name, reason in self.skipped.items():
@@ -75,33 +77,36 @@ def revive(
     optimizer: torch.optim.Optimizer | None = None,
     generator: torch.Generator | None = None,
 ) -> Revival:
-    """Give each dead unit new life, without changing what the network computes on `batches`.
+    """Make dead units fire again, without changing what the network computes on `batches`.
 
-    The unit's outgoing weights become zero, and what enters its activation is moved so that it fires on about half of
-    the values: the bias is shifted by their median; a norm in between gets scale and shift (and a BatchNorm its
-    statistics) as at the start. Where the values are constant, or the incoming weights have vanished or exploded, these
-    are drawn anew (He et al. 2015). From then on the unit can learn, beginning with its outgoing weights.
+    The outgoing weights of a dead unit become zero. What enters its activation is shifted so that the unit fires on
+    about half of the values: their median is subtracted through the bias of the layer or, if a norm follows the layer,
+    through the shift of the norm; the norm's scale becomes 1, and a BatchNorm takes its statistics from the data. If
+    the values are constant, or the incoming weights have vanished or exploded, new incoming weights are drawn (He et
+    al. 2015). From then on the unit can learn; its outgoing weights are the first to change.
 
-    Done where the graph, traced by `torch.fx`, proves which weights are the unit's: Linear, Conv1d to 3d and
-    transposed; BatchNorm, LayerNorm and the like before the activation; pooling, flattening, concatenation and several
-    consumers after it; the linear layers in PyTorch's own transformer layers. Other units, such as those that go into a
-    residual sum or have frozen weights, are left alone and listed with the reason.
+    A unit is revived only if the graph, traced by `torch.fx`, proves which weights are its own. That covers Linear,
+    Conv1d to Conv3d and their transposed forms; BatchNorm, LayerNorm and the like before the activation; pooling,
+    flattening, concatenation and several consumers after it; and the linear layers in PyTorch's own transformer layers.
+    Other units, such as those that go into a residual sum or have frozen weights, are left alone and listed with the
+    reason.
 
     Parameters
     ----------
-    model : nn.Module
-        Changed in place; its mode is restored. Neither compiled nor scripted; of `DataParallel` or
-        `DistributedDataParallel`, give the one within.
+    model : torch.nn.Module
+        The model, which is changed; its mode is restored. It must be neither compiled nor scripted. If it is wrapped by
+        `DataParallel` or `DistributedDataParallel`, give the model within.
     batches : iterable
-        As in `diagnose`; they and the model's outputs are kept in memory, and run several times. Some thousand
-        examples do.
+        As in `diagnose`. The batches and the model's outputs are kept in memory, and the model runs on them several
+        times; some thousand examples are enough.
     forward : callable, optional
         As in `diagnose`. It must call the model once.
     optimizer : torch.optim.Optimizer, optional
-        Its state (momentum, the moments of Adam) becomes what it was at the start, mostly zero, for exactly the weights
-        that are changed here and that it holds. What it has for whole rows and columns (Adafactor) stays.
+        The optimizer that trains the model. Its state (momentum, the moments of Adam) is set back to what it was at the
+        start, mostly zero, for exactly those of its weights that are changed here. State that it keeps for whole rows
+        and columns (Adafactor) stays.
     generator : torch.Generator, optional
-        Of new weights, on the CPU; by default PyTorch's own.
+        Draws the new weights, on the CPU. By default it is a copy of PyTorch's own generator.
 
     Returns
     -------
@@ -111,18 +116,25 @@ def revive(
     Raises
     ------
     TypeError, ValueError
-        As `diagnose`; or `optimizer` is none, or holds none of the weights that would be changed.
+        As for `diagnose`; or the model is compiled or replicated; or `optimizer` is not an optimizer, or holds none of
+        the weights that would be changed.
     RuntimeError
-        The output changed by more than 1e-5 of the largest one; everything is as it was before.
+        The output would change by more than 1e-5 of its largest value; the model is as it was before.
+
+    See Also
+    --------
+    diagnose : finds the dead units.
+    replace_relu : replaces ReLU by Leaky ReLU, which passes a gradient below zero.
 
     Notes
     -----
-    Living units are promised, not accuracy: with 45 % dead and no collapsed layer, it bought none. Accuracy on
-    digits after 20 more epochs, 64-32-32-32-10, 20 seeds, without and with `revive` (`benchmarks/torch_revival.py`):
+    It promises units that fire, not accuracy: in a network with 45 % dead units and no collapsed layer, accuracy did
+    not improve. Test accuracy of a 64-32-32-32-10 network on digits after 20 more epochs, mean +- standard deviation
+    over 20 seeds (`benchmarks/torch_revival.py`):
 
-    - killed by SGD at 0.3 (61.9 % dead): 63.0 +- 27.0 % and 95.8 +- 1.2 %
-    - by Adam at 0.1 (96.0 % dead): 11.2 +- 7.6 % and 92.3 +- 4.9 %
-    - by Adam at 0.05 (73.2 % dead): 68.1 +- 19.1 % and 94.0 +- 1.6 %
+    - killed by SGD at 0.3 (61.9 % dead): 63.0 +- 27.0 % without `revive`, 95.8 +- 1.2 % with it
+    - killed by Adam at 0.1 (96.0 % dead): 11.2 +- 7.6 % without, 92.3 +- 4.9 % with it
+    - killed by Adam at 0.05 (73.2 % dead): 68.1 +- 19.1 % without, 94.0 +- 1.6 % with it
 
     Examples
     --------
@@ -150,16 +162,16 @@ def revive(
             raise
 
 
-_INITIAL = {"step_size": "lr", "sum": "initial_accumulator_value"}  # of Rprop and Adagrad: not zero
+_INITIAL = {"step_size": "lr", "sum": "initial_accumulator_value"}  # states of Rprop and Adagrad that start at these
 
 
 def _states(optimizer: object) -> _States | None:
-    """What the optimizer keeps for each number of its parameters, and what that is at the start."""
+    """The states that the optimizer keeps for each element of its parameters, and what they are at the start."""
     if optimizer is None:
         return None
     if not isinstance(optimizer, torch.optim.Optimizer):
         kind = type(optimizer).__name__
-        raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {kind}; of a wrapper, give the one within")
+        raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {kind}; if it wraps one, give that")
     return {
         parameter: [
             (state, float(group.get(_INITIAL.get(key, ""), 0)))
@@ -221,14 +233,14 @@ class _Surgery:
         return Revival(before, after, dict(revived), self._skipped(after), change)
 
     def _skipped(self, after: Diagnosis) -> dict[str, str]:
-        """Per site that still has dead units: the reason. Where there are several, each with its units."""
+        """The reason for each site that still has dead units; if there are several, each with its units."""
         found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for name, unit in _dead(after):  # without those that have come to life with what they follow
+        for name, unit in _dead(after):  # some units fire again because the units before them do
             found[name][self._reasons.get((name, unit), "it was not dead before")].append(unit)
         return {name: _joined(reasons) for name, reasons in found.items()}
 
     def _suspect(self, outputs: Sequence[list[Tensor]]) -> str:
-        """The site without which the output stays, if it is one; undoes others, too."""
+        """The site whose revival changes the output, if it is a single one; sites are undone to find it."""
         for name in reversed(list(dict.fromkeys(name for name, _ in self._revived))):
             for unit in [unit for unit in self._revived if unit[0] == name]:
                 self._undo(unit, "")
@@ -237,12 +249,12 @@ class _Surgery:
         return ""
 
     def roll_back(self) -> None:
-        """Undo everything, the last first."""
+        """Undo all writes, the last one first."""
         for tensor, index, old in reversed(self._writes):
             tensor[index] = old
 
     def _outputs(self) -> Iterator[list[Tensor]]:
-        """The model's outputs on each batch; what is random in them is the same each time."""
+        """The model's outputs on each batch; random numbers in the model are the same each time."""
         torch.manual_seed(0)
         for batch in copies(self._batches):
             yield [output for _, outputs in recorded(self._model, batch, self._forward) for output in outputs]
@@ -251,7 +263,7 @@ class _Surgery:
         return diagnose(self._model, copies(self._batches), forward=self._forward)
 
     def _wirings(self) -> tuple[dict[str, Wiring | Unproven], Unproven]:
-        """By the name of the site, and why others have none."""
+        """The wiring of each site by its name, and the reason why other sites have none."""
         batch = self._batches[:1]
         calls = recorded(self._model, next(copies(batch)), self._forward)
         if len(calls) != 1:
@@ -270,7 +282,7 @@ class _Surgery:
     def _operate(self, site: Site, wiring: Wiring) -> None:
         """Revive the dead units of a site."""
         units = [(site.name, unit) for unit in site.dead.tolist()]
-        # Were its layer changed, a unit behind a norm over all units would change the others.
+        # Behind a norm over all units, changing the layer for one unit would change the others, unless all are dead.
         alone = wiring.norm is None or isinstance(wiring.norm, CHANNEL_NORMS) or len(units) == site.units
         layer = wiring.layer if alone else None
         draws = _DRAWS if layer is not None else 0
@@ -291,14 +303,14 @@ class _Surgery:
             self._undo(unit, f"what enters it is the same for every example, {reason}")
 
     def _give_up(self, dead: Iterable[_Unit]) -> bool:
-        """Undo the units that are dead still; whether there were any."""
+        """Undo the units that are still dead, and return whether there were any."""
         still = [unit for unit in dead if unit in self._revived]
         for unit in still:
             self._undo(unit, "it could not be made to fire")
         return bool(still)
 
     def _reset(self, unit: _Unit, layer: Any, norm: Any) -> None:
-        """Without bias, for of a large one rounding leaves nothing else to be seen; the norm as at the start."""
+        """Set the bias to zero, as rounding beside a large bias hides all else, and the norm to its initial values."""
         self._revived[unit] = []
         for module in (layer, norm):
             if module is not None and module.bias is not None:
@@ -309,7 +321,10 @@ class _Surgery:
             self._write_statistics(unit, norm, unit[1], 0.0, 1.0)
 
     def _fires(self, unit: _Unit, wiring: Wiring, values: Floats, least: float) -> bool:
-        """Shift what enters the unit so that about half is above zero, and cut its outgoing weights; if that works."""
+        """Shift what enters the unit so that about half is above zero, and cut the unit off what it feeds.
+
+        Returns whether that works: there must be a place to cut, with at least the fraction `least` on either side.
+        """
         cut, rate = split(values)
         maker: Any = wiring.norm or wiring.layer
         if maker.bias is None:
@@ -318,7 +333,8 @@ class _Surgery:
             return False
         norm: Any = wiring.norm if isinstance(wiring.norm, BATCH_NORMS) else None
         if norm is not None and norm.running_mean is not None:
-            # The layer's own values, which the norm has seen with mean 0 and variance 1; now it gets those of the data.
+            # So far the norm has had mean 0 and variance 1; this gives the layer's values before it, and the norm then
+            # gets their mean and variance.
             values, cut = values * math.sqrt(1 + norm.eps), cut * math.sqrt(1 + norm.eps)
             self._write_statistics(unit, norm, unit[1], values.mean(), values.var())
             cut = (cut - float(norm.running_mean[unit[1]])) / math.sqrt(float(norm.running_var[unit[1]]) + norm.eps)
@@ -333,7 +349,7 @@ class _Surgery:
         return True
 
     def _cut_norm(self, unit: _Unit, consumer: Consumer) -> None:
-        """A norm that takes the unit's zeros makes a constant of them: that stays, and its scale becomes zero."""
+        """A norm makes a constant of the zeros of a dead unit: its shift becomes that constant, its scale zero."""
         norm: Any = consumer.module
         channels = consumer.features(unit[1])
         zeros = norm.weight.new_zeros(1, norm.num_features)
@@ -349,20 +365,20 @@ class _Surgery:
             self._write(unit, norm.running_var, index, variance)
 
     def _draw(self, unit: _Unit, wiring: Wiring) -> None:
-        """New incoming weights, as He et al. initialise them."""
+        """Draw new incoming weights, as He et al. (2015) initialise them."""
         weight, index = wiring.incoming(unit[1])
         new = torch.randn(weight[index].shape, generator=self._generator)
         self._write(unit, weight, index, (new * math.sqrt(2 / new.numel())).to(weight))
 
     def _preactivations(self, site: Site, units: Sequence[_Unit]) -> Floats:
-        """What enters the activation: a row for each of these units, values evenly taken from all batches."""
+        """What enters the activation: one row per unit given, with values taken evenly from all batches."""
         parts: list[Tensor] = []
 
         def look(call: Call) -> None:
             if call.name == site.name:
                 step = max(1, -(-site.values // _VALUES))
                 while math.gcd(step, call.input.numel()) > 1:
-                    step += 1  # it would meet the same positions again and again
+                    step += 1  # a common divisor would take the same positions again and again
                 values = by_unit(call.input, call.axis)[:, [unit for _, unit in units]]
                 parts.append(values.movedim(1, 0).flatten(1)[:, ::step].cpu().double())
 
@@ -370,7 +386,7 @@ class _Surgery:
         return np.asarray(torch.cat(parts, 1))
 
     def _write(self, unit: _Unit, tensor: Tensor, index: Any, value: Tensor | float) -> None:
-        """Write, and reset the optimizer's state of what is written."""
+        """Write, and reset the optimizer's state of the same elements."""
         self._revived[unit].append(self._put(tensor, index, value))
         self._revived[unit] += [self._put(state, index, start) for state, start in (self._states or {}).get(tensor, ())]
 

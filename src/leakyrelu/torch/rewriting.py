@@ -1,8 +1,9 @@
-"""Forwards that call ReLU as a function: which they are, and their rewriting by way of a trace.
+"""Finds forwards that call ReLU as a function, and rewrites them from a trace.
 
-A trace (`torch.fx`) keeps what one run of the forward does with tensors and children, and nothing else. So the source
-is read first, for what would be left out or settled once and for all. The forward written from the trace goes into a
-subclass of the module's class: the module remains the object that it is, with its parameters and hooks.
+A trace (`torch.fx`) keeps what one run of the forward does with tensors and submodules, and nothing else. So the source
+is read first: it tells what a trace would leave out, or would fix to what it was in that run. The forward written from
+the trace goes into a subclass of the module's class. So the module remains the same object, with its parameters and
+hooks.
 """
 
 import ast
@@ -29,18 +30,18 @@ _INSTEAD = "use nn.ReLU there"
 
 
 def is_in_place(function: Any) -> bool:
-    """Whether it is that by its name: `torch.relu_`, `aten.relu_.default`, the method ``"relu_"``."""
+    """Whether a function works in place, judged by its name: `torch.relu_`, `aten.relu_.default`, ``"relu_"``."""
     return str(getattr(function, "__name__", function)).partition(".")[0].endswith("_")
 
 
 def traced(module: nn.Module) -> fx.Graph | str | None:
-    """The graph of a forward that calls ReLU, or why there is none; None where it does not call it."""
+    """The graph of a forward that calls ReLU, or the reason why there is none; None if it does not call ReLU."""
     functions = {function: _own_names(function, module) for function in _functions(module)}
     if not any(_names_relu(function, own) for function, own in functions.items()):
         return None
     if "forward" in vars(module):
         return "its forward was set on the object"
-    if parametrize.is_parametrized(module):  # its class has been made for it, and is to be unmade
+    if parametrize.is_parametrized(module):  # PyTorch has made a class for it, and will take that away again
         return "parametrized itself; replace before torch.nn.utils.parametrize"
     for function, own in functions.items():
         for obstacle in _obstacles(function, own):
@@ -65,34 +66,34 @@ def rewrite(module: nn.Module, graph: fx.Graph, node: fx.Node, slope: float) -> 
     module.__class__ = _rewritten(cls._made_of[0] if issubclass(cls, _Rewritten) else cls, code.src, names)
 
 
-@lru_cache(128)  # a model's blocks are many, its classes few
+@lru_cache(128)  # a model may have many blocks, but it has few classes
 def _nodes(function: FunctionType) -> tuple[ast.AST, ...]:
-    """Of its syntax tree; none, where its source is not to be had."""
+    """The nodes of the function's syntax tree; none if its source is not available."""
     try:
         source = inspect.getsource(function)
         return tuple(ast.walk(ast.parse(f"if True:\n{source}" if source[0].isspace() else source)))
-    except (OSError, SyntaxError):  # made by exec; a lambda, of which Python gives a line that is no statement
+    except (OSError, SyntaxError):  # it was made by exec; or it is a lambda, whose source line is no statement
         return ()
 
 
 def _functions(module: nn.Module) -> list[FunctionType]:
-    """The forward, and all functions and methods that it may call, except PyTorch's and ours."""
+    """The forward, and all functions and methods that it may call, except those of PyTorch and this library."""
     functions: list[FunctionType] = []
     pending: list[Any] = [vars(module).get("forward", type(module).forward)]
     while pending:
         found = pending.pop()
-        function = getattr(found, "__func__", found)  # of a bound or static method
+        function = getattr(found, "__func__", found)  # the function of a bound or static method
         if not isinstance(function, FunctionType) or function in functions:
             continue
         if not str(function.__module__).startswith(("torch.nn.", "torch.functional", "torch._", "leakyrelu.")):
             functions.append(function)
             pending += _named(function, module)
-            pending += [cell.cell_contents for cell in function.__closure__ or ()]  # also what a decorator wraps
+            pending += [cell.cell_contents for cell in function.__closure__ or ()]  # what a decorator wraps
     return functions
 
 
 def _named(function: FunctionType, module: nn.Module) -> list[Any]:
-    """What it may call: globals by their names, what is in imported modules, attributes of the module and its class."""
+    """What a function may call: globals, what imported modules hold, and attributes of the module and its class."""
     own = [vars(each) for each in (module, *type(module).__mro__)]
     found: list[Any] = []
     for node in _nodes(function):
@@ -107,7 +108,7 @@ def _named(function: FunctionType, module: nn.Module) -> list[Any]:
 
 
 def _global(function: FunctionType, expression: ast.AST) -> Any:
-    """What a name stands for that is not of the function's own variables; also one in a module."""
+    """The global, or the item of an imported module, that an expression names; None for the function's variables."""
     match expression:
         case ast.Name(id=name) if name not in (*function.__code__.co_varnames, *function.__code__.co_cellvars):
             return function.__globals__.get(name)
@@ -117,7 +118,7 @@ def _global(function: FunctionType, expression: ast.AST) -> Any:
 
 
 def activations_named(module: nn.Module) -> list[str]:
-    """The flat activations, as `diagnose` counts them, that are called in the forward's source."""
+    """The flat activations, as `diagnose` counts them, that the source of the forward calls."""
     found: dict[str, None] = {}
     for function in _functions(module):
         own = _own_names(function, module)
@@ -129,7 +130,7 @@ def activations_named(module: nn.Module) -> list[str]:
 
 
 def _call(function: FunctionType, call: ast.Call) -> tuple[str, list[Any], dict[str, Any]]:
-    """Name and arguments of a call, which are not numbers where they are not written out."""
+    """Name and arguments of a call; an argument that is not written as a number is NaN."""
 
     def number(expression: ast.AST) -> Any:
         value = getattr(expression, "value", None)
@@ -143,7 +144,7 @@ def _call(function: FunctionType, call: ast.Call) -> tuple[str, list[Any], dict[
 
 
 def _own_names(function: FunctionType, module: nn.Module) -> AbstractSet[str]:
-    """The names in it that stand for the module, or for what it holds, as ``b`` in ``for b in self.blocks``."""
+    """The names that stand for the module or for something it holds, such as ``b`` in ``for b in self.blocks``."""
     is_method = any(value is function for cls in type(module).__mro__ for value in vars(cls).values())
     code = function.__code__
     own = {"self", *code.co_varnames[: min(1, code.co_argcount)]} if is_method else {"self"}
@@ -152,13 +153,13 @@ def _own_names(function: FunctionType, module: nn.Module) -> AbstractSet[str]:
     for name, value in _assignments(function):
         if name not in arguments:
             values.setdefault(name, []).append(value)
-    for _ in values:  # one may be made of another
+    for _ in values:  # repeated, as one may be made of another
         own |= {name for name, made_of in values.items() if all(_is_held(each, own) for each in made_of)}
     return own
 
 
 def _assignments(function: FunctionType) -> Iterator[tuple[str, ast.AST]]:
-    """Each variable that is set in it or added to, and of what."""
+    """Each variable that the function sets or adds to, and the expression that its value comes from."""
     for node in _nodes(function):
         match node:
             case ast.Assign(targets=targets, value=value):
@@ -179,7 +180,7 @@ _GIVING = {"children", "named_children", "modules", "named_modules", "items", "v
 
 
 def _is_held(expression: ast.AST, own: AbstractSet[str]) -> bool:
-    """Whether it is of the module alone, and no call computes it."""
+    """Whether an expression uses the module alone, and no call computes its value."""
     calls = [node.func for node in ast.walk(expression) if isinstance(node, ast.Call)]
     names = {getattr(call, "attr", getattr(call, "id", "")) for call in calls}
     return names <= _ITERATING | _GIVING and _names(expression) <= own | _ITERATING
@@ -190,13 +191,16 @@ def _names(expression: ast.AST) -> AbstractSet[str]:
 
 
 def _of_module(expression: ast.AST, own: AbstractSet[str]) -> bool:
-    """Whether it is of the module alone, and not of an argument, say."""
+    """Whether an expression uses the module alone and, for example, no argument."""
     names = _names(expression)
     return bool(names) and names <= own | _ITERATING
 
 
 def _names_relu(function: FunctionType, own: AbstractSet[str]) -> bool:
-    """Whether it says ``F.relu``, ``x.relu`` or an imported ``relu``; ``self.relu`` is a module, or a held function."""
+    """Whether a function names ``F.relu``, ``x.relu`` or an imported ``relu``.
+
+    ``self.relu`` does not count: it is a module, or a function held as an attribute.
+    """
     for node in _nodes(function):
         match node:
             case ast.Attribute(attr="relu" | "relu_") | ast.alias(name="relu" | "relu_") if not _of_module(node, own):
@@ -207,9 +211,9 @@ def _names_relu(function: FunctionType, own: AbstractSet[str]) -> bool:
 
 
 def _obstacles(function: FunctionType, own: AbstractSet[str]) -> Iterator[str]:
-    """What a trace would leave out, or settle once and for all, without saying so."""
+    """What a trace would leave out, or fix to what it is in one run, without saying so."""
     if not _nodes(function):
-        yield "cannot be read: its source is not to be had"
+        yield "cannot be read: its source is not available"
     if hasattr(function, "__wrapped__"):
         yield "has a decorator"
     for node in _nodes(function):
@@ -221,13 +225,13 @@ def _obstacles(function: FunctionType, own: AbstractSet[str]) -> Iterator[str]:
             case ast.Global() | ast.Nonlocal() | ast.Expr(ast.Call(ast.Attribute(ast.Attribute()))):
                 yield "changes more than its own variables"  # as self.seen.append(x) does
             case ast.Compare(ops=[*_, ast.Is() | ast.IsNot()]) if not _of_module(node, own):
-                yield "depends on what a value is, as on its being None"
+                yield "depends on what a value is, such as whether it is None"
             case ast.Name(id="isinstance" | "hasattr") | ast.Attribute(attr="is_tensor" | "is_grad_enabled"):
-                yield "depends on a type, or on gradients being wanted"
+                yield "depends on a type, or on whether gradients are recorded"
 
 
 class _Proxy(fx.Proxy):
-    """For that of `torch.fx`, ``x += y`` is ``x = x + y``: other names of the tensor would keep the old values."""
+    """Keeps ``x += y`` in place. `torch.fx` makes it ``x = x + y``, so other names of `x` would keep the old values."""
 
     def update(self, operation: str, other: Any) -> fx.Proxy:
         return self.tracer.create_proxy("call_function", _update, (operation, self, other), {})
@@ -242,9 +246,9 @@ for _operation in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipo
 
 
 class _Tracer(fx.Tracer):
-    proxy_buffer_attributes = True  # as parameters are: what is computed from them is so at every call
+    proxy_buffer_attributes = True  # as with parameters: what is computed from buffers is computed at every call
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002  # all are
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002  # all modules are
         return True
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -253,7 +257,7 @@ class _Tracer(fx.Tracer):
 
 def _trace(module: nn.Module) -> fx.Graph | str:
     """The graph of the forward, if it is the same in training and in evaluation."""
-    twin = object.__new__(type(module))  # takes what the trace sets, constants included
+    twin = object.__new__(type(module))  # the trace sets attributes and constants on it, and not on the module
     vars(twin).update(vars(module))
     modes = {each: each.training for each in twin.modules()}
     graphs = []
@@ -262,7 +266,7 @@ def _trace(module: nn.Module) -> fx.Graph | str:
             for each in modes:
                 each.training = mode
             graphs.append(_Tracer().trace(twin))
-    except Exception as error:  # noqa: BLE001  # whatever a forward raises that is given no tensor
+    except Exception as error:  # noqa: BLE001  # a forward that is given no tensor may raise anything
         why = first_line(error).partition(". ")[0]
         return f"torch.fx cannot trace its forward: {why}; {_INSTEAD}"
     finally:
@@ -276,7 +280,7 @@ def _trace(module: nn.Module) -> fx.Graph | str:
 
 
 class _Rewritten:
-    """A class made while the program runs, which a pickle cannot name: what it is made of goes there."""
+    """A class made while the program runs. A pickle cannot name it, so it holds what the class is made of."""
 
     _made_of: ClassVar[tuple[type, str, dict[str, Any]]]
 
@@ -289,10 +293,10 @@ def _new(*made_of: Any) -> Any:
 
 
 def _rewritten(cls: type, source: str, names: dict[str, Any]) -> type:
-    """The class with another forward, written by `torch.fx`."""
+    """A subclass of the class with another forward, which `torch.fx` has written."""
     file = f"<leakyrelu {hash(source):x}>"
     linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file  # for inspect.getsource
-    namespace = fx.Graph().python_code("self").globals | names  # without a __name__: they are no module's
+    namespace = fx.Graph().python_code("self").globals | names  # without a __name__, as it belongs to no module
     exec(compile(source, file, "exec"), namespace)  # noqa: S102  # as torch.fx does
     own = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
     own |= {"forward": namespace["forward"], "_made_of": (cls, source, names)}

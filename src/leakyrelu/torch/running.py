@@ -1,4 +1,4 @@
-"""Running somebody's model on batches: what can be run, in which mode, and how a batch is passed."""
+"""Runs a user's model on batches: which models can be run, in which mode, and how a batch is passed."""
 
 import random
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ __all__ = ["checked", "copies", "evaluating", "run_batch", "seen_through"]
 
 
 def seen_through(model: nn.Module) -> nn.Module:
-    """The module in which activations can be seen: what was compiled or replicated, as it was before.
+    """The module in which activations can be seen: the one within, if the model was compiled or replicated.
 
     Raises
     ------
@@ -33,22 +33,22 @@ def seen_through(model: nn.Module) -> nn.Module:
         if any(isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction) for part in parts):
             raise TypeError(
                 f"{name or 'the model'} is scripted (TorchScript), so its activations cannot be seen; "
-                "use the model from before"
+                "use the model as it was before scripting"
             )
     return model
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """In eval mode, without gradients, compiled parts as they were before; modes and random states are restored."""
+    """Run the block in eval mode, without gradients and without compilation; restore modes and random states."""
     modes = {module: module.training for module in model.modules()}
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the state that others draw from
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the state that a model may draw from
     devices = {value.device for value in (*model.parameters(), *model.buffers()) if value.device.type == "cuda"}
     stance = torch.compiler.set_stance("force_eager") if dynamo_is_loaded() else nullcontext()
     try:
         with torch.random.fork_rng(devices), torch.no_grad(), stance:
             for module in modes:
-                module.training = False  # by .eval(), some change their weights, and some cannot
+                module.training = False  # not by .eval(): some modules change their weights then, and some refuse
             yield
     finally:
         for module, training in modes.items():
@@ -58,7 +58,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def checked(batches: Iterable[Any]) -> Iterable[Any]:
-    """The batches, unless they are evidently something else."""
+    """The batches; a `TypeError` if they are evidently something else."""
     if isinstance(batches, Tensor | Mapping | str) or not isinstance(batches, Iterable):
         raise TypeError(
             "batches must be an iterable of batches, such as a DataLoader, "
@@ -91,5 +91,5 @@ def _arguments(model: nn.Module, batch: Any) -> tuple[tuple[Any, ...], Mapping[s
 
 
 def copies(batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches; a model may change them in place."""
+    """Copies of the batches, as a model may change them in place."""
     return (tree_map_only(Tensor, torch.clone, batch) for batch in batches)

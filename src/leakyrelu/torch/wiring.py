@@ -1,4 +1,4 @@
-"""How units are wired: what makes them, and which weights take them; proven on the traced graph, or not at all."""
+"""Finds which weights make a unit and which take its output; only what the traced graph proves is returned."""
 
 import re
 from collections import Counter
@@ -24,7 +24,7 @@ CHANNEL_NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.Instance
 NORMS = (*CHANNEL_NORMS, nn.GroupNorm, nn.LayerNorm)
 TRANSFORMER_LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
-# By the names of functions and methods, or of modules in small letters. Neither mixes units nor changes zeros:
+# Names of functions and methods, or of modules in small letters. These neither mix units nor change zeros:
 _ELEMENTWISE = {
     *("dropout", "dropout1d", "dropout2d", "dropout3d", "alphadropout", "featurealphadropout", "feature_dropout"),
     *("relu", "relu6", "leaky_relu", "leakyrelu"),
@@ -37,15 +37,15 @@ _MOVING = {
 }
 _JOINING = {"cat", "concat", "concatenate", "stack"}
 _REDUCING = {"mean", "sum", "amax"}
-_ASKING = {  # not for the values
+_ASKING = {  # for something else than the values
     *("size", "dim", "numel", "ndimension", "shape", "ndim", "dtype", "device"),
     *("new_zeros", "new_ones", "zeros_like", "ones_like"),
 }
 _IN_BETWEEN = {"dropout", "identity"}
 
 
-class Unproven(Exception):  # noqa: N818  # no error: units that are left alone
-    """Why it is not certain what a unit is made of or where it goes."""
+class Unproven(Exception):  # noqa: N818  # not an error: such units are left alone
+    """The reason why it is not certain what makes a unit or where it goes."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class Consumer:
     """A module with a weight for each unit."""
 
     module: nn.Module
-    owner: Tensor  # of each feature or channel that goes in: the unit it comes from
+    owner: Tensor  # the unit that each feature or channel of the module's input comes from
 
     def features(self, unit: int) -> Tensor:
-        """What of the module's input comes from the unit."""
+        """The features or channels of the module's input that come from the unit."""
         return torch.nonzero(self.owner == unit).flatten()
 
     def weights(self, unit: int) -> Iterator[tuple[Tensor, Any]]:
-        """What the unit's output is multiplied by, as parameter and index."""
+        """The weights that multiply the unit's output, as pairs of parameter and index."""
         module: Any = self.module
         features = self.features(unit)
         if isinstance(module, CONVOLUTIONS):
@@ -74,15 +74,15 @@ class Consumer:
 
 @dataclass(frozen=True)
 class Wiring:
-    """Of the units of one activation: what makes them, along which axis, and all that takes their output."""
+    """What makes the units of one activation, which axis they are on, and all modules that take their output."""
 
-    layer: nn.Module | None  # None: a norm makes them of what is not a layer, or not their own
+    layer: nn.Module | None  # None: a norm makes them, and what enters it is not from a layer of their own
     norm: nn.Module | None  # between layer and activation
     axis: int
     consumers: tuple[Consumer, ...]
 
     def incoming(self, unit: int) -> tuple[Tensor, Any]:
-        """The layer's weight, and the index of those that make the unit."""
+        """The layer's weight, and the index of its part that makes the unit."""
         layer: Any = self.layer
         if not isinstance(layer, TRANSPOSED):
             return layer.weight, unit
@@ -104,8 +104,8 @@ def wirings(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
         graph = tracer.trace(model)
         record = _Record(fx.GraphModule(model, graph))
         torch.manual_seed(0)
-        traced = record.run(*map(torch.clone, tracer.inputs))  # which may be changed in place
-    except Exception as error:  # whatever a model's code does when it is called without data
+        traced = record.run(*map(torch.clone, tracer.inputs))  # clones, as they may be changed in place
+    except Exception as error:  # a model's code that is called without data may raise anything
         name = type(model).__name__
         raise Unproven(f"{name} cannot be traced by torch.fx ({type(error).__name__}: {first_line(error)})") from error
     torch.manual_seed(0)
@@ -134,7 +134,7 @@ def _or_reason(wiring: Callable[..., Wiring], *args: Any) -> Wiring | Unproven:
 class _Tracer(fx.Tracer):
     """Traces one call of a model: its tensors become the graph's inputs, all else in its arguments stays as it is."""
 
-    proxy_buffer_attributes = True  # that they are read belongs to the graph
+    proxy_buffer_attributes = True  # the graph must show where buffers are read
 
     def __init__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class _Tracer(fx.Tracer):
 
 
 class _Proxy(fx.Proxy):
-    """Has a length, which must be an integer: the batch's."""
+    """Has a length. As that must be an integer, it is the length of the batch; `wirings` checks if it was right."""
 
     def __len__(self) -> int:
         tracer: Any = self.tracer
@@ -163,7 +163,7 @@ class _Proxy(fx.Proxy):
 
 
 class _Record(fx.Interpreter):
-    """Runs the graph once, and keeps the shapes of tensors, and all else that is no tensor."""
+    """Runs the graph once; keeps the shapes of the results that are tensors, and the other results themselves."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
@@ -202,7 +202,7 @@ def _site_name(node: fx.Node, model: nn.Module, names: SiteNames) -> str | None:
 
 
 class _Wirer:
-    """Follows an activation's units through the graph, back to what makes them and forth to their consumers."""
+    """Follows an activation's units through the graph, back to what makes them and on to their consumers."""
 
     def __init__(self, model: nn.Module, graph: fx.Graph, record: _Record) -> None:
         self._model = model
@@ -224,7 +224,7 @@ class _Wirer:
         return Wiring(layer, norm, axis, consumers)
 
     def transformer_wiring(self, path: str, module: Any) -> Wiring:
-        """Of the two linear layers in PyTorch's own transformer layers, which cannot be traced."""
+        """The wiring of the two linear layers in one of PyTorch's own transformer layers, which cannot be traced."""
         if sum(calls for target, calls in self._calls.items() if f"{path}.".startswith(f"{target}.")) != 1:
             raise Unproven(f"{path} is not called once")
         for layer in (module.linear1, module.linear2):
@@ -237,7 +237,7 @@ class _Wirer:
         return self._model.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def _own(self, module: nn.Module) -> None:
-        """Whether the module's weights serve nothing but one call of it."""
+        """Raise `Unproven` unless the module's weights serve one call of it and nothing else."""
         path = self._paths[module]
         if self._calls[path] > 1:
             raise Unproven(f"{path} is called several times")
@@ -275,7 +275,7 @@ class _Wirer:
         return layer if layer_axis == axis else None, norm, axis
 
     def _source(self, node: fx.Node) -> fx.Node:
-        """Where its input comes from, which goes nowhere else."""
+        """The node that a node's input comes from; `Unproven` if its output goes elsewhere, too."""
         while True:
             source = node.args[0] if node.args else node.kwargs.get("input")
             if not isinstance(source, fx.Node):
@@ -295,7 +295,7 @@ class _Wirer:
         return module, None, len(self._record.shapes[node]) - 1 if isinstance(module, nn.Linear) else 1
 
     def _check_batch(self, node: fx.Node, user: fx.Node) -> None:
-        """Without an axis of examples, modules take the next one for it."""
+        """Raise `Unproven` if there is no axis of examples: modules would take the next axis for it."""
         axes = len(self._record.shapes[node])
         module = self._module(user)
         spatial = None if isinstance(module, BATCH_NORMS) else re.search(r"(\d)d", _name(user, module))
@@ -326,7 +326,7 @@ class _Wirer:
         return Consumer(module, _along(owner, -1 if isinstance(module, nn.Linear) else 0, user))
 
     def _passed_on(self, user: fx.Node, node: fx.Node, owner: Tensor) -> Tensor:
-        """The owners of what `user` makes of `node`, which have no weights."""
+        """The owners of the values that `user`, which has no weights, makes of those of `node`."""
         name = _name(user, self._module(user))
         if name in _ELEMENTWISE:
             return owner
@@ -359,7 +359,7 @@ class _Wirer:
 
 
 def _asks(node: fx.Node) -> bool:
-    """Whether it asks for the shape and the like, not for the values."""
+    """Whether a node asks for the shape and the like, not for the values."""
     return (node.args[1] if node.target is getattr else _name(node, None)) in _ASKING
 
 
@@ -374,7 +374,7 @@ def _describe(node: fx.Node) -> str:
 
 
 def _along(owner: Tensor, axis: int, user: fx.Node) -> Tensor:
-    """The owners along one axis, along which alone they may differ."""
+    """The owners along one axis; `Unproven` if they differ along others, too."""
     rows = owner.movedim(axis, 0).flatten(1) if owner.ndim > 1 else owner.unsqueeze(1)
     if not (rows == rows[:, :1]).all():
         raise Unproven(f"its output goes to {_describe(user)}, where units lie on another axis")

@@ -1,6 +1,6 @@
 """The units of a network: what is counted per unit, which units are dead, and how sure that is; for any framework.
 
-A framework that has counted makes `Site` and `Diagnosis` of its counts. Needs NumPy alone.
+The package of a framework counts, and makes `Site` and `Diagnosis` objects of its counts. This one needs NumPy alone.
 """
 
 from leakyrelu.units.diagnosis import Diagnosis, merge

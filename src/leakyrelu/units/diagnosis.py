@@ -24,14 +24,41 @@ __all__ = ["Diagnosis", "merge"]
 class Diagnosis:
     """The units of a model: which are dead, and how sure that is.
 
+    ``print`` shows it as a table, with a verdict in sentences.
+
     Attributes
     ----------
     sites : sequence of Site
         The calls of activations, in the order of their execution.
     examples : int
-        Examples seen.
+        How many examples were seen.
     notes : sequence of str
         What could not be seen, and other remarks.
+
+    See Also
+    --------
+    leakyrelu.torch.diagnose : makes one for a model of PyTorch.
+
+    Examples
+    --------
+    The counts may come from any framework. Here, unit 0 is dead and unit 1 fires on 40 of 100 examples:
+
+    >>> import numpy as np
+    >>> from leakyrelu.units import Diagnosis, Site
+    >>> site = Site(
+    ...     name="act",
+    ...     operation="relu",
+    ...     examples=100,
+    ...     values=100,
+    ...     fired=np.array([0, 40]),
+    ...     below=np.array([True, True]),
+    ...     maximum=np.array([-0.5, 2.0]),
+    ...     mean_output=np.array([0.0, 0.3]),
+    ...     flat=True,
+    ... )
+    >>> diagnosis = Diagnosis([site], examples=100)
+    >>> diagnosis.dead, diagnosis.units, diagnosis.dead_fraction, site.dead.tolist()
+    (1, 2, 0.5, [0])
     """
 
     sites: Sequence[Site]
@@ -40,12 +67,12 @@ class Diagnosis:
 
     @property
     def units(self) -> int:
-        """All units, of all sites."""
+        """How many units there are, in all sites together."""
         return totals(self.sites).units
 
     @property
     def dead(self) -> int:
-        """How many of them are dead."""
+        """How many units are dead, in all sites together."""
         return totals(self.sites).dead
 
     @property
@@ -57,19 +84,51 @@ class Diagnosis:
         return text.as_text(self.sites, self.notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as numbers, strings, lists and dictionaries, for JSON.
+        """The diagnosis as numbers, strings, lists and dictionaries, for JSON.
 
-        None stands for NaN, for infinity, and for the firing rate of a unit that had a NaN. ``"format"`` is 1; it
-        changes when the meaning of a key does.
+        None stands for NaN, for infinity, and for the firing rate of a unit that had a NaN.
+
+        Returns
+        -------
+        dict
+            The keys are ``format``, ``examples``, ``units``, ``dead``, ``dead_fraction``, ``bound``, ``notes`` and
+            ``sites``. ``format`` is 1; it changes when the meaning of a key changes.
         """
         return json.as_dict(self.sites, self.examples, self.notes)
 
     def to_json(self, path: str | PathLike[str]) -> None:
-        """Write `to_dict` to a file, whole or not at all."""
+        """Write what `to_dict` returns to a JSON file.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file. It is written whole or not at all, and replaces a file of that name.
+
+        Raises
+        ------
+        ValueError
+            `path` is a directory, a device or the like.
+        OSError
+            The file cannot be written.
+        """
         write_text(Path(path), json.as_json(self.sites, self.examples, self.notes))
 
     def to_html(self, path: str | PathLike[str]) -> None:
-        """Write one page, which needs no other file: the firing rates of each site, what the words mean, what to do."""
+        """Write one HTML page: the firing rates of each site, what the words mean, and what to do.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file. The page needs no other file, no script and no network. It is written whole or not at all, and
+            replaces a file of that name.
+
+        Raises
+        ------
+        ValueError
+            `path` is a directory, a device or the like.
+        OSError
+            The file cannot be written.
+        """
         write_text(Path(path), as_html(self.sites, self.notes))
 
     def plot(self) -> "Figure":
@@ -78,7 +137,7 @@ class Diagnosis:
         Returns
         -------
         matplotlib.figure.Figure
-            Save it with ``figure.savefig("units.png")``; no window shows it, and `pyplot` does not know it.
+            Save it with ``figure.savefig("units.png")``. It is shown in no window, and `pyplot` does not know it.
 
         Raises
         ------
@@ -89,7 +148,27 @@ class Diagnosis:
 
 
 def merge(parts: Iterable[Diagnosis]) -> Diagnosis:
-    """One diagnosis of the same model from several parts of the data, as of the processes of a distributed training."""
+    """Merge diagnoses of the same model on several parts of the data into one.
+
+    Parameters
+    ----------
+    parts : iterable of Diagnosis
+        For example, one per process of a distributed training.
+
+    Returns
+    -------
+    Diagnosis
+        The counts of sites with the same name, operation and number of units are added up.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from leakyrelu.torch import diagnose
+    >>> from leakyrelu.units import merge
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> merge(diagnose(model, [torch.randn(100, 4)]) for _ in range(2)).examples
+    200
+    """
     parts = list(parts)
     sites: dict[tuple[str, str, int], Site] = {}
     for part in parts:

@@ -11,8 +11,8 @@ from leakyrelu.units.text import HEADINGS, ranges, site_name, table_of, title, v
 
 __all__ = ["as_html"]
 
-_CELLS = 64  # units of a strip that are told apart
-_BINS = 200  # columns that draw the firing rates of more
+_CELLS = 64  # a strip of at most so many units shows each of them apart
+_BINS = 200  # a strip of more units than that has so many columns, each for several units
 
 
 def as_html(sites: Sequence[Site], notes: Sequence[str]) -> str:
@@ -35,8 +35,8 @@ def _html_strips(sites: Sequence[Site]) -> str:
     words = {kind: HEADINGS.get(kind, "Firing") for kind in KINDS if kind in present}
     keys = (f'<li><span class="key {kind}"></span>{word}</li>' for kind, word in words.items())
     return (
-        "<h2>Firing rates</h2>\n<p>A column per unit, or per few units of many, in ascending order. Its height is the "
-        "firing rate, from 0 % at the foot to 100 % at the top.</p>\n"
+        f"<h2>Firing rates</h2>\n<p>There is one column per unit, in ascending order; above {_BINS} units, a column "
+        "shows the mean of several. The height is the firing rate, from 0 % at the bottom to 100 % at the top.</p>\n"
         f'<ul class="legend">{"".join(keys)}</ul>\n{"".join(map(_html_strip, sites))}'
     )
 
@@ -121,32 +121,33 @@ th:first-child { position: sticky; left: 0; min-width: 8rem; background: var(--p
 """
 _END = """<h2>What the words mean</h2>
 <dl>
-<dt>Fires</dt><dd>What enters the activation is above zero (for <code>threshold</code>: above its threshold). The firing
-rate is the fraction of values for which it is. A unit is a channel of a convolution or a feature of a linear layer; a
-convolution has a value per example and position.</dd>
-<dt>Dead</dt><dd>Never above zero on the examples seen, where the activation is flat below zero, as ReLU is: the output
-does not change, and no gradient passes.</dd>
-<dt>3/N</dt><dd>What happens on none of N examples drawn at random happens on less than 3/N of all such examples, with
-95 % confidence. On 64 examples a unit that fires on 1 % of them looks dead 53 % of the time.</dd>
-<dt>One-sided</dt><dd>Never above zero either, but the activation is not flat there: a gradient still passes.</dd>
-<dt>Rare</dt><dd>Above zero at least once, but in less than 1 % of the values.</dd>
-<dt>Always on</dt><dd>Never below zero: behind a ReLU, such a unit is linear on these data.</dd>
-<dt>Dormant</dt><dd>The mean absolute output is at most 0.025 of the mean over the site (Sokar et al. 2023). Most dead
-units are dormant as well.</dd>
-<dt>NaN</dt><dd>At least one value was not a number; nothing else is said of such a unit.</dd>
+<dt>Fires</dt><dd>A unit fires where the value that enters its activation is above zero (for <code>threshold</code>:
+above its threshold). The firing rate is the fraction of values where it fires. A unit is a channel of a convolution or
+a feature of a linear layer; a convolution has one value per example and position.</dd>
+<dt>Dead</dt><dd>The unit fires on none of the examples seen, and its activation is flat below zero, as ReLU is: the
+output does not change, and no gradient passes.</dd>
+<dt>3/N</dt><dd>A unit that fires on none of N examples drawn at random fires on less than 3/N of all such examples,
+with 95 % confidence. On only 64 examples, a unit that fires on 1 % of all examples looks dead 53 % of the time.</dd>
+<dt>One-sided</dt><dd>The unit does not fire either, but its activation is not flat below zero: a gradient still
+passes.</dd>
+<dt>Rare</dt><dd>The unit fires at least once, but on less than 1 % of the values.</dd>
+<dt>Always on</dt><dd>No value is below zero: with ReLU, such a unit is linear on these data.</dd>
+<dt>Dormant</dt><dd>The unit's mean absolute output is at most 0.025 times the mean over its site (Sokar et al. 2023).
+Most dead units are dormant as well.</dd>
+<dt>NaN</dt><dd>At least one value is not a number; nothing else is said of such a unit.</dd>
 </dl>
 <h2>What to do</h2>
-<p>Some death is normal: in our experiments, networks that nothing had killed had 7 % dead units. Where a whole
-layer dies, or accuracy suffers:</p>
+<p>A few dead units are normal: in our experiment, ReLU networks that were trained well ended with 0 to 9 % dead units,
+depending on the data and the depth. If a whole layer is dead, or accuracy suffers, try these:</p>
 <ul>
-<li>Train with a smaller learning rate: large steps kill.</li>
+<li>Train with a smaller learning rate: large steps kill units.</li>
 <li>Normalise the inputs, or put BatchNorm before the activations from the start.</li>
 <li>Replace ReLU by Leaky ReLU, which passes a gradient below zero: <code>leakyrelu.torch.replace_relu</code>.</li>
 <li>Revive the dead units of a trained network: <code>leakyrelu.torch.revive</code>.</li>
-<li>Where units had a NaN, find its source first.</li>
+<li>If units had a NaN, find its source first.</li>
 </ul>
-<p>None of this promises accuracy: where 45 % of the units were dead but no layer had collapsed, revival bought none.
-Compare on data held out.</p>
+<p>None of this promises accuracy: in a network with 45 % dead units and no collapsed layer, revival did not improve it.
+Compare on data that were held out.</p>
 </main>
 </html>
 """

@@ -12,7 +12,7 @@ __all__ = ["as_dict", "as_json"]
 
 
 def as_dict(sites: Sequence[Site], examples: int, notes: Sequence[str]) -> dict[str, Any]:
-    """All of it; None stands for NaN, for infinity, and for the firing rate of a unit that had a NaN."""
+    """The diagnosis as a dictionary. None stands for NaN, infinity, and the firing rate of a unit that had a NaN."""
     total = totals(sites)
     return {
         "format": 1,
@@ -27,7 +27,7 @@ def as_dict(sites: Sequence[Site], examples: int, notes: Sequence[str]) -> dict[
 
 
 def as_json(sites: Sequence[Site], examples: int, notes: Sequence[str]) -> str:
-    """The same as text, which holds no NaN and no infinity."""
+    """The same as JSON text, which holds no NaN and no infinity."""
     return dumps(as_dict(sites, examples, notes), allow_nan=False) + "\n"
 
 

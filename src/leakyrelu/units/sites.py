@@ -29,37 +29,43 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 RARE = 0.01  # a unit that fires less often than this is rare
 DORMANT = 0.025  # tau of Sokar et al. 2023
 LISTS = ("dead", "one_sided", "rare", "always_on", "dormant", "nan")  # the attributes of `Site` that list units
-KINDS = ("dead", "one_sided", "rare", "firing", "always_on", "nan")  # "firing" are all others
-WITHOUT_RATES = ("dead", "one_sided", "nan")  # the kinds whose firing rates are all zero, or not known
+KINDS = ("dead", "one_sided", "rare", "firing", "always_on", "nan")  # "firing": all other units
+WITHOUT_RATES = ("dead", "one_sided", "nan")  # kinds whose firing rates are all zero, or not known
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One call of an activation in a model, and what entered it; arrays have one entry per unit.
+    """One call of an activation in a model, and counts of what entered it; arrays have one entry per unit.
 
-    A unit is a channel of a convolution, a feature of a linear layer or of tokens. It fires where what enters the
-    activation is above zero (for `threshold`: above its threshold).
+    A unit is a channel of a convolution, or a feature of a linear layer or of tokens. It fires where the value that
+    enters the activation is above zero (for `threshold`: above its threshold). The properties `dead`, `one_sided`,
+    `rare`, `always_on`, `dormant` and `nan` are arrays of the numbers of units, ascending from 0.
 
     Attributes
     ----------
     name : str
-        Of the module that is the activation, or in which it is called; ``name:2`` for its second call, and so on.
+        The name of the module that is the activation, such as ``features.1``; or of the module that calls it, followed
+        by the operation, such as ``features.relu``. ``:2`` is appended for the second call, and so on.
     operation : str
         ``"relu"``, ``"leaky_relu"``, ``"gelu"`` and so on.
     examples : int
-        Examples seen.
+        How many examples were seen.
     values : int
-        Values seen per unit: for a convolution, examples times positions.
+        How many values were seen per unit: for a convolution, examples times positions.
     fired : (units,) int64
-        How many of them were above zero.
+        How many of the values were above zero.
     below : (units,) bool
-        Whether one of them was below zero.
+        Whether any value was below zero.
     maximum : (units,) float64
-        The largest of them, less the threshold; NaN where one was NaN.
+        The largest value, minus the threshold; NaN if a value was NaN.
     mean_output : (units,) float64
-        The mean of the absolute value of what left the activation.
+        The mean absolute value of the activation's output.
     flat : bool
-        Whether the activation is flat below zero, as ReLU is: no gradient passes there.
+        Whether the activation is flat below zero, as ReLU is, so that no gradient passes there.
+
+    See Also
+    --------
+    Diagnosis : all sites of a model, with an example.
     """
 
     name: str
@@ -74,12 +80,12 @@ class Site:
 
     @property
     def units(self) -> int:
-        """How many units."""
+        """How many units the site has."""
         return len(self.fired)
 
     @property
     def firing_rate(self) -> Floats:
-        """The fraction of values above zero, per unit."""
+        """The fraction of values above zero, for each unit."""
         return self.fired / self.values
 
     @property
@@ -89,34 +95,37 @@ class Site:
 
     @property
     def dead(self) -> Integers:
-        """The units never above zero, where the activation is flat there: a constant output, and no gradient."""
+        """The units never above zero, if the activation is flat below zero.
+
+        Their output is constant, and no gradient passes.
+        """
         return np.flatnonzero(self._never & self.flat)
 
     @property
     def one_sided(self) -> Integers:
-        """The units never above zero where the activation is not flat there: not dead, but all on one side."""
+        """The units never above zero, if the activation is not flat below zero. A gradient still passes."""
         return np.flatnonzero(self._never & (not self.flat))
 
     @property
     def rare(self) -> Integers:
-        """The units above zero in less than 1 % of the values, but at least once."""
+        """The units above zero at least once, but in less than 1 % of the values."""
         return np.flatnonzero((self.fired > 0) & (self.firing_rate < RARE) & ~self._nan)
 
     @property
     def always_on(self) -> Integers:
-        """The units never below zero: where the activation is the identity above it, these are linear."""
+        """The units never below zero. If the activation is the identity above zero, they are linear on these data."""
         return np.flatnonzero(~(self.below | self._never | self._nan))
 
     @property
     def dormant(self) -> Integers:
-        """The units whose mean absolute output is at most 0.025 of the mean over the site (Sokar et al. 2023)."""
+        """The units whose mean absolute output is at most 0.025 times the mean over the site (Sokar et al. 2023)."""
         finite = np.isfinite(self.mean_output) & ~self._nan
         mean = self.mean_output[finite].mean() if finite.any() else 0.0
         return np.flatnonzero(finite & (self.mean_output <= DORMANT * mean))
 
     @property
     def bound(self) -> float:
-        """A unit that fired on none of N examples fires on a fraction below this, 3/N, with 95 % confidence."""
+        """With 95 % confidence, a unit that fired on none of N examples fires on less than 3/N of all; this is 3/N."""
         return min(1.0, 3 / self.examples)
 
     @property
@@ -131,11 +140,11 @@ class Site:
 
 
 class Totals(NamedTuple):
-    """Units of several sites, counted."""
+    """How many units several sites have together."""
 
     units: int
     dead: int
-    nan: int  # had a NaN, so that nothing is known of them
+    nan: int  # units that had a NaN, so that nothing is known of them
 
     @property
     def dead_fraction(self) -> float:

@@ -18,7 +18,7 @@ HEADINGS = {
     "dormant": "Dormant",
     "nan": "NaN",
 }
-_RANGES = 100  # ranges of units that are written out
+_RANGES = 100  # how many ranges of units are written out
 
 
 def as_text(sites: Sequence[Site], notes: Sequence[str]) -> str:
@@ -31,7 +31,7 @@ def as_text(sites: Sequence[Site], notes: Sequence[str]) -> str:
 
 
 def verdict(sites: Sequence[Site]) -> list[str]:
-    """Sentences; the first one says whether units are dead."""
+    """The verdict in sentences; the first one says whether units are dead."""
     units, dead, nan = totals(sites)
     if not units:
         return ["No activation was seen: nothing can be said of any unit."]
@@ -39,11 +39,14 @@ def verdict(sites: Sequence[Site]) -> list[str]:
     least = min(site.examples for site in killed or sites)
     examples = count(least, "example")
     if killed:
-        part, are, each = _percent(dead / units), *(("is", "it") if dead == 1 else ("are", "each"))
-        first = f"{dead:,} of {count(units, 'unit')} ({part}) {are} dead: on none of {examples}"
+        part, are, they, each = (
+            _percent(dead / units),
+            *(("is", "it fires", "it") if dead == 1 else ("are", "they fire", "each")),
+        )
+        first = f"{dead:,} of {count(units, 'unit')} ({part}) {are} dead: {they} on none of {examples}"
         bound = max(site.bound for site in killed)
         if bound < 1:
-            first += f"; with 95 % confidence {each} fires on less than {_percent(bound)} of examples (3/N)"
+            first += f"; with 95 % confidence {each} fires on less than {_percent(bound)} of all examples (3/N)"
     elif nan == units:
         first = f"Nothing can be said: {nan:,} of {count(units, 'unit')} had a NaN"
     else:
@@ -70,7 +73,8 @@ def _warnings(sites: Sequence[Site], examples: int) -> Iterable[str]:
             yield f"NaN in {site_name(site)}, {part}, not judged: {ranges(site.nan)}."
     if totals(sites).dead and examples < 3 / RARE:
         missed = _percent((1 - RARE) ** examples)
-        yield f"Examples are few, {examples:,}: a unit that fires on 1 % of them looks dead {missed} of the time."
+        seen = count(examples, "example")
+        yield f"On only {seen}, a unit that fires on 1 % of all examples looks dead {missed} of the time."
 
 
 def table_of(sites: Sequence[Site]) -> tuple[list[str], list[list[str]]]:
@@ -95,7 +99,7 @@ def table_of(sites: Sequence[Site]) -> tuple[list[str], list[list[str]]]:
 
 
 def site_name(site: Site) -> str:
-    """Its name as it is shown."""
+    """The name of a site as it is shown."""
     return printable(site.name) or "(model)"
 
 
