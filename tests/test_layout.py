@@ -50,6 +50,39 @@ for name in json.loads(sys.argv[1]):
 print(json.dumps(missing))
 """
 
+# Takes away what Windows lacks. Other libraries are loaded before that, for they know the system by its name.
+AS_ON_WINDOWS = """
+import importlib, importlib.util, os, select, signal, socket, sys
+
+for name in ("numpy", "subprocess", "tempfile", "threading", *sys.argv[1:]):
+    if importlib.util.find_spec(name):
+        importlib.import_module(name)
+
+for name in ("crypt", "fcntl", "grp", "nis", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"):
+    sys.modules[name] = None  # its import fails
+lacking = {
+    os: "chown chroot confstr fchown fork forkpty getegid geteuid getgid getgroups getloadavg getpgid getpgrp getuid "
+        "initgroups killpg lchown lockf memfd_create mkfifo mknod nice openpty pathconf pidfd_open pipe2 posix_fadvise "
+        "posix_fallocate posix_spawn pread pwrite readv register_at_fork sched_getaffinity sched_setaffinity sendfile "
+        "setgid setpgid setresuid setsid setuid statvfs sync sysconf ttyname uname wait wait3 wait4 waitid writev "
+        "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_NONBLOCK O_SYNC WNOHANG",
+    select: "epoll poll",
+    signal: "SIGALRM SIGCHLD SIGHUP SIGKILL SIGPIPE SIGSTOP SIGUSR1 SIGUSR2 alarm pause pthread_sigmask setitimer",
+    socket: "AF_UNIX SO_REUSEPORT",
+}
+for module, names in lacking.items():
+    for name in names.split():
+        vars(module).pop(name, None)
+"""
+
+
+def as_on_windows(code, *loaded, cwd=None):
+    """What the code prints in a process where all that Windows lacks is missing."""
+    command = [sys.executable, "-c", AS_ON_WINDOWS + code, *loaded]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
 
 def test_every_file_of_the_package_is_installed():
     listed = re.findall(r"'(leakyrelu/.+?)'", (SOURCE / "meson.build").read_text())
@@ -68,6 +101,63 @@ def test_no_module_imports_an_optional_dependency_when_it_is_imported():
     for name, dependency in missing.items():
         assert re.fullmatch(ON_IMPORT.get(dependency.partition(".")[0], ""), name), (name, dependency)
     assert {"leakyrelu.cli", "leakyrelu.torch", "leakyrelu._backends.jax"} <= missing.keys()
+
+
+@pytest.mark.slow
+def test_every_module_is_importable_without_what_windows_lacks():
+    code = f"""
+for name in {MODULES}:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in {{"", "leakyrelu", *sys.stdlib_module_names}}:
+            raise
+print(*(name for name in sys.modules if name.startswith("leakyrelu.")))
+"""
+    printed = as_on_windows(code, "jax", "marimo", "torch", "typer").split()
+    assert {"leakyrelu.check.sandbox.supervisor", "leakyrelu.check.sandbox.worker", "leakyrelu.threads"} <= set(printed)
+
+
+def test_without_what_windows_lacks_the_library_works_and_says_what_does_not(tmp_path):
+    code = """
+from pathlib import Path
+
+import numpy as np
+
+import leakyrelu
+from leakyrelu._shared.files import apply, write_text
+from leakyrelu.check import check, check_named, check_source
+from leakyrelu.theory import born_dead_probability
+
+with leakyrelu.num_threads(2):
+    x = np.linspace(-1, 1, 1_000_000)
+    assert (leakyrelu.leaky_relu(x, 0.5) == np.where(x >= 0, x, 0.5 * x)).all()
+
+source, target = Path("x.npy"), Path("y.npy")
+np.save(source, x)
+for _ in range(2):
+    apply(leakyrelu.leaky_relu, source, target, overwrite=True)
+assert (np.load(target) == leakyrelu.leaky_relu(x)).all()
+try:
+    apply(leakyrelu.leaky_relu, source, target)
+except FileExistsError:
+    pass
+else:
+    raise SystemExit("a file was overwritten")
+write_text(Path("text"), "whole")
+assert sorted(path.name for path in Path().iterdir()) == ["text", "x.npy", "y.npy"]
+
+assert check(leakyrelu.leaky_relu, level="ieee").passed
+program = "def leaky_relu(x, alpha=0.01): return x if x >= 0 else alpha * x"
+write_text(Path("answer.py"), program)
+for report in (check_source(program), check_named("answer.py"), check_named("leakyrelu:leaky_relu")):
+    assert not report.passed
+    assert "this system does not" in report.error
+    assert "leakyrelu.check.check(function)" in report.error
+assert born_dead_probability(3, 10).lower > 0
+"""
+    as_on_windows(code, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["leakyrelu", *MODULES])

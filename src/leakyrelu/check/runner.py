@@ -29,6 +29,10 @@ _MEMORY = 2 << 30  # bytes that a file may use: NumPy takes a tenth of it
 _MEMORY_OF_MODULES = 16 << 30  # bytes: PyTorch and JAX reserve far more than they use
 _OUTPUT = 1 << 20  # bytes that one call may print
 _SECONDS_TO_IMPORT = 60.0  # for a module, which may import PyTorch
+_NO_FORK = (
+    "the code runs in a process of its own, which needs fork(); Linux and macOS have it, this system does not. If you "
+    "trust the code, import its function and call leakyrelu.check.check(function), which runs it in this process"
+)
 _SUPERVISOR = Path(__file__).with_name("sandbox") / "supervisor.py"
 
 
@@ -205,7 +209,7 @@ def _run(target: Json, level: str, seconds: float, derivative: str | None, memor
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"seconds must be above zero and finite, got {seconds}")
     if not hasattr(os, "fork"):
-        return Report(level, error="a file is asked in a process of its own, which needs Linux or macOS; use check()")
+        return Report(level, error=_NO_FORK)
     job = {
         "target": target | {"packages": [entry for entry in sys.path if Path(entry).is_absolute()]},
         "requests": [_request(case) for case in asked],

@@ -20,7 +20,7 @@ _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
 def become_subreaper() -> None:
-    """What our children start and leave becomes our child, whatever its session: so it is found, and ended."""
+    """Make orphans of our children our own children, whatever their session, so that they are found and ended."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -30,17 +30,17 @@ def die_with_parent() -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":  # elsewhere the process group alone tells what belongs together
+    if sys.platform == "linux":  # elsewhere only the process group tells what belongs together
         import ctypes
 
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def limit(*, memory: int, seconds: int, output: int) -> None:
-    """Bound what this process may take; a limit that the system does not know or allow is left out."""
+    """Limit what this process may take. A limit that the system does not know or does not allow is left out."""
     import resource
 
-    with contextlib.suppress(OSError):  # if memory runs out all the same, this process goes first
+    with contextlib.suppress(OSError):  # if memory runs out all the same, the kernel ends this process first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     _limit_processes(resource)
     wanted = {"RLIMIT_AS": memory, "RLIMIT_CPU": seconds, "RLIMIT_FSIZE": output, "RLIMIT_CORE": 0}
@@ -55,19 +55,20 @@ def limit(*, memory: int, seconds: int, output: int) -> None:
 
 
 def _limit_processes(resource: Any) -> None:
-    """The kernel counts a user's processes, and never root's: root's worker becomes a user without processes."""
+    """Limit the number of processes. The kernel counts none of root's, so root's worker becomes another user."""
     if sys.platform != "linux":
         return
     allowed = PROCESSES
     try:
         if os.getuid() == 0:
-            # The real user is the one counted. The effective one, which opens files, stays: Python may be root's own.
+            # The kernel counts by the real user. The effective user, who opens files, stays root: only root may be able
+            # to read Python's own files.
             os.setresuid(1 << 30 | secrets.randbits(29), 0, 0)
             _drop_capabilities()
         else:
             allowed += sum(_tasks(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     except OSError:
-        return  # a container without such users, or without /proc; then the supervisor counts
+        return  # a container without such users, or without /proc: there only the supervisor counts
     resource.setrlimit(resource.RLIMIT_NPROC, (allowed, allowed))
 
 
@@ -79,7 +80,7 @@ def _tasks(process: Path) -> int:
 
 
 def _drop_capabilities() -> None:
-    """Either of the two would free from the limit."""
+    """Give up both capabilities that would lift the limit."""
     import ctypes
 
     libc = ctypes.CDLL(None)

@@ -1,12 +1,11 @@
 """A process between us and somebody's code: it starts a worker, asks it, and ends it with all that it has started.
 
 Run by `runner` as a program (python -I supervisor.py). It never runs that code itself: a forked worker does, within
-limits on memory, time, output and processes. What the worker sends is text, and is read as nothing else. This guards
+limits on memory, time, output and processes. What the worker sends is read as text and never executed. This guards
 against accidents, not against malice: the code can still reach the network and read files.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -26,14 +25,14 @@ __all__: list[str] = []
 Json = dict[str, Any]
 
 _TICK = 0.05  # seconds between two looks at what the worker does
-_PATIENCE = 3  # calls that are stopped, before no more are made
-_MOST_PROCESSES = 32  # at a time; the limit of the kernel is above that, and is met where these start too fast for us
-_KEPT = 2000  # characters of what is printed in one call
+_PATIENCE = 3  # after so many calls that had to be stopped, no more are made
+_MOST_PROCESSES = 32  # at one time; where they start faster than we look, the higher limit of the kernel stops them
+_KEPT = 2000  # characters that are kept of what one call prints
 _LONGEST_ANSWER = 4 << 20
 
 
 def _beside(name: str) -> ModuleType:
-    """A module beside this file, by its path: the package would load NumPy, which a number does not need."""
+    """Load a module beside this file by its path: importing the package would load NumPy, which numbers do not need."""
     spec = spec_from_file_location(f"leakyrelu_{name}", Path(__file__).with_name(f"{name}.py"))
     assert spec is not None  # noqa: S101  # for mypy
     assert spec.loader is not None  # noqa: S101  # for mypy
@@ -62,7 +61,7 @@ class Worker:
         os.set_blocking(self.answers, False)
 
     def send(self, message: Json) -> None:
-        """Send what the pipe takes now, and the rest while we wait for the answer."""
+        """Send what the pipe takes now. The rest follows while we wait for the answer."""
         self._unsent = json.dumps(message).encode() + b"\n"
         self._send_on()
 
@@ -71,7 +70,7 @@ class Worker:
             self._unsent = self._unsent[os.write(self.requests, self._unsent) :]
 
     def messages(self) -> Iterator[Json]:
-        """What has come within a tick; lines that are no messages were written by the code."""
+        """The messages that come within a tick. The code may write there too: what is no message is dropped."""
         select.select([self.answers], [self.requests] if self._unsent else [], [], _TICK)
         if self._unsent:
             self._send_on()
@@ -91,14 +90,14 @@ class Worker:
 
 
 def _become_worker(job: Json, requests: int, answers: int, output: int) -> None:
-    """In the forked process: no way to our files, then the limits, then the code."""
+    """In the forked process: close the supervisor's files, set the limits, then run the code."""
     limits = _MODULES["limits"]
     try:
         os.setsid()
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(output, 1)
-        os.dup2(null, 2)  # Python's own warnings are no output of the code's
+        os.dup2(null, 2)  # Python's own warnings are not what the code prints
         for descriptor in range(3, max(null, requests, answers) + 2):
             if descriptor not in {requests, answers}:
                 with contextlib.suppress(OSError):
@@ -113,7 +112,7 @@ def _become_worker(job: Json, requests: int, answers: int, output: int) -> None:
 
 
 class Supervisor:
-    """Asks everything, each of a worker that still answers."""
+    """Sends each request to a worker, and starts a new worker where the last one had to be ended."""
 
     def __init__(self, job: Json) -> None:
         self.job = job
@@ -121,7 +120,7 @@ class Supervisor:
         self.worker: Worker | None = None
 
     def messages(self) -> Iterator[Json]:
-        """First whether the code could be loaded; then an answer a request."""
+        """First whether the code could be loaded, then one answer per request."""
         message = self._start()
         yield message
         if "error" in message:
@@ -163,7 +162,7 @@ class Supervisor:
         return dict(message["answer"]) | {"printed": printed, "children": left}
 
     def _wait(self, is_wanted: Callable[[Json], bool], seconds: float) -> Json:
-        """The message that is waited for, or {"ended": what happened instead}."""
+        """Wait for a message, and return it or {"ended": what happened instead}."""
         assert self.worker is not None  # noqa: S101  # for mypy
         end = time.monotonic() + seconds
         ended = ""
@@ -171,15 +170,15 @@ class Supervisor:
             for message in self.worker.messages():
                 if is_wanted(message):
                     return message
-            if ended:  # and no last words
+            if ended:  # and it sent nothing more before its end
                 self.stop()
                 return {"ended": ended}
             ended = self._ending() or (f"stopped after {seconds:g} s" if time.monotonic() > end else "")
 
     def _ending(self) -> str:
-        """Why the worker is at its end, or has to be ended; no text while it goes on."""
+        """Why the worker has ended or must be ended. An empty text: it goes on."""
         assert self.worker is not None  # noqa: S101  # for mypy
-        if select.select([0], [], [], 0)[0]:  # whoever asked has gone
+        if select.select([0], [], [], 0)[0]:  # our input has ended: whoever asked is gone
             raise SystemExit
         process, status = os.waitpid(self.worker.process, os.WNOHANG)
         if process:
@@ -219,24 +218,26 @@ def _described(exit_code: int) -> str:
 
 
 def _unnamed_file() -> int:
-    """For what is printed: it is gone as soon as nobody has it open."""
+    """A file for what the code prints. It has no name, so it is gone once nobody has it open."""
     with tempfile.TemporaryFile() as file:
         descriptor = os.dup(file.fileno())
+    import fcntl  # here: Windows has none, and this module is to be importable there
+
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
     return descriptor
 
 
 def _adopted(worker: int) -> bool:
-    """Whether processes that the worker started have come to us, because what started them has ended."""
+    """Whether processes that the worker started are our children now, because their parent has ended."""
     try:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
-    except OSError:  # a system without it
+    except OSError:  # a system without /proc
         return False
     return any(int(child) != worker for child in children)
 
 
 def _descendants() -> list[int]:
-    """Our children, theirs, and so on, where /proc tells."""
+    """Our children, their children, and so on, where there is a /proc."""
     parents: dict[int, int] = {}
     for entry in _entries_of_proc():
         if entry.isdigit():
@@ -246,7 +247,7 @@ def _descendants() -> list[int]:
                 continue  # it has ended
             parents[int(entry)] = int(stat.rpartition(b") ")[2].split()[1])
     found = [os.getpid()]
-    for process in found:  # grows on the way
+    for process in found:  # the list grows while we go through it
         found += [child for child, parent in parents.items() if parent == process]
     return found[1:]
 
@@ -259,7 +260,7 @@ def _entries_of_proc() -> list[str]:
 
 
 def _end_all(worker: int) -> None:
-    """Kill until nothing is left: what is killed may just have started another."""
+    """Kill until nothing is left: a process may start another just before it is killed."""
     end = time.monotonic() + 5
     while time.monotonic() < end:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -276,7 +277,7 @@ def _end_all(worker: int) -> None:
 
 
 def main() -> None:
-    """Read the job from standard input, and write a message a line to standard output."""
+    """Read the job from standard input, and write one message per line to standard output."""
     job = json.loads(sys.stdin.buffer.readline())
     _MODULES["limits"].become_subreaper()
     supervisor = Supervisor(job)
@@ -286,9 +287,9 @@ def main() -> None:
             sys.stdout.flush()
     finally:
         supervisor.stop()
-        import shutil  # here: it takes longer to load than all else
+        import shutil  # here: it takes longer to load than everything else
 
-        shutil.rmtree(job["directory"], ignore_errors=True)  # whoever asked may be gone
+        shutil.rmtree(job["directory"], ignore_errors=True)  # whoever asked may be gone, and then leaves it to us
 
 
 if __name__ == "__main__":

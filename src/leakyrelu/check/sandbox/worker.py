@@ -4,7 +4,6 @@ Loaded by `supervisor` by its path, and with the standard library alone.
 """
 
 import contextlib
-import fcntl
 import os
 import sys
 import traceback
@@ -20,20 +19,22 @@ __all__ = ["BROKEN", "work"]
 
 Json = dict[str, Any]
 
-BROKEN = 119  # the exit code where no answer could be sent
-_HIGH = 600  # descriptors that code which closes or writes to "all" seldom reaches
+BROKEN = 119  # the exit code when no answer could be sent
+_HIGH = 600  # code that closes or writes to "all" descriptors seldom gets this far
 
 
 def work(job: Json, modules: dict[str, ModuleType], requests: int, answers: int) -> None:
-    """Load the code, say whether that went well, then answer one request a line; never returns."""
+    """Load the code, say whether that went well, then answer one request per line. It never returns."""
     try:
         _work(job, modules, _moved_up(requests), _moved_up(answers))
-    except BaseException:  # noqa: BLE001  # of our own: the code broke what we need to answer
+    except BaseException:  # noqa: BLE001  # raised by our own lines: the code broke what we need to answer
         os._exit(BROKEN)
     os._exit(0)
 
 
 def _moved_up(descriptor: int) -> int:
+    import fcntl  # here: Windows has none, and this module is to be importable there
+
     with contextlib.suppress(OSError):  # a limit on their number
         higher = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
         os.close(descriptor)
@@ -68,11 +69,12 @@ def _sender(answers: int) -> Callable[[Json], None]:
 
     def send(message: Json) -> None:
         if os.getpid() != process:
-            leave(0)  # a fork of the code's does not answer
+            leave(0)  # a process that the code forked does not answer
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # closed or replaced by the code
                 stream.flush()
-        text = memoryview(b"\n" + dumps(message).encode() + b"\n")  # whatever else was written there ends before it
+        # It begins with a line's end too: the code may have written there.
+        text = memoryview(b"\n" + dumps(message).encode() + b"\n")
         while text:
             text = text[write(answers, text) :]
 
@@ -117,7 +119,7 @@ def _derivative(job: Json, names: dict[str, Any], adapters: ModuleType) -> Any:
 
 
 def _what_went_wrong(error: BaseException, target: Json) -> Json:
-    """Of an error while the code is loaded: the text, with the line in the code, and what `causes` is asked for."""
+    """Describe an error that was raised while the code was loaded: its line in the code, and what `causes` looks up."""
     name, text = type(error).__name__, str(error)[:500]
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == target.get("filename")]
     line = own[-1].lineno if own else None
@@ -128,7 +130,7 @@ def _what_went_wrong(error: BaseException, target: Json) -> Json:
 
 
 def _has_children() -> bool:
-    """Whether a process that the code started still runs; what has ended is taken leave of."""
+    """Whether a process that the code started still runs. Those that have ended are reaped."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
