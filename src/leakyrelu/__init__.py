@@ -13,9 +13,10 @@ __all__ = [
     "num_threads",
     "set_num_threads",
 ]
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    __version__: str
+
     from leakyrelu import check as check
     from leakyrelu import demo as demo
     from leakyrelu import lesson as lesson
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 else:  # a type checker that saw these would accept any name
     from importlib import import_module
 
-    # These load on first use: leakyrelu.plot.plot_leaky_relu().
+    # These load on first use: leakyrelu.plot.plot_leaky_relu(). So does __version__, which the installation knows.
     _OPTIONAL = frozenset(("check", "demo", "lesson", "plot", "theory", "torch", "tuning", "units"))
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return import_module("importlib.metadata").version("leakyrelu")
         if name not in _OPTIONAL:
             raise AttributeError(f"module 'leakyrelu' has no attribute {name!r}")
         try:
@@ -39,4 +42,4 @@ else:  # a type checker that saw these would accept any name
             raise AttributeError(str(error), name=name) from error
 
     def __dir__() -> list[str]:
-        return sorted({*__all__, *_OPTIONAL, *(name for name in globals() if name.startswith("__"))})
+        return sorted({*__all__, *_OPTIONAL, "__version__", *(name for name in globals() if name.startswith("__"))})
