@@ -68,6 +68,14 @@ def test_the_oldest_python_is_the_same_everywhere(build_backend):
     assert f"cp{major}{minor}" == build_backend.OLDEST
 
 
+def test_no_macro_returns_a_constant_without_a_reference():
+    # With the headers of Python 3.12 and later these take none: there the constants are immortal. In 3.11 they are not.
+    for path in (ROOT / "src/leakyrelu/_ufuncs").glob("*.[ch]pp"):
+        assert not re.search(
+            r"^\s*(return\s+Py_(None|True|False|NotImplemented)|Py_RETURN_)", path.read_text(), re.MULTILINE
+        )
+
+
 def test_the_pythons_that_are_claimed_are_those_that_are_tested():
     name = "Programming Language :: Python :: 3."
     claimed = [entry.removeprefix(name[:-2]) for entry in PROJECT["project"]["classifiers"] if entry.startswith(name)]

@@ -331,7 +331,8 @@ PyObject* py_set_num_threads(PyObject*, PyObject* count) {
     return nullptr;
   }
   set_num_threads(static_cast<int>(value));
-  Py_RETURN_NONE;
+  // Not Py_RETURN_NONE: with the headers of Python 3.12 and later it takes no reference, which 3.11 needs.
+  return Py_NewRef(Py_None);
 }
 
 // Sets one of the memory limits, and gives back what it was.
