@@ -1,6 +1,7 @@
 """Several threads: the same bits, no call that waits for another, and a process that forks and ends as it likes."""
 
 import itertools
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -247,7 +248,7 @@ for thread in threads: thread.join()
     assert run(code).returncode == 0
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_multiprocessing_after_a_large_call(method, tmp_path):
     script = tmp_path / "work.py"
     script.write_text(f"""
@@ -333,9 +334,8 @@ assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
     assert run(code).returncode == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
 def test_without_threads_to_be_had_the_caller_does_the_work():
-    resource = pytest.importorskip("resource")
-    assert hasattr(resource, "RLIMIT_NPROC")
     code = f"""
 import resource
 {LARGE_CALL}
