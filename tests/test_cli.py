@@ -37,6 +37,8 @@ def in_a_process(*words, cwd=None):
     ],
 )
 def test_each_command_works_in_a_process_of_its_own(patient, words, code, said):
+    if words.startswith("diagnose"):
+        pytest.importorskip("torch")
     np.save(patient / "in.npy", np.ones(3))
     (patient / "answer.py").write_text("def leaky_relu(z, alpha=0.01): return z if z >= 0 else alpha * z\n")
     (patient / "objective.py").write_text("def f(alpha, seed): return alpha + seed\n")
@@ -204,6 +206,7 @@ def patient(tmp_path):
 
 
 def test_diagnose_prints_a_table_and_writes_both_reports(patient):
+    pytest.importorskip("torch")
     text = run("diagnose", "nets:make", "--data", "x.npy", "--html", "r.html", "--json", "r.json", cwd=patient)
     assert "1 of 4 units (25.0 %) is dead: it fires on none of 400 examples" in text
     report = json.loads((patient / "r.json").read_text())
@@ -213,11 +216,13 @@ def test_diagnose_prints_a_table_and_writes_both_reports(patient):
 
 @pytest.mark.parametrize(("most", "code"), [(0.24, 1), (0.25, 0)])
 def test_diagnose_fails_above_a_fraction_of_dead_units(patient, most, code):
+    pytest.importorskip("torch")
     message = run("diagnose", "nets:make", "--data", "x.npy", "--fail-above", most, cwd=patient, code=code)
     assert code == 0 or message == "leakyrelu: 25.0% of the units are dead, more than 24.0%\n"
 
 
 def test_diagnose_says_what_is_wrong_with_its_input(patient):
+    pytest.importorskip("torch")
     assert "a model and its data are needed" in fails("diagnose", "nets:make", cwd=patient)
     assert "no such file" in fails("diagnose", "nets:make", "--data", "y.npy", cwd=patient).lower()
     assert "nets has no 'nothing'" in fails("diagnose", "nets:nothing", "--data", "x.npy", cwd=patient)

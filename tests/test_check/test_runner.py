@@ -233,6 +233,7 @@ def test_a_file_finds_the_modules_beside_it(tmp_path):
 
 
 def test_pytorch_is_asked_with_tensors_and_its_gradient():
+    pytest.importorskip("torch")
     report = check_named("torch.nn.functional:leaky_relu", level="derivative")
     states = {case.name: case for case in report.cases}
     assert states["the derivative with a slope"].passed

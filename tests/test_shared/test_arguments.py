@@ -6,7 +6,6 @@ from math import inf, nan
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 
 from leakyrelu._shared.arguments import ascending_pair, finite_slope, one_slope, positive_integer
 
@@ -19,7 +18,7 @@ def test_one_slope_is_a_float_of_the_same_value(alpha):
     assert one_slope(alpha) == alpha
 
 
-@pytest.mark.parametrize("alpha", [[0.1], (0.1, 0.2), np.array([0.1]), torch.ones(2)])
+@pytest.mark.parametrize("alpha", [[0.1], (0.1, 0.2), np.array([0.1])])
 def test_several_slopes_are_not_one(alpha):
     with pytest.raises(TypeError, match=r"^alpha must be one slope, got "):
         one_slope(alpha)
@@ -80,8 +79,11 @@ def test_a_list_of_slopes_is_an_array():
 
 
 def test_an_array_of_another_library_is_taken_as_it_is():
+    torch = pytest.importorskip("torch")
     alpha = torch.tensor([0.1, nan])
     assert finite_slope(alpha) is alpha
+    with pytest.raises(TypeError, match=r"^alpha must be one slope, got "):
+        one_slope(alpha)
 
 
 def test_an_array_of_slopes_is_real_too():

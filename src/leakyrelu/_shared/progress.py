@@ -47,6 +47,11 @@ def progress_bar(description: str, *, console: "Console | None" = None, of_bytes
         from rich.console import Console
         from rich.markup import escape
 
+    transient = console is None
+    console = Console(stderr=True) if console is None else console
+    if transient and not console.is_terminal:
+        yield unseen  # a bar of rich's that is disabled prints an empty line before rich 15
+        return
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -57,10 +62,6 @@ def progress_bar(description: str, *, console: "Console | None" = None, of_bytes
         ),
         progress.TimeRemainingColumn(),
     )
-    transient = console is None
-    console = Console(stderr=True) if console is None else console
-    with progress.Progress(
-        *columns, console=console, transient=transient, disable=transient and not console.is_terminal
-    ) as bar:
+    with progress.Progress(*columns, console=console, transient=transient) as bar:
         task = bar.add_task(escape(description))
         yield lambda done, total: bar.update(task, completed=done, total=total)
