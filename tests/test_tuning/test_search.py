@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 
 from leakyrelu._shared.intervals import paired_difference
 from leakyrelu.tuning import Slope, SlopeState, Tuning, search, tune, workers
+from leakyrelu.tuning.storage import _storage
 
 OBJECTIVE = """
 import os, sys, time
@@ -40,9 +41,16 @@ def database(path):
     return f"sqlite:///{path / 'tune.db'}"
 
 
-def study_of(storage):
-    (name,) = optuna.get_all_study_names(storage)
-    return optuna.load_study(study_name=name, storage=storage)
+def studies_in(storage):
+    """By name, the trials of each study that is kept in a storage or under a URL; what is opened is closed."""
+    with _storage(storage) as backend:
+        names = optuna.get_all_study_names(backend)
+        return {name: optuna.load_study(study_name=name, storage=backend).trials for name in names}
+
+
+def trials_in(storage):
+    (trials,) = studies_in(storage).values()
+    return trials
 
 
 # What is tried
@@ -172,7 +180,7 @@ def test_a_trial_that_fails_is_named_and_the_search_goes_on(wrong, named):
         assert result.error.startswith(f"seed 1: {named}")
         assert result.scores == {0: 0.0}
     assert f"Failed: slope {found.failed[0].alpha:.4g} (trial {found.failed[0].trial}), seed 1: {named}" in str(found)
-    states = Counter(trial.state for trial in study_of(storage).trials)
+    states = Counter(trial.state for trial in trials_in(storage))
     assert states[TrialState.FAIL] == len(found.failed)
     assert not {TrialState.RUNNING, TrialState.WAITING} & set(states)
 
@@ -263,7 +271,8 @@ def test_a_study_begun_with_other_settings_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"was begun with limits \[0.001, 1.0\], not \[0.1, 1.0\]"):
         tune(hill, trials=3, seeds=2, limits=(0.1, 1), storage=storage)
     assert len(tune(hill, trials=3, seeds=3, storage=storage, study_name="another").slopes) == 3
-    optuna.create_study(storage=storage, study_name="foreign", direction="minimize")
+    with _storage(storage) as backend:
+        optuna.create_study(storage=backend, study_name="foreign", direction="minimize")
     with pytest.raises(ValueError, match="the study 'foreign' is to be minimised"):
         tune(hill, trials=3, seeds=2, storage=storage, study_name="foreign")
 
@@ -338,12 +347,12 @@ def test_killed_in_the_middle_no_trial_is_lost_or_run_twice(tmp_path):
             time.sleep(0.01)
         worker.send_signal(signal.SIGKILL)
         worker.communicate()
-        finished = {trial.number for trial in study_of(database(tmp_path)).trials if trial.state.is_finished()}
+        finished = {trial.number for trial in trials_in(database(tmp_path)) if trial.state.is_finished()}
         assert finished  # and these are not run again: see below
         (worker,) = started(tmp_path, 1, 0.05, "--trials", "10")
     output, errors = worker.communicate()
     assert (worker.returncode, errors) == (0, "")
-    trials = study_of(database(tmp_path)).trials
+    trials = trials_in(database(tmp_path))
     assert len(trials) == 10
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
     calls = calls_of(tmp_path)
@@ -361,7 +370,7 @@ def test_two_processes_on_one_database_run_no_trial_twice(tmp_path):
     assert [(worker.returncode, errors) for worker, (_, errors) in zip(both, outputs, strict=True)] == [(0, "")] * 2
     assert outputs[0][0] == outputs[1][0]  # both wait for the last trial, and say the same
     assert set(calls_of(tmp_path).values()) == {1}
-    trials = study_of(database(tmp_path)).trials
+    trials = trials_in(database(tmp_path))
     assert sum(trial.state.is_finished() for trial in trials) == 14
     assert len({trial.user_attrs["worker"] for trial in trials[:14]}) == 2
 
@@ -516,14 +525,14 @@ def test_the_command_prints_a_table_writes_a_picture_and_goes_on(tmp_path):
     assert "Best of 6 slopes" in output
     assert "<svg" in (tmp_path / "picture.svg").read_text()
     assert set(calls_of(tmp_path).values()) == {1}
-    assert [study.study_name for study in optuna.get_all_study_summaries(database(tmp_path))] == ["objective:objective"]
+    assert list(studies_in(database(tmp_path))) == ["objective:objective"]
 
 
 def test_the_command_keeps_its_search_in_a_file_unless_told_otherwise(tmp_path):
     for trials in ("3", "5"):
         command(tmp_path, "objective:objective", "--seeds", "1", "--trials", trials)
     assert set(calls_of(tmp_path).values()) == {1}
-    assert len(study_of(f"sqlite:///{tmp_path / 'leakyrelu-tune.db'}").trials) == 5
+    assert len(trials_in(f"sqlite:///{tmp_path / 'leakyrelu-tune.db'}")) == 5
 
 
 def test_the_command_names_bad_input_in_one_line(tmp_path):

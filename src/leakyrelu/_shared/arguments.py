@@ -69,7 +69,8 @@ def positive_integer(name: str, value: Any) -> int:
         number = index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool | np.bool_):  # NumPy before 2.2 takes its own for an index, with a warning
+    # Before NumPy 2.3, index() takes NumPy's truth values, too.
+    if number is None or isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be a positive integer, got {value!r}")
     if number < 1:
         raise ValueError(f"{name} must be at least 1, got {value!r}")

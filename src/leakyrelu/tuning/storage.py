@@ -6,10 +6,11 @@ is missing, `AskedTrials` makes do with what is documented. A trial whose worker
 failed.
 """
 
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from leakyrelu._shared.wording import first_line
@@ -52,30 +53,26 @@ def opened(storage: Any, name: str) -> Iterator[tuple["Study", "Trials"]]:
         The storage cannot be opened, or its study of this name is to be minimised.
     """
     from optuna.exceptions import StorageInternalError
-    from optuna.storages import RDBStorage
     from optuna.study import StudyDirection
     from sqlalchemy.exc import SQLAlchemyError
 
-    backend, study = _study(storage, name)
-    trials = None
-    try:
-        trials = shared_trials(study, backend)
-        if study.direction != StudyDirection.MAXIMIZE:
-            raise ValueError(
-                f"the study {name!r} is to be minimised, and was not begun by leakyrelu; choose another name"
-            )
-        yield study, trials
-    except (SQLAlchemyError, StorageInternalError) as error:
-        reason = first_line(error.__cause__ or error)
-        raise OSError(f"the storage failed: {reason}; what is finished is kept in it: go on later") from error
-    finally:
-        if trials is not None:
-            trials.leave()
-        if isinstance(storage, str) and isinstance(backend, RDBStorage):
-            backend.engine.dispose()
+    with ExitStack() as at_the_end:
+        backend, study = _study(storage, name, at_the_end)
+        try:
+            trials = shared_trials(study, backend)
+            at_the_end.callback(trials.leave)
+            if study.direction != StudyDirection.MAXIMIZE:
+                raise ValueError(
+                    f"the study {name!r} is to be minimised, and was not begun by leakyrelu; choose another name"
+                )
+            yield study, trials
+        except (SQLAlchemyError, StorageInternalError) as error:
+            reason = first_line(error.__cause__ or error)
+            raise OSError(f"the storage failed: {reason}; what is finished is kept in it: go on later") from error
 
 
-def _study(storage: Any, name: str) -> tuple["BaseStorage", "Study"]:
+def _study(storage: Any, name: str, at_the_end: ExitStack) -> tuple["BaseStorage", "Study"]:
+    """The storage and its study; what is opened for them is closed by `at_the_end`."""
     import optuna
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -85,12 +82,14 @@ def _study(storage: Any, name: str) -> tuple["BaseStorage", "Study"]:
     try:
         for left in reversed(range(_ATTEMPTS)):
             try:
-                with quiet():
-                    backend = _storage(storage)
+                with quiet(), ExitStack() as after_a_failure:
+                    backend = after_a_failure.enter_context(_storage(storage))
                     pruner = optuna.pruners.WilcoxonPruner()
-                    return backend, optuna.create_study(
+                    study = optuna.create_study(
                         storage=backend, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner
                     )
+                    at_the_end.push(after_a_failure.pop_all())
+                    return backend, study
             except ImportError as error:
                 driver = getattr(error.__cause__, "name", None) or error
                 raise ImportError(f"the storage needs a driver that is not installed: {driver}") from error
@@ -108,35 +107,63 @@ def _study(storage: Any, name: str) -> tuple["BaseStorage", "Study"]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide Optuna's warning that something is experimental, and a driver's that a failed connection was not closed."""
+    """Hide Optuna's warning that something is experimental."""
     from optuna.exceptions import ExperimentalWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        warnings.simplefilter("ignore", ResourceWarning)
         yield
 
 
-def _storage(storage: Any) -> "BaseStorage":
+@contextmanager
+def _storage(storage: Any) -> Iterator["BaseStorage"]:
+    """The storage; one that is opened here is closed at the end."""
     from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
 
     if storage is None:
-        return InMemoryStorage()
-    if isinstance(storage, _kinds_of_storages()):
-        return storage  # type: ignore[no-any-return]
-    if not isinstance(storage, str):
+        yield InMemoryStorage()
+    elif isinstance(storage, _kinds_of_storages()):
+        yield storage
+    elif not isinstance(storage, str):
         raise TypeError(f"storage must be a URL, a path or a storage of Optuna's, got {type(storage).__name__}")
-    if storage.startswith("redis"):
-        return JournalStorage(JournalRedisBackend(storage))
-    if "://" not in storage:
+    elif storage.startswith("redis"):
+        yield JournalStorage(JournalRedisBackend(storage))
+    elif "://" not in storage:
         _must_be_journal(storage)
-        return JournalStorage(JournalFileBackend(storage))
-    if not storage.startswith("sqlite"):
-        return RDBStorage(storage)
-    backend = RDBStorage(storage, engine_kwargs={"connect_args": {"timeout": 60}})
-    _serialise(backend.engine)
-    return backend
+        yield JournalStorage(JournalFileBackend(storage))
+    else:
+        with _connections(storage) as keywords:
+            backend = RDBStorage(storage, engine_kwargs=keywords)
+            try:
+                if storage.startswith("sqlite"):
+                    _serialise(backend.engine)
+                yield backend
+            finally:
+                backend.engine.dispose()
+
+
+@contextmanager
+def _connections(url: str) -> Iterator[dict[str, Any]]:
+    """How SQLAlchemy is to connect to a database.
+
+    A connection to SQLite whose first query fails, as on a file that is no database, is closed by nobody: SQLAlchemy
+    forgets it. So all of them are closed here.
+    """
+    if not url.startswith("sqlite"):
+        yield {}
+        return
+    made: list[sqlite3.Connection] = []
+
+    def connection(*arguments: Any, **keywords: Any) -> sqlite3.Connection:
+        made.append(sqlite3.Connection(*arguments, **keywords))
+        return made[-1]
+
+    try:
+        yield {"connect_args": {"timeout": 60, "factory": connection}}
+    finally:
+        for each in made:
+            each.close()
 
 
 def _must_be_journal(path: str) -> None:
