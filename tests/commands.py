@@ -1,5 +1,6 @@
 """Runs the command line in this process: what a person types, without the second that a new process takes to start."""
 
+import os
 import sys
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from leakyrelu.cli import app
+
+# For a process that a test starts: warnings are errors there, too, except those that PYTHONWARNINGS names already.
+WARNINGS_ARE_ERRORS = {"PYTHONWARNINGS": ",".join(filter(None, ("error", os.environ.get("PYTHONWARNINGS"))))}
 
 
 @contextmanager

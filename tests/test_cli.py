@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from commands import fails, run
 
 import leakyrelu
 from leakyrelu import leaky_relu, leaky_relu_derivative
+
+COMMAND = Path(sys.executable).with_name("leakyrelu")
 
 
 def in_a_process(*words, cwd=None):
@@ -86,6 +89,68 @@ def test_apply_warns_in_one_line(tmp_path):
     np.save(tmp_path / "in.npy", np.array([-1e300]))
     result = in_a_process("apply", "in.npy", "out.npy", "--alpha", "1e30", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "leakyrelu: warning: overflow encountered in leaky_relu\n")
+
+
+OLD = """
+import sys, warnings
+def warn(category):
+    warnings.warn(f"{category.__name__} for the caller", category, stacklevel=2)
+class OurDeprecationWarning(DeprecationWarning):
+    pass
+"""
+LIBRARY = """
+import warnings
+from old import *
+warnings.filterwarnings("always", module="library")  # as scikit-learn does
+for category in (DeprecationWarning, OurDeprecationWarning, PendingDeprecationWarning, FutureWarning):
+    warn(category)
+"""
+OBJECTIVE = """
+import warnings
+import library
+from old import warn
+def f(alpha, seed):
+    if alpha == seed == 0:
+        for category in (UserWarning, RuntimeWarning, FutureWarning, DeprecationWarning):
+            warn(category)
+    return alpha
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([], ["UserWarning", "RuntimeWarning", "FutureWarning"]),
+        (["-W", "ignore::FutureWarning"], ["UserWarning", "RuntimeWarning"]),
+        (["-W", "ignore", "-W", "default::DeprecationWarning:objective"], ["DeprecationWarning"]),
+    ],
+)
+def test_of_deprecations_only_those_of_the_users_own_code_are_shown(tmp_path, options, shown):
+    libraries = tmp_path / "site-packages"
+    libraries.mkdir()
+    (libraries / "old.py").write_text(OLD)
+    (libraries / "library.py").write_text(LIBRARY)
+    (tmp_path / "objective.py").write_text(OBJECTIVE)
+    command = [sys.executable, *options, "-m", "leakyrelu", "tune", "objective:f", "--trials", "3", "--seeds", "1"]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
+    environment["PYTHONPATH"] = str(libraries)
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    own = [f"leakyrelu: warning: {name} for the caller" for name in shown]
+    told = [line for line in result.stderr.splitlines() if "for the caller" in line]
+    assert told[-len(own) :] == own
+    assert options or told == own
+
+
+def test_whoever_asks_for_warnings_of_libraries_sees_them(tmp_path):
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages/old.py").write_text(OLD)
+    (tmp_path / "site-packages/library.py").write_text(LIBRARY.replace("warnings.filter", "# "))
+    (tmp_path / "objective.py").write_text(OBJECTIVE)
+    environment = os.environ | {"PYTHONWARNINGS": "default", "PYTHONPATH": str(tmp_path / "site-packages")}
+    command = [sys.executable, "-m", "leakyrelu", "tune", "objective:f", "--trials", "3", "--seeds", "1"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "leakyrelu: warning: OurDeprecationWarning for the caller\n" in result.stderr
 
 
 def test_apply(tmp_path):
@@ -164,6 +229,40 @@ def test_version_and_help():
     for command in ("eval", "apply", "plot", "demo", "diagnose", "born-dead", "tune"):
         assert command in text
         assert "Examples" in run(command, "--help")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("leakyrelu ", ["eval", "apply", "plot", "demo", "diagnose", "check", "born-dead", "tune", "learn"]),
+        ("leakyrelu d", ["demo", "diagnose"]),
+        ("leakyrelu plot --a", ["--alpha"]),
+        ("leakyrelu check --level ", ["exercise", "array", "ieee", "derivative"]),
+        ("leakyrelu check --level a", ["array"]),
+        ("leakyrelu check ans", []),  # then the shell offers files
+    ],
+)
+def test_a_shell_completes_commands_options_and_levels(typed, offered):
+    asked = {"_LEAKYRELU_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    command = [sys.executable, "-X", "importtime", COMMAND]
+    result = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True)
+    assert (result.returncode, result.stdout.split()) == (0, offered)
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in result.stderr.splitlines()}
+    assert "typer" in loaded
+    assert not {"matplotlib", "optuna", "scipy", "sklearn", "torch"} & loaded  # they take seconds
+
+
+def test_completion_is_installed_for_the_shell_that_asks(tmp_path):
+    script = """
+leakyrelu --install-completion
+. .bash_completions/leakyrelu.sh
+COMP_WORDS=(leakyrelu di) COMP_CWORD=1
+_leakyrelu_completion leakyrelu
+echo "offered: ${COMPREPLY[@]}"
+"""
+    environment = {"HOME": str(tmp_path), "PATH": f"{COMMAND.parent}:/usr/bin:/bin"}
+    result = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "offered: diagnose", result.stderr
 
 
 def test_unknown_options_end_with_code_2():

@@ -9,6 +9,7 @@ from errno import ENOENT
 from functools import partial
 from os import strerror
 from pathlib import Path
+from sysconfig import get_path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -26,10 +27,12 @@ app = typer.Typer(
     name="leakyrelu",
     help="Leaky ReLU: x where x >= 0, alpha * x elsewhere.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+_DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
+_INSTALLED_LIBRARIES = frozenset(("site-packages", "dist-packages"))
 
 Alpha = Annotated[float, typer.Option("--alpha", "-a", help="The slope for negative inputs.")]
 Derivative = Annotated[bool, typer.Option("--derivative", "-d", help="The derivative instead of the function.")]
@@ -48,12 +51,28 @@ def _fail(message: object) -> NoReturn:
     raise typer.Exit(2)
 
 
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
+    """Show a warning in one line, unless it tells the authors of an installed library what they should change.
+
+    Python hides most of these, but not where a library has asked for its own, as scikit-learn does, nor a
+    FutureWarning. Whoever sets -W or PYTHONWARNINGS sees what they ask for.
+    """
+    if issubclass(category, _DEPRECATIONS) and _is_installed(filename) and not sys.warnoptions:
+        return
+    typer.echo(f"leakyrelu: warning: {message}", err=True)
+
+
+def _is_installed(filename: str) -> bool:
+    path = Path(filename)
+    ours, python = Path(leakyrelu.__file__).parent, get_path("stdlib")
+    return path.is_relative_to(ours) or path.is_relative_to(python) or not _INSTALLED_LIBRARIES.isdisjoint(path.parts)
+
+
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    """Bad input ends the command with one clear line and exit code 2; a warning is a line, too."""
+    """End the command on bad input with one clear line and exit code 2; show a warning in one line, too."""
     with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        warnings.showwarning = lambda message, *_: typer.echo(f"leakyrelu: warning: {message}", err=True)
+        warnings.showwarning = _show_warning
         try:
             yield
         except BrokenPipeError:
@@ -227,6 +246,12 @@ def diagnose(
         raise typer.Exit(1)
 
 
+def _levels(incomplete: str) -> list[str]:
+    from leakyrelu.check.cases import LEVELS
+
+    return [level for level in LEVELS if level.startswith(incomplete)]
+
+
 @app.command(
     epilog="Examples: `leakyrelu check answer.py`, `leakyrelu check activations.py:lrelu --level array`, "
     "`leakyrelu check jax.nn:leaky_relu --level derivative --json`, `leakyrelu check --peers`"
@@ -237,7 +262,11 @@ def check(
         typer.Argument(metavar="[FILE.py[:NAME] | MODULE:NAME]", help="The function; NAME is leaky_relu by default."),
     ] = None,
     level: Annotated[
-        str, typer.Option(help="exercise, array, ieee or derivative: each asks what those before ask, and more.")
+        str,
+        typer.Option(
+            help="exercise, array, ieee or derivative: each asks all that the ones before it ask, and more.",
+            autocompletion=_levels,
+        ),
     ] = "exercise",
     derivative: Annotated[
         str | None, typer.Option(metavar="NAME", help="The derivative beside it.  [default: NAME_derivative]")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from commands import WARNINGS_ARE_ERRORS
 from playwright.sync_api import expect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -43,10 +44,9 @@ main()
 
 def learn(**environment):
     """The process, and the address that it prints."""
-    command = [sys.executable, "-u", "-W", "error", "-c", LEARN]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | environment
-    )
+    command = [sys.executable, "-u", "-c", LEARN]
+    environment = os.environ | WARNINGS_ARE_ERRORS | environment
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     line = process.stdout.readline()
     assert "The lesson is at http://127.0.0.1:" in line, line
     return process, re.search(r"http\S+", line)[0]

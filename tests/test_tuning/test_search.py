@@ -13,7 +13,7 @@ from math import inf, nan
 import numpy as np
 import optuna
 import pytest
-from commands import invoke
+from commands import WARNINGS_ARE_ERRORS, invoke
 from optuna.trial import TrialState
 
 from leakyrelu._shared.intervals import paired_difference
@@ -322,9 +322,9 @@ def test_an_interrupted_trial_keeps_its_scores_and_is_gone_on_with_at_once(tmp_p
 
 def started(path, count, seconds, *words):
     (path / "objective.py").write_text(OBJECTIVE)
-    command = [sys.executable, "-W", "error", "-c", SILENCE + "from leakyrelu.__main__ import main; main()", "tune"]
+    command = [sys.executable, "-c", SILENCE + "from leakyrelu.__main__ import main; main()", "tune"]
     command += ["objective:objective", "--seeds", "4", "--storage", database(path), *words]
-    environment = {"SECONDS": str(seconds), "PATH": "/usr/bin:/bin"}
+    environment = {"SECONDS": str(seconds), "PATH": "/usr/bin:/bin", **WARNINGS_ARE_ERRORS}
     return [
         subprocess.Popen(command, cwd=path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(count)
