@@ -1,10 +1,12 @@
 """What developers and `.ci/run` run: `nox -s lint`, `types`, `tests`, and so on. `nox --list` names them all."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import nox
 
@@ -34,6 +36,32 @@ def available() -> list[str]:
     """Those of PYTHONS that this machine has."""
     found = [version for version in PYTHONS if shutil.which(f"python{version}")]
     return [version for version in found if not subprocess.run([f"python{version}", "-c", ""], check=False).returncode]
+
+
+class Lowest(NamedTuple):
+    """The tests of an extra, none of which needs PyTorch, and what they need besides TOOLS."""
+
+    tests: list[str]
+    tools: tuple[str, ...] = ()
+
+
+ARRAYS = (
+    "array-api-strict",
+    "dask",
+    "jax",
+    "ml_dtypes",
+    "pandas",
+    "xarray",
+)  # libraries whose arrays the function takes
+LOWEST = {
+    "none": Lowest([*KERNELS, "tests/test_check/test_sandbox.py", "tests/test_units/test_sites.py"]),
+    "cli": Lowest(["tests/test_check/test_runner.py", "tests/test_shared/test_progress.py"]),
+    "plot": Lowest(["tests/test_plot.py", "tests/test_theory"]),
+    "demo": Lowest(["tests/test_demo", "tests/test_shared/test_intervals.py", "tests/test_units"]),
+    "tune": Lowest(["tests/test_cli.py", "tests/test_tuning"]),  # where all commands work
+    "learn": Lowest(["tests/test_lesson"], ("axe-playwright-python", "playwright")),
+    "arrays": Lowest(["tests/test_backends/test_conformance.py", "tests/test_backends/test_dask.py"]),
+}
 
 
 def package() -> str:
@@ -96,11 +124,28 @@ def coverage(session):
     session.run("coverage", "report")
 
 
-@nox.session
-def oldest(session):
-    """The function and its ufuncs, with the oldest NumPy supported."""
-    session.install(package(), "numpy==2.0.*", *TOOLS)
-    pytest(session, *KERNELS)
+@nox.session(python="3.11", venv_backend="uv")
+@nox.parametrize("extra", [nox.param(name, id=name) for name in LOWEST])
+def lowest(session, extra):
+    """The lowest versions that an extra admits pass its tests, with the newest of all that they need in turn."""
+    wanted, pins = (Path(session.create_tmp()) / name for name in ("wanted.txt", "lowest.txt"))
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    of_arrays = [each for each in project["optional-dependencies"]["test"] if each.startswith(ARRAYS)]
+    wanted.write_text("\n".join(of_arrays if extra == "arrays" else []))
+    extras = [f"--extra={extra}"] if extra in project["optional-dependencies"] else []
+    compile_pins = ["uv", "pip", "compile", "--quiet", "--no-header", "--resolution=lowest-direct", "--upgrade"]
+    session.run_install(*compile_pins, "pyproject.toml", wanted, *extras, "--output-file", pins)
+    session.log(f"The lowest versions: {' '.join(re.findall(r'^[^ #].*', pins.read_text(), re.MULTILINE))}")
+    session.install("-r", pins, *TOOLS, *LOWEST[extra].tools)
+    session.install("--no-deps", package())
+    # Versions that are years apart warn of each other.
+    deprecations = ("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+    pytest(
+        session,
+        *(f"-W{each}" for each in deprecations),
+        *LOWEST[extra].tests,
+        env={"PYTHONWARNINGS": ",".join(deprecations)},  # for the processes that tests start
+    )
 
 
 @nox.session(python="3.14t")

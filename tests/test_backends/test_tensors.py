@@ -58,7 +58,7 @@ def test_tensors_stay_tensors_with_autograd():
     torch.testing.assert_close(leaky_relu_backward(torch.full((3,), 2.0), x, 0.1), 2 * x.grad)
 
 
-def test_tensors_with_a_slope_a_channel():
+def test_tensors_with_one_slope_per_channel():
     x = torch.tensor([[-2.0, -2.0], [3.0, 0.0]])
     slopes = torch.tensor([0.1, 0.5], requires_grad=True)
     y = leaky_relu(x, slopes)
