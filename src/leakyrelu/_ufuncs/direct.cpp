@@ -6,6 +6,7 @@
 
 #include "direct.hpp"
 
+#include "arithmetic.hpp"
 #include "loops.hpp"
 
 #include <algorithm>
@@ -152,7 +153,7 @@ bool apart(PyArrayObject* a, PyArrayObject* b) {
 
 // This is alpha as the kernels take it: one slope, or one for each channel.
 struct SlopeArgument {
-  alignas(long double) char one[sizeof(long double)];
+  alignas(npy_longdouble) char one[sizeof(npy_longdouble)];
   Reference array;
   npy_intp channels = 0;  // 0: one slope
   npy_intp length = 0;
@@ -171,7 +172,7 @@ bool one_slope(double alpha, int number, SlopeArgument& slope) {
   if (number == NPY_DOUBLE) {
     std::memcpy(slope.one, &alpha, sizeof alpha);
   } else {
-    const long double value = alpha;
+    const npy_longdouble value = alpha;
     std::memcpy(slope.one, &value, sizeof value);
   }
   return std::isfinite(alpha);

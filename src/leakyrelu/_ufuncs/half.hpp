@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "arithmetic.hpp"
 #include "isa.hpp"
 
 namespace leakyrelu {

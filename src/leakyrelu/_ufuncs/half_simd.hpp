@@ -22,12 +22,14 @@
 #include "scalar.hpp"
 #include "slopes.hpp"
 
+#if LEAKYRELU_VECTOR_EXTENSIONS
 #if defined(__AVX512BW__) || (defined(__AVX2__) && defined(__F16C__) && defined(__FMA__))
 #define LEAKYRELU_HALF_SIMD
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #define LEAKYRELU_HALF_SIMD
 #include <arm_neon.h>
+#endif
 #endif
 
 namespace leakyrelu {

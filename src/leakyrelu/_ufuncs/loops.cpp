@@ -34,7 +34,7 @@ extern const Table table = {
     row<bfloat16>(bfloat16_number, NPY_FLOAT, bfloat16_number),
     row<float>(NPY_FLOAT, NPY_FLOAT, NPY_FLOAT),
     row<double>(NPY_DOUBLE, NPY_DOUBLE, NPY_DOUBLE),
-    row<long double>(NPY_LONGDOUBLE, NPY_LONGDOUBLE, NPY_LONGDOUBLE),
+    row<npy_longdouble>(NPY_LONGDOUBLE, NPY_LONGDOUBLE, NPY_LONGDOUBLE),
 };
 
 }  // namespace LEAKYRELU_ISA

@@ -9,7 +9,7 @@
 
 #include "isa.hpp"
 
-#if defined(__SSE2__)
+#if LEAKYRELU_SSE2
 #include <immintrin.h>
 #endif
 
@@ -24,7 +24,7 @@ extern MemoryLimits memory_limits;
 
 namespace LEAKYRELU_ISA {
 
-#if defined(__SSE2__)
+#if LEAKYRELU_SSE2
 
 inline constexpr bool can_stream = true;
 

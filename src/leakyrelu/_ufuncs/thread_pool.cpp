@@ -14,12 +14,19 @@
 #include <thread>
 #include <vector>
 
+#include "isa.hpp"
+
 #if !defined(_WIN32)
 #include <pthread.h>
 #include <signal.h>
 #endif
 #if defined(__linux__)
 #include <sched.h>
+#endif
+#if LEAKYRELU_SSE2
+#include <immintrin.h>
+#elif defined(_M_ARM64)
+#include <intrin.h>
 #endif
 
 namespace leakyrelu {
@@ -45,9 +52,11 @@ constexpr std::chrono::milliseconds between_wakings{1};
 std::atomic<int> thread_count{1};
 
 inline void pause_briefly() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__) && defined(__GNUC__)
+#if LEAKYRELU_SSE2
+  _mm_pause();
+#elif defined(_M_ARM64)
+  __yield();
+#elif defined(__aarch64__)
   asm volatile("yield");
 #endif
 }
