@@ -25,7 +25,7 @@
 #endif
 #if LEAKYRELU_SSE2
 #include <immintrin.h>
-#elif defined(_M_ARM64)
+#elif defined(_M_ARM64) && !defined(__aarch64__)  // MSVC
 #include <intrin.h>
 #endif
 
@@ -54,10 +54,20 @@ std::atomic<int> thread_count{1};
 inline void pause_briefly() {
 #if LEAKYRELU_SSE2
   _mm_pause();
-#elif defined(_M_ARM64)
-  __yield();
 #elif defined(__aarch64__)
   asm volatile("yield");
+#elif defined(_M_ARM64)
+  __yield();
+#endif
+}
+
+// Raises floating-point flags in the calling thread. MinGW's feraiseexcept sets those of x87 alone, but a NumPy that is
+// compiled by MSVC reads those of SSE. (Both have the flags at the same bits.)
+inline void raise_flags(int flags) {
+#if defined(__MINGW32__) && LEAKYRELU_SSE2
+  _mm_setcsr(_mm_getcsr() | static_cast<unsigned>(flags));
+#else
+  std::feraiseexcept(flags);
 #endif
 }
 
@@ -153,7 +163,7 @@ void Pool::run_with_helpers(int wanted, std::size_t blocks, void (*task)(void*, 
   close_gate();
   const int flags = flags_.load(std::memory_order_relaxed);
   if (flags != 0) {
-    std::feraiseexcept(flags);
+    raise_flags(flags);
   }
 }
 

@@ -1,5 +1,6 @@
 // The thread pool by itself, to be run under ThreadSanitizer as well; tests/test_ufuncs/test_cpp.py compiles and runs it.
 
+#include "isa.hpp"
 #include "thread_pool.hpp"
 
 #include <atomic>
@@ -15,6 +16,9 @@
 #if !defined(_WIN32)
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
+#if defined(__MINGW32__) && LEAKYRELU_SSE2
+#include <immintrin.h>
 #endif
 
 using leakyrelu::run_blocks;
@@ -68,6 +72,9 @@ void helpers_work_in_the_environment_of_the_caller() {
   std::fesetround(FE_TONEAREST);
   check(!wrong, "a helper rounds as the caller does");
   check(std::fetestexcept(FE_OVERFLOW) != 0, "a helper's overflow reaches the caller");
+#if defined(__MINGW32__) && LEAKYRELU_SSE2
+  check((_mm_getcsr() & _MM_EXCEPT_OVERFLOW) != 0, "it is among the flags of SSE, which are those that NumPy reads");
+#endif
   std::feclearexcept(FE_ALL_EXCEPT);
   run_blocks(100, [](std::size_t) {});
   check(std::fetestexcept(FE_ALL_EXCEPT) == 0, "the next call starts without flags");
