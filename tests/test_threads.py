@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -433,3 +434,18 @@ def test_the_last_level_cache_is_the_largest_that_holds_data(tmp_path):
         (folder / "size").write_text(size + "\n")
     assert threads._last_level_cache(tmp_path) == 32 << 20
     assert threads._last_level_cache(tmp_path / "none") == 0
+
+
+def test_the_last_level_cache_on_windows_is_the_largest_that_holds_data():
+    core, cache = 0, 2
+    unified, instruction, data = 0, 1, 2
+    records = [
+        (0b11, core, 1, 0, 0, 0, 0),
+        (0b01, cache, 1, 8, 64, 32 << 10, data),
+        (0b01, cache, 1, 8, 64, 64 << 20, instruction),
+        (0b01, cache, 2, 8, 64, 1 << 20, unified),
+        (0b11, cache, 3, 16, 64, 32 << 20, unified),
+    ]
+    information = b"".join(struct.pack("@Ni0qBBHIi0q", *record) for record in records)
+    assert threads._windows_last_level_cache(information) == 32 << 20
+    assert threads._windows_last_level_cache(b"") == 0

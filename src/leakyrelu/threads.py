@@ -2,6 +2,8 @@
 
 import operator
 import os
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,7 +111,21 @@ def _processors() -> int:
     """Processors that the process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return _windows_affinity().bit_count() or os.cpu_count() or 1
+
+
+def _windows_affinity() -> int:
+    """One bit per processor that Windows lets the process run on. 0 means that it does not say, or is not Windows."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel = ctypes.WinDLL("kernel32")
+        kernel.GetCurrentProcess.restype = ctypes.c_void_p
+        this_process = ctypes.c_void_p(kernel.GetCurrentProcess())
+        allowed, present = ctypes.c_size_t(), ctypes.c_size_t()
+        kernel.GetProcessAffinityMask(this_process, ctypes.byref(allowed), ctypes.byref(present))
+        return allowed.value
+    return 0
 
 
 def _control_group_limit(root: Path = Path("/")) -> int:
@@ -159,6 +175,31 @@ def _last_level_cache(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache"))
     return max(sizes)
 
 
+def _windows_processor_information() -> bytes:
+    """The records that ``GetLogicalProcessorInformation`` gives; none where the system is not Windows."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel = ctypes.WinDLL("kernel32")
+        size = ctypes.c_uint32()
+        kernel.GetLogicalProcessorInformation(None, ctypes.byref(size))
+        records = ctypes.create_string_buffer(size.value)
+        if kernel.GetLogicalProcessorInformation(records, ctypes.byref(size)):
+            return records.raw[: size.value]
+    return b""
+
+
+def _windows_last_level_cache(information: bytes) -> int:
+    """Bytes of the largest cache that holds data, among records of SYSTEM_LOGICAL_PROCESSOR_INFORMATION; 0 without one.
+
+    A record has the mask of its processors and its kind, which is 2 for a cache. Then come the cache's level,
+    associativity, line size, size and type; the type is 0 for a unified cache, and 2 for one of data.
+    """
+    record = struct.Struct("@Ni0qBBHIi0q")
+    caches = [fields[5] for fields in record.iter_unpack(information) if fields[1] == 2 and fields[6] in {0, 2}]
+    return max(caches, default=0)
+
+
 def _text(path: Path) -> str:
     """What a file holds; nothing, where it cannot be read."""
     try:
@@ -170,7 +211,7 @@ def _text(path: Path) -> str:
 def _set_up() -> None:
     """Tell the kernels, once, at import."""
     set_count(_initial_threads())
-    cache = _last_level_cache()
+    cache = _last_level_cache() or _windows_last_level_cache(_windows_processor_information())
     if cache:
         set_streaming_threshold(cache)
 
