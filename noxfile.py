@@ -182,7 +182,7 @@ def sanitizers(session):
         subprocess.check_output([compiler, f"-print-file-name=lib{name}.so"], text=True).strip()
         for name in ("asan", "ubsan", "stdc++")
     ]
-    # detect_leaks=0: Python itself frees some of its memory never. The two tests that are left out limit the address
+    # detect_leaks=0: Python itself never frees some of its memory. The two tests that are left out limit the address
     # space, of which AddressSanitizer needs much.
     pytest(
         session,

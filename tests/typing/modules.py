@@ -15,6 +15,7 @@ def modules(model: torch.nn.Module, batch: torch.Tensor) -> None:
     assert_type(leakyrelu.check.check(leakyrelu.leaky_relu), leakyrelu.check.Report)
     assert_type(leakyrelu.demo.run(), leakyrelu.demo.DemoResult)
     assert_type(leakyrelu.theory.gain(0.1), float)
+    assert_type(leakyrelu.__version__, str)
     assert_type(leakyrelu.units.Site, type[leakyrelu.torch.Site])
 
     leakyrelu.plot.plot_leaky_relu("0.1")  # type: ignore[arg-type]
