@@ -86,6 +86,17 @@ def test_the_pythons_that_are_claimed_are_those_that_are_tested():
     assert re.findall(r"3\.\d+(?=\")", (ROOT / ".github/workflows/tests.yml").read_text())[: len(tested)] == tested
 
 
+def test_the_sessions_that_the_texts_and_workflows_name_exist():
+    noxfile = (ROOT / "noxfile.py").read_text()
+    sessions = set(re.findall(r"^def (\w+)\(session", noxfile, re.MULTILINE))
+    for path in texts():
+        named = re.findall(
+            r"`nox -s ([\w-]+)|&& nox -s \"?([\w-]+)|session: \[(.+)\]|session: (\w+)$", path.read_text(), re.MULTILINE
+        )
+        for name in re.findall(r"\w[\w-]*", " ".join(" ".join(groups) for groups in named)):
+            assert name.partition("-")[0] in sessions, f"{name} in {path.name}"
+
+
 def test_wheels_are_tested_by_the_tests_of_the_kernels():
     (kernels,) = re.findall(r"^KERNELS = \[(.+?)\]", (ROOT / "noxfile.py").read_text(), re.MULTILINE | re.DOTALL)
     command = PROJECT["tool"]["cibuildwheel"]["test-command"].split()
