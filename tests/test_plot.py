@@ -1,4 +1,4 @@
-"""The picture, asked as numbers."""
+"""The picture, read back as numbers."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from leakyrelu.plot import plot_leaky_relu
 
 
 def lines(axes):
-    """The lines with a label of their own, by that label."""
+    """The lines that have a label, by that label."""
     return {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
 
 

@@ -1,4 +1,4 @@
-"""Leaky ReLU, completely: the function, its derivative and its backward pass, on any array."""
+"""Leaky ReLU for any array: the function, its derivative and its backward pass."""
 
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from leakyrelu import torch as torch
     from leakyrelu import tuning as tuning
     from leakyrelu import units as units
-else:  # a type checker that saw these would accept any name
+else:  # a type checker that saw __getattr__ would accept any name
     from importlib import import_module
 
     # These load on first use: leakyrelu.plot.plot_leaky_relu(). So does __version__, which the installation knows.
@@ -38,7 +38,7 @@ else:  # a type checker that saw these would accept any name
             raise AttributeError(f"module 'leakyrelu' has no attribute {name!r}")
         try:
             return import_module(f"leakyrelu.{name}")
-        except ImportError as error:  # so that hasattr() and getattr() with a default say what they should
+        except ImportError as error:  # so that hasattr() gives False and getattr() its default
             raise AttributeError(str(error), name=name) from error
 
     def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ def main() -> None:
     """Run the command line, or say what it needs."""
     try:
         with needs("leakyrelu[cli]", "the command line"):
-            import rich  # noqa: F401  # asked here, so that its absence is told apart from an error of ours
+            import rich  # noqa: F401  # here, so that a missing library is not taken for an error of ours
             import typer  # noqa: F401
     except ImportError as error:
         print(f"leakyrelu: {error}", file=sys.stderr)

@@ -35,11 +35,11 @@ _DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 _INSTALLED_LIBRARIES = frozenset(("site-packages", "dist-packages"))
 
 Alpha = Annotated[float, typer.Option("--alpha", "-a", help="The slope for negative inputs.")]
-Derivative = Annotated[bool, typer.Option("--derivative", "-d", help="The derivative instead of the function.")]
+Derivative = Annotated[bool, typer.Option("--derivative", "-d", help="Compute the derivative instead of the function.")]
 
 
 class PictureFormat(StrEnum):
-    """What pictures are written as, by the ending of the file's name."""
+    """The formats of pictures, by the ending of the file's name."""
 
     PNG = ".png"
     SVG = ".svg"
@@ -51,7 +51,7 @@ def _fail(message: object) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], filename: str) -> None:
     """Show a warning in one line, unless it tells the authors of an installed library what they should change.
 
     Python hides most of these, but not where a library has asked for its own, as scikit-learn does, nor a
@@ -72,11 +72,11 @@ def _is_installed(filename: str) -> bool:
 def _errors_in_one_line() -> Iterator[None]:
     """End the command on bad input with one clear line and exit code 2; show a warning in one line, too."""
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = lambda message, category, filename, *_: _show_warning(message, category, filename)
         try:
             yield
         except BrokenPipeError:
-            raise  # whoever reads has seen enough: typer ends the command without a word
+            raise  # the reader of our output is gone: typer ends the command silently
         except OSError as error:
             _fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else error)
         except (ImportError, MemoryError, OverflowError, TypeError, ValueError) as error:
@@ -107,7 +107,8 @@ def options(
 )
 def evaluate(
     numbers: Annotated[
-        list[str] | None, typer.Argument(help="The inputs, after `--` where one is negative; else standard input.")
+        list[str] | None,
+        typer.Argument(help="The inputs; put `--` before negative ones. Without any, standard input is read."),
     ] = None,
     alpha: Alpha = 0.01,
     derivative: Derivative = False,
@@ -118,7 +119,7 @@ def evaluate(
         _fail("no numbers given; name them (leakyrelu eval -- -2 -1 0 1 2) or pipe them in")
     words = numbers or (word for line in sys.stdin for word in line.split())
     with _errors_in_one_line():
-        finite_slope(alpha)  # says what is wrong with it, also where no number follows
+        finite_slope(alpha)  # checked even if no number follows
         for word in words:
             typer.echo(function(_number(word), alpha))
 
@@ -137,11 +138,13 @@ def _number(word: str) -> float:
     epilog="Examples: `leakyrelu apply in.npy out.npy`, `leakyrelu apply -a 0.1 --derivative in.npy out.npy --force`"
 )
 def apply(
-    source: Annotated[Path, typer.Argument(metavar="IN.npy", help="The array to read, of any size.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.npy", help="The file to write: whole or not at all.")],
+    source: Annotated[Path, typer.Argument(metavar="IN.npy", help="The array to read; it may be larger than memory.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT.npy", help="The file to write; it appears when it is complete.")
+    ],
     alpha: Alpha = 0.01,
     derivative: Derivative = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.npy where it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.npy if it exists.")] = False,
 ) -> None:
     """Apply Leaky ReLU to a .npy file, block by block."""
     from leakyrelu._shared import files
@@ -157,8 +160,11 @@ def apply(
 @app.command(epilog="Examples: `leakyrelu plot -o figure.png`, `leakyrelu plot -a 0.01 -a 0.1 -a 0.3 -o slopes.svg`")
 def plot(
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write: .png, .svg or .pdf.")],
-    alpha: Annotated[list[float] | None, typer.Option("--alpha", "-a", help="A slope; repeat it to compare.")] = None,
-    derivative: Annotated[bool, typer.Option(help="Draw the derivative too.")] = True,
+    alpha: Annotated[
+        list[float] | None,
+        typer.Option("--alpha", "-a", help="The slope for negative inputs; repeat the option to compare slopes."),
+    ] = None,
+    derivative: Annotated[bool, typer.Option(help="Draw the derivative, too.")] = True,
 ) -> None:
     """Draw the function and its derivative."""
     from leakyrelu.plot import plot_leaky_relu
@@ -169,7 +175,7 @@ def plot(
 
 
 def _picture_format(output: Path) -> PictureFormat:
-    """Asked before the work, not after it."""
+    """The format by the name of the file; called before the work, so that a wrong name costs no time."""
     if not output.parent.is_dir():
         raise FileNotFoundError(ENOENT, strerror(ENOENT), str(output))
     try:
@@ -186,7 +192,7 @@ def _save(figure: "Figure", output: Path, ending: PictureFormat) -> None:
 @app.command(epilog="Examples: `leakyrelu demo`, `leakyrelu demo --output pictures`")
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The directory for the two pictures; made where it is missing.")
+        Path, typer.Option("--output", "-o", help="The directory for the two pictures; it is made if it is missing.")
     ] = Path("leakyrelu-demo"),
 ) -> None:
     """Train a ReLU and a Leaky ReLU network on real digits, and count the units that die (under a minute)."""
@@ -205,20 +211,25 @@ def diagnose(
         str | None,
         typer.Argument(
             metavar="PACKAGE.MODULE:FACTORY",
-            help="Makes the model, called without arguments.",
+            help="A function without arguments that returns the model.",
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="The inputs: a .npy file, or a .npz file with the arguments of forward by name.")
+        Path | None,
+        typer.Option(help="The inputs: a .npy file, or a .npz file that holds the arguments of forward by name."),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="A state dict, of torch.save or safetensors.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the report as JSON.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The weights: a state dict that torch.save or safetensors wrote.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report to this file, as an HTML page.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the report to this file, as JSON.")] = None,
     fail_above: Annotated[
-        float | None, typer.Option(help="Exit with 1 if more than this fraction of the units is dead.")
+        float | None, typer.Option(help="Exit with code 1 if more than this fraction of the units is dead (0 to 1).")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Examples at a time.")] = 256,
-    demo: Annotated[bool, typer.Option("--demo", help="Show it on a small network whose units die.")] = False,
+    batch_size: Annotated[int, typer.Option(help="How many examples run through the model at a time.")] = 256,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Show the diagnosis of a small network whose units die.")
+    ] = False,
 ) -> None:
     """Find the dead units of a PyTorch model."""
     with _errors_in_one_line():
@@ -269,12 +280,15 @@ def check(
         ),
     ] = "exercise",
     derivative: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The derivative beside it.  [default: NAME_derivative]")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The function's derivative, at level derivative.  [default: NAME_derivative]"
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="How long a call may take.")] = 5.0,
+    seconds: Annotated[float, typer.Option(help="How many seconds one call may take.")] = 5.0,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     peers: Annotated[
-        bool, typer.Option("--peers", help="Ask the installed libraries instead: who differs where.")
+        bool, typer.Option("--peers", help="Check the installed libraries instead, and show where they differ.")
     ] = False,
 ) -> None:
     """Check whether an implementation is right, and say what is wrong with it.
@@ -306,14 +320,15 @@ def born_dead(
     width: Annotated[int, typer.Option(help="Units in each hidden layer.")],
     depth: Annotated[int, typer.Option(help="Layers, the output layer included.")],
     alpha: Alpha = 0.0,
-    networks: Annotated[int, typer.Option(help="How many to simulate.")] = 100_000,
-    risk: Annotated[float, typer.Option(help="The probability that you would accept.")] = 0.01,
-    seed: Annotated[int, typer.Option(help="Of the simulated weights.")] = 0,
+    networks: Annotated[int, typer.Option(help="How many networks to simulate.")] = 100_000,
+    risk: Annotated[float, typer.Option(help="The largest probability of a dead network that you accept.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="The seed of the simulated weights.")] = 0,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A picture over width and depth: .png, .svg or .pdf.")
+        Path | None,
+        typer.Option("--output", "-o", help="Draw the probability over width and depth: .png, .svg or .pdf."),
     ] = None,
 ) -> None:
-    """How likely a network is dead before its first step, by theory and in simulation, and how wide to make it."""
+    """Print how likely a network is dead before its first step, in theory and simulation, and how wide to make it."""
     from leakyrelu.theory import born_dead_report, plot_born_dead
 
     with _errors_in_one_line():
@@ -324,7 +339,7 @@ def born_dead(
 
 
 @app.command(
-    epilog="Examples: `leakyrelu tune` (once more goes on), "
+    epilog="Examples: `leakyrelu tune` (a second call continues the search), "
     "`leakyrelu tune train:accuracy --trials 20 --seeds 5 --storage postgresql://me@db/tune` (on each machine)"
 )
 def tune(
@@ -335,13 +350,19 @@ def tune(
             help="Trains with a slope and a seed and returns a score, higher is better. Default: a network on digits.",
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(help="Slopes in all, ReLU and 0.01 among them.")] = 40,
-    seeds: Annotated[int, typer.Option(help="Seeds per slope.")] = 10,
-    limits: Annotated[tuple[float, float], typer.Option(help="The smallest and the largest slope.")] = (0.001, 1.0),
+    trials: Annotated[int, typer.Option(help="How many slopes to try in all, ReLU and 0.01 included.")] = 40,
+    seeds: Annotated[int, typer.Option(help="How many seeds to try each slope with.")] = 10,
+    limits: Annotated[tuple[float, float], typer.Option(help="The smallest and the largest slope to try.")] = (
+        0.001,
+        1.0,
+    ),
     storage: Annotated[
-        str, typer.Option(help="Where the search is kept, to go on with or to share: a database's URL, or a file.")
+        str,
+        typer.Option(help="Where the search is kept, to be continued or shared: the URL of a database, or a file."),
     ] = "sqlite:///leakyrelu-tune.db",
-    study_name: Annotated[str | None, typer.Option(help="Its name there.  [default: the objective]")] = None,
+    study_name: Annotated[
+        str | None, typer.Option(help="The name of the search in the storage.  [default: the objective]")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write: .png, .svg or .pdf.")] = Path(
         "leakyrelu-tune.png"
     ),
@@ -373,10 +394,10 @@ def tune(
 
 @app.command(epilog="Examples: `leakyrelu learn`, `leakyrelu learn --no-browser --port 8000`")
 def learn(
-    browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of this machine. 0: one that is free.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port on this machine; 0 takes a free one.")] = 0,
 ) -> None:
-    """Learn Leaky ReLU by playing with it: a page in the browser, served to this machine alone."""
+    """Learn Leaky ReLU by playing with it, on a page in the browser that only this machine can open."""
     import webbrowser
 
     from leakyrelu.lesson import serve_lesson

@@ -21,7 +21,7 @@ _SEVERAL = tuple(
     (color, color) for color in ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
 )
 _POINTS = 401
-_TOO_LARGE = 1e100  # matplotlib's ticks overflow not far beyond
+_TOO_LARGE = 1e100  # not far beyond it, matplotlib's ticks overflow
 
 
 def plot_leaky_relu(
@@ -113,7 +113,7 @@ def _draw(
     low, high = limits
     x = np.linspace(low, high, _POINTS)
     if low < 0 < high:
-        x = np.union1d(x, [0.0])  # the corner, to the point
+        x = np.union1d(x, [0.0])  # so that the corner is drawn exactly
     for i, slope in enumerate(slopes):
         ax.plot(x, leaky_relu(x, slope), color=colors[i % len(colors)][0], lw=2, label=f"Leaky ReLU, alpha = {slope:g}")
     if derivative:

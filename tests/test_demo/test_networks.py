@@ -94,7 +94,7 @@ def test_both_networks_start_from_the_same_weights_and_see_the_same_batches(
     monkeypatch.setattr(Network, "step", remember_and_stay)
     run(replace(SHORT, seeds=(3,)), digits)
     relu, leaky = seen.values()
-    assert len(relu) == 2 * 41 * 5  # epochs, batches in 1,297 images, arrays a batch
+    assert len(relu) == 2 * 41 * 5  # epochs, batches in 1,297 images, arrays per batch
     for one, other in zip(relu, leaky, strict=True):
         np.testing.assert_array_equal(one, other)
 

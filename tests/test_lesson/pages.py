@@ -27,7 +27,7 @@ needs_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: 
 ENDLESS = "def leaky_relu(z, alpha=0.01):\n    while True:\n        pass\n"
 
 
-# The command, which tells of every connection to elsewhere.
+# The command, which reports every connection to another machine.
 LEARN = """
 import sys
 
@@ -60,7 +60,7 @@ def ready(page):
 
 
 def write(page, source):
-    """Put this text into the editor, as one who types."""
+    """Type this text into the editor, in place of what is there."""
     editor = page.locator(".cm-content")
     editor.click()
     page.keyboard.press("Control+A")

@@ -32,7 +32,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def opened(browser, server):
-    """Opens the page; at the end, says whether one has asked for anything elsewhere or had an error."""
+    """Opens pages; at the end, checks that none asked another machine for anything or had an error."""
     _, address = server
     host = address.split("/")[2]
     wrong = []
@@ -130,7 +130,7 @@ def test_all_can_be_done_with_the_keyboard(page):
     assert reached == ["slider"] * 5 + ["Train", "textbox"]
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(SOLUTION)
-    page.keyboard.press("Escape")  # what it suggests
+    page.keyboard.press("Escape")  # closes the suggestions
     page.keyboard.press("Escape")
     page.keyboard.press("Tab")
     assert focused() == "Run"
@@ -244,13 +244,13 @@ def test_the_solution_is_shown_and_copied_and_passes(page):
 
 @pytest.fixture(scope="module")
 def full_page(page):
-    """One on which everything has been done that shows something."""
+    """A page on which everything that shows something has been used."""
     position, copy = page.get_by_role("slider").nth(1), page.locator("details").get_by_role("button", name="Copy")
     position.press("Home")
     for _ in range(8):
         position.press("ArrowRight")
     expect(page.locator("#at")).to_contain_text("At x = -6")
-    if page.get_by_role("slider").count() == 5:  # nothing to look back on
+    if page.get_by_role("slider").count() == 5:  # nothing has been trained yet
         train(page)
     verdict_on(page, WRONG, "Not yet")
     if not copy.is_visible():
@@ -325,7 +325,7 @@ def test_a_page_that_is_loaded_again_begins_anew(page):
 
 
 def answer(address, headers=()):
-    """The status and where one ends up."""
+    """The status, and the address after redirections."""
     request = urllib.request.Request(address, headers=dict(headers))
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     try:

@@ -188,7 +188,7 @@ def test_a_trial_that_fails_is_named_and_the_search_goes_on(wrong, named):
 @pytest.mark.parametrize(
     ("error", "named"), [(RuntimeError("two\n  lines"), "RuntimeError: two lines"), (OSError(), "OSError")]
 )
-def test_what_a_trial_failed_of_is_one_line(error, named):
+def test_why_a_trial_failed_is_one_line(error, named):
     def objective(alpha, seed):
         raise error
 
@@ -219,8 +219,8 @@ def test_without_the_slope_of_habit_nothing_is_compared():
         ({"limits": (0.1, inf)}, "finite"),
         ({"seeds": 0}, "at least one"),
         ({"seeds": [1, 1]}, "differ"),
-        ({"seeds": "ab"}, "seeds must be how many, or integers"),
-        ({"seeds": 2.5}, "seeds must be how many, or integers"),
+        ({"seeds": "ab"}, "seeds must be a number of seeds or a sequence of integers"),
+        ({"seeds": 2.5}, "seeds must be a number of seeds or a sequence of integers"),
         ({"storage": 3}, "storage must be a URL, a path or a storage of Optuna's, got int"),
         ({"storage": "nonsense://x"}, "the storage cannot be opened: .*nonsense"),
         ({"storage": "sqlite:////nowhere/x.db"}, "the storage cannot be opened: .*unable to open database file"),
@@ -254,7 +254,10 @@ def test_a_storage_that_fails_in_the_middle_is_said_to_have_failed(tmp_path):
                 connection.executescript("DROP TABLE trials; DROP TABLE studies")
         return hill(alpha, seed)
 
-    with pytest.raises(OSError, match=r"the storage failed: .*no such table: trials; what is finished is kept in it"):
+    with pytest.raises(
+        OSError,
+        match=r"the storage failed: .*no such table: trials; it keeps what is finished, and a later call continues",
+    ):
         tune(objective, trials=3, seeds=2, storage=database(tmp_path))
 
 
@@ -302,7 +305,7 @@ def test_trials_are_the_total_of_the_study(tmp_path, kind):
     assert more == tune(hill, trials=9, seeds=3)  # as if it had never been interrupted
 
 
-def test_an_interrupted_trial_keeps_its_scores_and_is_gone_on_with_at_once(tmp_path):
+def test_an_interrupted_trial_keeps_its_scores_and_is_continued_at_once(tmp_path):
     calls = []
 
     def objective(alpha, seed):
@@ -358,7 +361,7 @@ def test_killed_in_the_middle_no_trial_is_lost_or_run_twice(tmp_path):
     calls = calls_of(tmp_path)
     assert len({call.split()[0] for call in calls}) == 10
     twice = [call for call, times in calls.items() if times > 1]
-    assert len(twice) <= 3  # the seed that a killed worker was at, and nothing else
+    assert len(twice) <= 3  # the seed that a killed worker was running, and nothing else
     assert sum(calls.values()) <= sum(len(trial.intermediate_values) for trial in trials) + 3
     assert "Best of 10 slopes" in output
 
@@ -453,13 +456,15 @@ def test_means_spreads_and_differences_are_those_of_the_scores():
     mean, spread = found.difference(found.best)
     assert (mean, spread) == paired_difference([80, 82, 84], [80.5, 82.6, 84.4], comparisons=2)
     assert mean == pytest.approx(0.5)
-    assert found.difference(found.relu) == paired_difference([80, 82, 84], [70, 71, 75])  # planned: not corrected
+    assert found.difference(found.relu) == paired_difference(
+        [80, 82, 84], [70, 71, 75]
+    )  # a planned comparison: not corrected
     # The seeds of a pruned slope ended where it looked worst, so an interval would claim too much.
     assert found.difference(found.pruned[0]) == (-20.5, inf)
     assert np.isnan(found.difference(found.baseline)).all()
 
 
-def test_the_table_has_a_row_a_slope_in_ascending_order():
+def test_the_table_has_one_row_per_slope_in_ascending_order():
     lines = str(some()).splitlines()
     headings = ["Slope", "Seeds", "Score (mean ± standard deviation)", "Less 0.01 (95 %)", "State"]
     assert [cell.strip() for cell in lines[0].strip("|").split("|")] == headings

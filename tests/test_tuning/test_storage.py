@@ -1,4 +1,4 @@
-"""Where a search is kept, and what it does where Optuna's storages lack a method that is not documented."""
+"""Where a search is kept, what happens if Optuna's storages lack an undocumented method, and what is closed."""
 
 import sqlite3
 import threading
@@ -29,7 +29,7 @@ def without_a_method(monkeypatch):
         monkeypatch.delattr(kind, "remove_session")
 
 
-def test_the_better_way_is_taken_where_it_is_there():
+def test_the_better_way_is_taken_if_all_methods_are_there():
     backend = InMemoryStorage()
     assert isinstance(shared_trials(optuna.create_study(storage=backend), backend), StoredTrials)
 
@@ -57,7 +57,7 @@ def test_without_a_method_one_worker_finds_the_same(kind, tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("without_a_method")
-def test_without_a_method_a_search_is_gone_on_with(tmp_path):
+def test_without_a_method_a_search_is_continued(tmp_path):
     where = kept_in("a database", tmp_path)
     first = tune(hill, trials=4, seeds=2, storage=where)
     assert tune(hill, trials=7, seeds=2, storage=where).slopes[:4] == first.slopes

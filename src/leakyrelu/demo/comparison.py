@@ -63,7 +63,7 @@ def run(
 
 
 class Final(NamedTuple):
-    """How the networks of one kind ended, in percent: a row per seed; of units, a column per layer and one for all."""
+    """How the networks of one kind ended, in percent: one row per seed; for units, one column per layer and a total."""
 
     accuracy: Floats
     never_positive: Floats
@@ -71,7 +71,7 @@ class Final(NamedTuple):
 
 
 def final(runs: Sequence[Run], hidden: tuple[int, ...]) -> Final:
-    """How these networks ended, whose hidden layers have these sizes."""
+    """How these networks ended; `hidden` holds the sizes of their hidden layers."""
 
     def percent(counts: list[Integers]) -> Floats:
         by_layer = np.array(counts)

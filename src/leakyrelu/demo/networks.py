@@ -5,20 +5,20 @@ The setting was chosen once; `Setting` holds it.
 - Data: the 1,797 handwritten digits of scikit-learn, 8 by 8 pixels scaled to 0..1; 500 for the test, the rest to train.
 - Network: 64-16-16-16-10, weights normal with standard deviation sqrt(2 / fan_in), the gain for ReLU (He et al. 2015),
   biases zero.
-- Training: plain SGD on the cross-entropy, learning rate 0.5, batches of 32, 30 epochs, whatever happens.
+- Training: plain SGD on the cross-entropy, learning rate 0.5, batches of 32, always all 30 epochs.
 - Seeds 0 to 19. A seed decides the split, the weights and the batches; its two networks share all three.
 
 Why ReLU units die in it: pixels are never negative, so one image moves all weights of a unit in the first layer the
 same way, and the learning rate is large. One step too far down, and the unit is below zero for every image, where no
-gradient brings it back. It need not be so: with each pixel's mean subtracted, 1 % of the units end so instead of 39 %
-(seeds 100 to 139), and both networks reach 97 % accuracy. Leaky ReLU is one cure of several.
+gradient brings it back. This can be avoided: with each pixel's mean subtracted, 1 % of the units end like this instead
+of 39 % (seeds 100 to 139), and both networks reach 97 % accuracy. Leaky ReLU is one cure among several.
 
 How it was chosen: two, three and five hidden layers of 16, 32 or 64 units, learning rates from 0.03 to 0.7, batches of
-8 to 64 and 10 to 60 epochs were tried on seeds 100 to 105, the promising ones on seeds 100 to 139. Passed over were
-those where some network, of either kind, overflowed or some ReLU network ended giving one answer to every image; of the
-others, the one with the most dead ReLU units was taken. The accuracy of Leaky ReLU had no say. But passing over what
-overflows favours it, for at large rates it is the less stable of the two: at 0.5 with layers of 64, 3 of 40 networks
-overflowed, and none with ReLU; in the setting chosen, a slope of 0.3 makes 11 of 20 overflow.
+8 to 64 and 10 to 60 epochs were tried on seeds 100 to 105, and the promising settings on seeds 100 to 139. A setting
+was rejected if a network of either kind overflowed, or if a ReLU network ended with one answer to every image. Of the
+others, the one with the most dead ReLU units was taken. The accuracy of Leaky ReLU did not count. But rejecting what
+overflows favours Leaky ReLU, because it is the less stable of the two at large rates: at 0.5 with layers of 64, 3 of 40
+of its networks overflowed, and none with ReLU; in the chosen setting, a slope of 0.3 makes 11 of 20 overflow.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -64,7 +64,7 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One network's training. The first entry over the epochs is from before the training, the last from after it."""
+    """One network's training. What is counted by epoch begins before the training and ends after it."""
 
     alpha: float
     seed: int
@@ -80,7 +80,7 @@ class Network:
 
     def __init__(self, sizes: Sequence[int], alpha: float, rng: np.random.Generator) -> None:
         self.alpha = alpha
-        # The gain for ReLU whatever the slope, that both networks may begin alike.
+        # The gain for ReLU, whatever the slope, so that both networks begin with the same weights.
         self.weights: list[Floats] = [
             rng.normal(0, sqrt(2 / fan_in), (fan_in, fan_out)).astype(np.float32) for fan_in, fan_out in pairwise(sizes)
         ]
@@ -116,7 +116,7 @@ class Network:
             self.biases[i] -= learning_rate * gradient.sum(axis=0)
 
     def firing_rates(self, images: Floats) -> list[Floats]:
-        """Of each unit of each hidden layer, the fraction of the images on which it is above zero."""
+        """For each unit of each hidden layer, the fraction of the images on which it is above zero."""
         return [np.asarray((values > 0).mean(axis=0)) for values in self.forward(images)[1][:-1]]
 
     def never_positive(self, images: Floats) -> Integers:
@@ -129,12 +129,12 @@ class Network:
         return np.array([np.sum(~(np.abs(values) > 0).any(axis=0)) for values in gradients[:-1]])
 
     def answers(self, images: Floats) -> Integers:
-        """The digit each image is taken for."""
+        """The digit that the network reads in each image."""
         answers: Integers = self.forward(images)[1][-1].argmax(axis=1)
         return answers
 
     def accuracy(self, digits: Digits) -> float:
-        """The fraction of the images taken for what they show."""
+        """The fraction of the images that are read correctly."""
         return float(np.mean(self.answers(digits.images) == digits.labels))
 
 
@@ -171,16 +171,16 @@ def train(
 
 
 def epochs(setting: Setting, alpha: float, seed: int, digits: Digits) -> Iterator[tuple[Network, Digits, Digits]]:
-    """Train one network, which is given before the first epoch and after each, with the training and the test images.
+    """Train one network; yield it with the training and the test images, before the first epoch and after each.
 
     Parameters
     ----------
     setting : Setting
         Its own slope and seeds are not used.
     alpha : float
-        The slope; 0 is ReLU. To go on with another, set the network's.
+        The slope; 0 is ReLU. To continue with another slope, set the network's `alpha`.
     seed : int
-        Of the split, the weights and the batches, and of nothing else: two slopes share all three.
+        The seed of the split, the weights and the batches: two slopes with one seed share all three.
     digits : Digits
         More than ``setting.test_images`` of them.
     """

@@ -68,7 +68,7 @@ def show(directory: Path, *, setting: Setting | None = None, console: "Console |
     Parameters
     ----------
     directory : Path
-        Where ``leaky_relu.png`` and ``dead_units.png`` go, each whole or not at all; made where it is missing.
+        Where ``leaky_relu.png`` and ``dead_units.png`` are written; it is made if it is missing.
     setting : Setting, optional
         By default the one that `leakyrelu.demo.networks` describes.
     console : rich.console.Console, optional
@@ -89,14 +89,14 @@ def show(directory: Path, *, setting: Setting | None = None, console: "Console |
     from leakyrelu.plot import plot_leaky_relu
 
     with needs("leakyrelu[demo]", "the demonstration"):
-        import matplotlib.figure  # noqa: F401  # asked for before the training, not after it
+        import matplotlib.figure  # noqa: F401  # fails before the training, not after it
         from rich.console import Console
     console = Console() if console is None else console
     setting = Setting() if setting is None else setting
     digits = load_digits()
     directory.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=directory):
-        pass  # it can be written to; better known before the training than after it
+        pass  # fails before the training if the directory cannot be written to
 
     _print(console, *(f"{expression} -> {value}" for expression, value in _textbook_values()), "")
     _print(console, f"{_describe(setting)}: chosen because ReLU units die in it.")
@@ -112,7 +112,7 @@ def show(directory: Path, *, setting: Setting | None = None, console: "Console |
 
 
 def _textbook_values() -> list[tuple[str, Any]]:
-    """Expressions, and what they give."""
+    """Expressions and their values."""
     return [
         ("leaky_relu(0)", leaky_relu(0)),
         ("leaky_relu(1)", leaky_relu(1)),

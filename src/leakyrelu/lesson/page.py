@@ -163,11 +163,11 @@ def _(mo):
     mo.md(r"""
     What to look for, with what came of it over the seeds 0 to 19:
 
-    - Large steps kill. At a learning rate of 0.5, 21 of the 48 ReLU units end dead; from 0.05 to 0.3 it is 2 to 4, and
-      3 fire on nothing before the first step. Some death is normal, and a smaller rate is a cure, too.
+    - Large steps kill. At a learning rate of 0.5, on average 21 of the 48 ReLU units end dead; from 0.05 to 0.3 it is
+      2 to 4, and 3 fire on nothing before the first step. Some death is normal, and a smaller rate is a cure, too.
     - A unit of Leaky ReLU that is above zero on no image still gets a gradient. Watch some light up again.
-    - The third network has 16 dead units in the middle. With a slope of 0.1, 13 of them are back at the end; with 0.01,
-      5; without the leak, 2, which a layer before has moved.
+    - The third network has on average 16 dead units in the middle. With a slope of 0.1, 13 of them are back at the
+      end; with 0.01, 5; without the leak, 2, which an earlier layer has moved.
     - Too much of it is no good, either: with a slope of 0.3 and a rate of 0.5, 10 of 20 Leaky ReLU networks overflow.
     - Where few units die, the leak changes the accuracy little. Try other seeds before you believe a difference: the
       one that is set at first was chosen because it shows the effect.

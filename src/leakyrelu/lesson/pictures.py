@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RELATIVES", "accuracies", "function_at", "relative"]
 
-# What matplotlib writes, and what the page's style has for it in light and in dark.
+# The colours that matplotlib writes, and the variables of the page's style for them, in light and in dark.
 _COLORS = {
     "#1f77b4": "var(--blue)",
     "#d62728": "var(--red)",
@@ -31,7 +31,9 @@ _COLORS = {
     "#ffffff": "var(--page)",
 }
 _BLUE, _RED, _GREEN = "tab:blue", "tab:red", "tab:green"
-_ONE_AT_A_TIME = threading.Lock()  # matplotlib's settings are the process's; each visitor of the page has a thread
+_ONE_AT_A_TIME = (
+    threading.Lock()
+)  # matplotlib's settings belong to the process, and each visitor of the page has a thread
 
 
 def _svg(draw: Callable[["Axes"], object], size: tuple[float, float], description: str) -> str:
@@ -55,7 +57,7 @@ def function_at(alpha: float, x: float, value: float, derivative: float) -> str:
 
     def draw(ax: "Axes") -> None:
         figure = plot_leaky_relu(alpha, ax=ax)
-        for inset in ax.child_axes:  # too small here; the slider enlarges as well
+        for inset in ax.child_axes:  # too small to read here; a larger slope on the slider shows the same
             inset.remove()
         ax.set_title("")
         ax.axvline(x, color=_GREEN, lw=1, ls=":")
@@ -71,7 +73,7 @@ def function_at(alpha: float, x: float, value: float, derivative: float) -> str:
 
 
 def _legend_below(figure: "Figure", ax: "Axes", columns: int) -> None:
-    """Where it hides nothing: within, it would, in a picture so small."""
+    """Put the legend below the picture: inside such a small picture it would hide something."""
     handles, labels = ax.get_legend_handles_labels()
     if legend := ax.get_legend():
         legend.remove()

@@ -18,7 +18,7 @@ from leakyrelu._shared.extras import needs
 __all__ = ["serve_lesson"]
 
 _PAGE = Path(__file__).with_name("page.py")
-_SESSION = 12 * 60 * 60  # seconds that a page lives on without its browser, as when a laptop sleeps
+_SESSION = 12 * 60 * 60  # seconds that the server keeps a page without its browser, as when a laptop sleeps
 
 _ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -37,7 +37,7 @@ def serve_lesson(
     Parameters
     ----------
     port : int
-        0: one that is free.
+        The port; 0 takes a free one.
     open_browser : callable, optional
         Called with the address when the lesson can be opened; None opens nothing.
     say : callable
@@ -59,13 +59,13 @@ def serve_lesson(
     """
     with needs("leakyrelu[learn]", "the lesson"):
         import marimo
-        import matplotlib as mpl  # noqa: F401  # asked for before the page is opened, not by it
+        import matplotlib as mpl  # noqa: F401  # fails before the page is opened, not in it
         import sklearn  # noqa: F401  # likewise
         import uvicorn
     token = secrets.token_urlsafe(16)
     with _listening(port) as listening:
         port = listening.getsockname()[1]
-        path = f"/lesson-{port}"  # cookies know no ports: two lessons on one machine are told apart by their paths
+        path = f"/lesson-{port}"  # cookies ignore ports, so two lessons on one machine need different paths
         builder = marimo.create_asgi_app(quiet=True, token=token, session_ttl=_SESSION)
         app = _guarded(builder.with_app(path=path, root=str(_PAGE)).build(), f"http://127.0.0.1:{port}", path)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
@@ -101,9 +101,9 @@ def _listening(port: int) -> socket.socket:
 
 
 def _guarded(app: _ASGI, origin: str, path: str) -> _ASGI:
-    """Refuse what pages of other servers on this machine ask: the browser would send our cookie along.
+    """Refuse requests from pages of other servers on this machine: the browser would send our cookie with them.
 
-    And help who comes without the token, whom marimo sends to a login page outside of the path.
+    Visitors without the token are told what to open: marimo would send them to a login page outside of the path.
     """
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
@@ -129,13 +129,13 @@ async def _refuse(kind: str, send: Any, status: int, text: bytes) -> None:
 
 
 def _run(run: Callable[[], object]) -> None:
-    """Run the server, then end the process: a thread of marimo's waits for ever, and would hold up any other exit."""
+    """Run the server, then end the process at once: a thread of marimo waits forever and would block a normal exit."""
     code = 0
     try:
         run()
     except KeyboardInterrupt:
         pass  # as it should end
-    except BaseException:  # noqa: BLE001  # the process ends here, so nobody else could tell of it
+    except BaseException:  # noqa: BLE001  # the process ends here, so nobody else could report it
         traceback.print_exc()
         code = 1
     with contextlib.suppress(OSError, ValueError):  # it may be closed

@@ -40,7 +40,7 @@ class Snapshot:
 
     @property
     def units(self) -> int:
-        """In all hidden layers."""
+        """The units in all hidden layers."""
         return sum(map(len, self.firing))
 
     @property
@@ -60,9 +60,9 @@ def train(alpha: float, learning_rate: float, seed: int, digits: Digits) -> Iter
     alpha : float
         The slope of Leaky ReLU.
     learning_rate : float
-        Of plain SGD.
+        The learning rate of plain SGD.
     seed : int
-        Of the split, the weights and the batches.
+        The seed of the split, the weights and the batches.
     digits : Digits
         From `leakyrelu.demo.load_digits`.
 

@@ -28,20 +28,20 @@ _INPUTS = np.array([[1.0], [-1.0]])
 class BornDead(NamedTuple):
     """What is known of the probability that a network is born dead."""
 
-    lower: float  # it is at least this,
-    upper: float  # at most this,
-    exact: float | None  # and this exactly; None where that is not known
+    lower: float  # it is at least this
+    upper: float  # it is at most this
+    exact: float | None  # it is exactly this; None if that is not known
 
 
 class Simulated(NamedTuple):
     """The fraction of the simulated networks that were born dead."""
 
     probability: float
-    standard_error: float  # sqrt(p (1 - p) / networks): 0 where none was dead, or all, though that is not certainty
+    standard_error: float  # sqrt(p (1 - p) / networks): 0 if none or all were dead, which is no certainty
 
 
 def gain(alpha: float = 0.0) -> float:
-    """Standard deviation of the weights, times the root of fan_in, that keeps the size of signals from layer to layer.
+    """Gain that keeps the size of signals from layer to layer: weights of standard deviation gain / sqrt(fan_in).
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def born_dead_probability(width: int, depth: int, *, alpha: float = 0.0) -> Born
     -------
     BornDead
         `lower` and `upper` of the theorem. `exact` for depths 1 to 3 and for width 1, where the lower bound is met.
-        With a slope other than 0 all three are 0: no layer makes a zero of what is not zero.
+        With a slope other than 0 all three are 0: no layer turns a vector that is not zero into zero.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def born_dead_probability(width: int, depth: int, *, alpha: float = 0.0) -> Born
         return BornDead(0.0, 0.0, 0.0)
     p = ldexp(1, -width)
     upper = -expm1((depth - 1) * log1p(-p))
-    lower = min(_chain(width, p, depth), upper)  # equal they can be, but for rounding
+    lower = min(_chain(width, p, depth), upper)  # they may be equal, but for rounding
     return BornDead(lower, upper, lower if depth <= 3 or width == 1 else None)
 
 
@@ -145,9 +145,9 @@ def _chain(width: int, p: float, depth: int) -> float:
 
 
 def width_for_risk(risk: float, depth: int) -> int:
-    """How wide a ReLU network must be to be born dead with at most this probability: by the upper bound.
+    """How wide a ReLU network must be so that, by the upper bound, it is born dead with at most this probability.
 
-    The bound holds for any number of inputs. To three layers and one input, fewer units will do:
+    The bound holds for any number of inputs. For up to three layers and one input, fewer units are enough:
     `born_dead_probability` is exact there.
 
     Parameters
@@ -176,7 +176,7 @@ def width_for_risk(risk: float, depth: int) -> int:
     depth = positive_integer("depth", depth)
     if not isinstance(risk, (float, int, np.floating)) or not 0 < risk < 1:
         raise ValueError(f"risk must be a number between 0 and 1, got {risk!r}")
-    # 1 - (1 - p)^(depth - 1) <= risk needs p <= t, where t = -log(1 - risk) / (depth - 1): where to begin.
+    # 1 - (1 - p)^(depth - 1) <= risk needs p <= t, where t = -log(1 - risk) / (depth - 1).
     width = max(1, floor(log2(depth - 1) - log2(-log1p(-risk)))) if depth > 1 else 1
     while born_dead_probability(width, depth).upper > risk:
         width += 1
@@ -247,8 +247,8 @@ def simulated(dead: int, networks: int) -> Simulated:
 
 
 def deaths(width: int, depth: int, alpha: float, networks: int, rng: np.random.Generator) -> Counter[int]:
-    """How many networks are dead from which depth on, up to this one."""
-    # Beyond this, floats are not enough; and it decides nothing: with a slope other than 0 no network is dead.
+    """For each depth up to this one, how many networks are dead from that depth on."""
+    # Other slopes would overflow or vanish. Their size decides nothing: only with slope 0 is a network dead.
     slope = copysign(min(max(abs(alpha), 1e-150), 1e150), alpha) if alpha else 0.0
     deaths: Counter[int] = Counter()
     at_once = ceil(_WEIGHTS_AT_ONCE / width**2)
@@ -268,7 +268,7 @@ def deaths(width: int, depth: int, alpha: float, networks: int, rng: np.random.G
 def _next_layer(
     pairs: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], slope: float
 ) -> npt.NDArray[np.float64]:
-    """Of shape (networks, 2 inputs, width), each vector divided by its largest entry unless it is zero."""
+    """The next vectors, of shape (networks, 2 inputs, width), each divided by its largest entry unless it is zero."""
     pairs = leaky_relu(pairs @ weights, slope)
     largest = np.abs(pairs).max(axis=2, keepdims=True)
     np.divide(pairs, largest, out=pairs, where=largest > 0)

@@ -1,4 +1,4 @@
-"""What theory and simulation say of networks born dead: printed and drawn."""
+"""What theory and simulation say about networks born dead, as a text and as a picture."""
 
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,8 @@ __all__ = ["born_dead_report", "plot_born_dead"]
 
 _DRAWN_WIDTHS = (2, 3, 4, 6, 8, 10)
 _DRAWN_DEPTHS = (3, 5, 10, 20, 50, 100)
-_DRAWN_DEPTH = max(_DRAWN_DEPTHS)  # simulated no deeper than that,
-_WIDEST_SIMULATED = 16  # and no wider
+_DRAWN_DEPTH = max(_DRAWN_DEPTHS)  # nothing deeper is simulated,
+_WIDEST_SIMULATED = 16  # and nothing wider
 
 
 def born_dead_report(
@@ -37,7 +37,7 @@ def born_dead_report(
     risk: float = 0.01,
     rng: np.random.Generator | int | None = None,
 ) -> str:
-    """What theory and a simulation say of a network, and how wide to make it, in four lines.
+    """What theory and a simulation say about a network, and how wide to make it, in four lines.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def born_dead_report(
     Returns
     -------
     str
-        To be printed.
+        The text to print.
 
     Raises
     ------
     ValueError, TypeError
-        As those two.
+        As for those two.
 
     Examples
     --------
@@ -104,9 +104,9 @@ def plot_born_dead(
     Parameters
     ----------
     width, depth : int
-        The network to mark. Its width is drawn besides those that are drawn always.
+        The network to mark. Its width is drawn in addition to the usual ones.
     networks : int, default 4000
-        How many are simulated of each width, up to width 16 and depth 100: the same ones along a line.
+        How many networks are simulated per width, up to width 16 and depth 100; a line follows the same networks.
     rng : numpy.random.Generator, int or None
         As for `simulate_born_dead`.
 

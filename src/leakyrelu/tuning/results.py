@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BASELINE", "REFERENCES", "Slope", "SlopeState", "Tuning"]
 
-BASELINE = 0.01  # the slope of habit, with which all others are compared
+BASELINE = 0.01  # the customary slope, with which all others are compared
 REFERENCES = (0.0, BASELINE)  # tried in every search, as its first trials; 0 is ReLU
 
 
@@ -40,7 +40,7 @@ class Slope:
     state: SlopeState
     scores: Mapping[int, float]  # by seed
     never_positive: Mapping[int, float] = field(default_factory=dict)  # fraction of the units, by seed, where known
-    error: str | None = None  # where it failed: at which seed, and of what
+    error: str | None = None  # at which seed it failed, and why
 
     @property
     def mean(self) -> float:
@@ -91,26 +91,27 @@ class Tuning:
 
     @property
     def best(self) -> Slope | None:
-        """The slope of the highest mean, of those tried with all seeds; None where there is none."""
+        """The slope with the highest mean score among those tried with all seeds; None if there is none."""
         return max(self.complete, key=lambda slope: slope.mean, default=None)
 
     @property
     def relu(self) -> Slope | None:
-        """Slope 0, unless it failed."""
+        """Slope 0; None if it failed."""
         return next((slope for slope in self.complete if slope.alpha == 0), None)
 
     @property
     def baseline(self) -> Slope | None:
-        """Slope 0.01, unless it failed."""
+        """Slope 0.01; None if it failed."""
         return next((slope for slope in self.complete if slope.trial < 2 and slope.alpha == BASELINE), None)
 
     def difference(self, slope: Slope) -> tuple[float, float]:
-        """Mean score less that of 0.01, over the seeds both have, and half the width of its interval.
+        """Mean score minus that of 0.01, over the seeds that both have, and half the width of its confidence interval.
 
-        That of ReLU, a comparison made whatever comes out, holds with 95 % confidence; those of all other slopes hold
-        at once with 95 % (Bonferroni), for the best of them is picked by these scores. NaN where there is nothing to
-        compare. The half width is infinite where the scores cannot tell it: those of one seed; the same difference at
-        every seed, as few seeds and scores of few values have by chance; and those of a slope given up because of them.
+        The interval of ReLU has 95 % confidence, because this comparison is made whatever the scores are. The intervals
+        of all other slopes hold at once with 95 % confidence (Bonferroni), because the best of them is picked by these
+        scores. Both numbers are NaN if there is nothing to compare. The half width is infinite if the scores cannot
+        tell it: if there is one seed; if the difference is the same at every seed, which happens by chance with few
+        seeds and scores of few values; and if the slope was given up because of its scores.
         """
         baseline = self.baseline
         if baseline is None or slope is baseline:
@@ -221,7 +222,7 @@ class Tuning:
 
 
 def _mean_and_deviation(slope: Slope, what: str, scale: float) -> tuple[float, float]:
-    """Of the slope's scores or fractions: NaN where it has none, and no deviation where it has one alone."""
+    """Mean and standard deviation of the slope's scores or fractions; NaN if there are none, and 0 for one alone."""
     values = scale * np.array(list(getattr(slope, what).values()))
     if not len(values):
         return nan, nan

@@ -46,19 +46,20 @@ def tune(
     limits : (float, float), default (0.001, 1.0)
         The smallest and the largest slope to try, above zero.
     trials : int, default 40
-        Slopes in all, ReLU and 0.01 among them; at least 3. It is the total of the study: called again on the same
-        storage, `tune` goes on to that total, and several workers that are called at the same time share it.
+        How many slopes to try in all, ReLU and 0.01 included; at least 3. This is the total of the study: when `tune`
+        is called again on the same storage, it continues up to this total, and workers that run at the same time share
+        it.
     seeds : int or sequence of int, default 10
         The seeds each slope is tried with, or how many: 0, 1, 2, ...
     storage : str or optuna.storages.BaseStorage, optional
         Where the search is kept: a URL (``sqlite:///tune.db``; one of PostgreSQL, MySQL or Redis, to search with
-        several machines), the path of a file (Optuna's journal; one that several machines share will do), or any
-        storage object of Optuna's. By default memory.
+        several machines), the path of a file (Optuna's journal, which several machines may share), or any storage
+        object of Optuna's. By default it is kept in memory.
     study_name : str, optional
-        What the search is called in the storage; by default as the objective is. An objective that was changed needs
-        another name, or a new storage: scores of both would be taken for those of one.
+        The name of the search in the storage; by default the name of the objective. Give another name or a new storage
+        when you have changed the objective: otherwise the scores of both versions are taken for those of one.
     progress : callable, optional
-        Called with the trials finished so far, by all workers, and the trials in all.
+        Called with the number of trials that all workers have finished so far, and the number of trials in all.
 
     Returns
     -------
@@ -70,21 +71,21 @@ def tune(
     ImportError
         Optuna, SciPy or, without an objective, scikit-learn is missing: ``pip install 'leakyrelu[tune]'``.
     TypeError, ValueError
-        An argument is not what it should be; the storage cannot be opened, or holds a study by that name that was begun
+        An argument is not what it should be; the storage cannot be opened, or holds a study of that name that was begun
         with other limits or seeds.
     OSError
         The storage failed during the search. What is finished is kept in it.
 
     Notes
     -----
-    It can be interrupted and killed at any moment: the next call goes on where it ended. What a killed worker was at is
-    taken over after 20 seconds without a sign of life of it. One worker alone tries the same slopes each time, and also
-    after an interruption.
+    A search can be interrupted or killed at any moment: the next call continues where it ended. The trial of a killed
+    worker is taken over by another worker after 20 seconds without a sign of life. A single worker tries the same
+    slopes every time, also after an interruption.
 
-    Differences to 0.01 are means over the seeds with 95 % confidence intervals (Student's t). Those of the slopes
-    searched hold for all of them at once (Bonferroni), because the best of many is picked by the same scores: more
-    seeds narrow them. Where the slope makes no difference, at most about one search in a hundred called its best slope
-    better, in simulations of 40 trials of 10 seeds.
+    Differences to 0.01 are means over the seeds with 95 % confidence intervals (Student's t). The intervals of the
+    proposed slopes hold for all of them at once (Bonferroni), because the best of many is picked by the same scores.
+    More seeds narrow them. In simulations of 40 trials with 10 seeds each, in which the slope made no difference, at
+    most about one search in a hundred called its best slope better.
 
     References
     ----------
@@ -122,14 +123,14 @@ def tune(
 
 
 def digits_accuracy(alpha: float, seed: int) -> tuple[float, float]:
-    """Train the network of `leakyrelu.demo` on digits; what `tune` does without an objective.
+    """Train the network of `leakyrelu.demo` on digits: the objective that `tune` has by default.
 
     Parameters
     ----------
     alpha : float
         The slope.
     seed : int
-        Of the split, the weights and the batches.
+        The seed of the split, the weights and the batches.
 
     Returns
     -------
@@ -155,9 +156,9 @@ def _seed_list(seeds: int | Sequence[int]) -> list[int]:
     try:
         names = list(range(index(seeds))) if hasattr(seeds, "__index__") else [index(seed) for seed in seeds]
     except TypeError:
-        raise TypeError(f"seeds must be how many, or integers, got {seeds!r}") from None
+        raise TypeError(f"seeds must be a number of seeds or a sequence of integers, got {seeds!r}") from None
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"seeds must be at least one, and differ, got {seeds!r}")
+        raise ValueError(f"seeds must be at least one, and all different, got {seeds!r}")
     return names
 
 

@@ -1,9 +1,9 @@
 """Where a search is kept: any storage of Optuna's, and the trials in it, which the workers share.
 
-Optuna documents how to run a study, and not how workers hand trials to each other. Its storages have methods for that,
-which are meant for its own developers (`BaseStorage`). `StoredTrials` uses them, and nothing else here does. Where one
-is missing, `AskedTrials` makes do with what is documented. A trial whose worker ended before it did then counts as
-failed.
+Optuna documents how to run a study, but not how workers hand trials to each other. Its storages have methods for that,
+which are meant for Optuna's own developers (`BaseStorage`). Only `StoredTrials` uses them. If a version of Optuna lacks
+one, `AskedTrials` is used instead, which needs the documented methods alone; there, a trial whose worker ended before
+it did counts as failed.
 """
 
 import sqlite3
@@ -38,14 +38,14 @@ _ATTEMPTS = 10
 
 @contextmanager
 def opened(storage: Any, name: str) -> Iterator[tuple["Study", "Trials"]]:
-    """Give the study of this name in a storage, made where it is missing, and its trials.
+    """Give the study of this name in a storage, and its trials; the study is made if it is missing.
 
     Parameters
     ----------
     storage : str or optuna.storages.BaseStorage or None
         As for `tune`.
     name : str
-        The study's.
+        The name of the study.
 
     Raises
     ------
@@ -68,7 +68,9 @@ def opened(storage: Any, name: str) -> Iterator[tuple["Study", "Trials"]]:
             yield study, trials
         except (SQLAlchemyError, StorageInternalError) as error:
             reason = first_line(error.__cause__ or error)
-            raise OSError(f"the storage failed: {reason}; what is finished is kept in it: go on later") from error
+            raise OSError(
+                f"the storage failed: {reason}; it keeps what is finished, and a later call continues"
+            ) from error
 
 
 def _study(storage: Any, name: str, at_the_end: ExitStack) -> tuple["BaseStorage", "Study"]:
@@ -78,7 +80,7 @@ def _study(storage: Any, name: str, at_the_end: ExitStack) -> tuple["BaseStorage
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # nothing is to be said of a study that was made
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna would report that it made a study
     try:
         for left in reversed(range(_ATTEMPTS)):
             try:
@@ -94,7 +96,7 @@ def _study(storage: Any, name: str, at_the_end: ExitStack) -> tuple["BaseStorage
                 driver = getattr(error.__cause__, "name", None) or error
                 raise ImportError(f"the storage needs a driver that is not installed: {driver}") from error
             except (SQLAlchemyError, StorageInternalError, OSError) as error:
-                # Two workers that begin at the same time both make the tables, and one of them fails: once more.
+                # Two workers that begin at the same time both make the tables, and one of them fails: try again.
                 if not left or isinstance(error, ArgumentError):
                     raise ValueError(
                         f"the storage cannot be opened: {first_line(error.__cause__ or error)}; give a URL such as sqlite:///tune.db"
@@ -167,7 +169,7 @@ def _connections(url: str) -> Iterator[dict[str, Any]]:
 
 
 def _must_be_journal(path: str) -> None:
-    """Refuse any other file before it is appended to."""
+    """Refuse a file that is no journal, before anything is appended to it."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123  # a string, as Optuna takes it
             begins = file.read(16)
@@ -186,7 +188,7 @@ def _serialise(engine: "Engine") -> None:
     """
     from sqlalchemy import event
 
-    engine.dispose()  # of connections that were made without this
+    engine.dispose()  # close the connections that were made without these listeners
 
     @event.listens_for(engine, "connect")
     def leave_transactions_to_us(connection: Any, _: object) -> None:
@@ -212,7 +214,7 @@ class StoredTrials:
         self._study.add_trial(create_trial(state=TrialState.WAITING))
 
     def claim(self, trial: "FrozenTrial", worker: str) -> "Trial | None":
-        """Make a trial that waits this worker's; None where another worker was quicker."""
+        """Take a waiting trial for this worker; None if another worker was quicker."""
         from optuna import Trial
         from optuna.trial import TrialState
 
@@ -222,7 +224,7 @@ class StoredTrials:
         return Trial(self._study, self._id(trial))
 
     def put_back(self, trial: "FrozenTrial | Trial") -> None:
-        """Let another worker go on with a trial, unless it has ended meanwhile."""
+        """Set a trial back to waiting, so that any worker may continue it, unless it has ended meanwhile."""
         from optuna.trial import TrialState
 
         self._set(trial, TrialState.WAITING)
@@ -247,12 +249,12 @@ class StoredTrials:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
 
     def leave(self) -> None:
-        """Let go of the connection that this thread has."""
+        """Give back the connection that this thread holds."""
         self._storage.remove_session()
 
 
 class AskedTrials:
-    """The same by what Optuna documents: `ask` and `tell`."""
+    """The same with the methods that Optuna documents: `ask` and `tell`."""
 
     def __init__(self, study: "Study") -> None:
         self._study = study
@@ -262,13 +264,13 @@ class AskedTrials:
         self._study.enqueue_trial({})
 
     def claim(self, trial: "FrozenTrial", worker: str) -> "Trial | None":  # noqa: ARG002
-        """Make a trial this worker's: one that waits, if not always the one wanted, or else a new one."""
+        """Take a trial for this worker: a waiting one, though perhaps not the one wanted, or else a new one."""
         asked = self._study.ask()
         asked.set_user_attr(WORKER, worker)
         return asked
 
     def put_back(self, trial: "FrozenTrial | Trial") -> None:
-        """Count a trial as failed: there is no way to let another worker go on with it."""
+        """Mark a trial as failed: with these methods no other worker can continue it."""
         from optuna.trial import TrialState
 
         self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
@@ -282,19 +284,19 @@ class AskedTrials:
         return self._study.get_trials(deepcopy=False)[trial.number]
 
     def leave(self) -> None:
-        """There is no connection to let go of that is known here."""
+        """Do nothing: these methods do not show which connection this thread holds."""
 
 
 Trials: TypeAlias = StoredTrials | AskedTrials
 
 
 def shared_trials(study: "Study", storage: Any) -> Trials:
-    """The trials of a study, in the better way where the storage has what it needs."""
+    """The trials of a study: `StoredTrials` if the storage has the methods that it needs, else `AskedTrials`."""
     return StoredTrials(study, storage) if all(hasattr(storage, name) for name in NEEDED) else AskedTrials(study)
 
 
 def _kinds_of_storages() -> Any:
-    """The class of Optuna's storages; where it has no name, those that have one."""
+    """The base class of Optuna's storages; if Optuna does not export it, the classes that it exports."""
     from optuna import storages
 
     return getattr(storages, "BaseStorage", (storages.InMemoryStorage, storages.JournalStorage, storages.RDBStorage))

@@ -3,10 +3,10 @@
 A trial is one slope over its seeds. Trials 0 to ``total - 1`` of the study are the search, and the storage is all that
 the workers share:
 
-- *waiting*: free for any worker, which takes it by setting it to running; the storage lets one worker do that only.
-- *running*: its worker leaves a sign of life every few seconds. A trial without one is put back to waiting, with the
-  scores it has: what a worker killed in the middle has found is kept, and only the seed it was at is run again.
-- *complete*, *pruned* or *failed*: for good.
+- *waiting*: free for any worker, which takes it by setting it to running; the storage lets only one worker do that.
+- *running*: its worker leaves a sign of life every few seconds. When a worker has been silent for too long, its trial
+  is set back to waiting and keeps its scores, so that only the seed that a killed worker was running is run again.
+- *complete*, *pruned* or *failed*: finished for good.
 """
 
 import secrets
@@ -35,7 +35,7 @@ Objective: TypeAlias = Callable[[float, int], float | tuple[float, float]]
 _ALPHA, _SIGN, _FRACTIONS, _ERROR = "alpha", "sign_of_life", "never_positive", "error"
 _LEFT = "its worker ended before it did"
 _SIGN_SECONDS = 3.0
-_SILENCE_SECONDS = 20.0  # without a sign of life, after which a worker counts as gone
+_SILENCE_SECONDS = 20.0  # after so long without a sign of life, a worker counts as gone
 _WAIT_SECONDS = 0.2
 
 
@@ -50,7 +50,7 @@ class Worker:
         self.signs: dict[int, tuple[Any, float]] = {}  # by trial: the last sign of life, and when it was first seen
 
     def take(self, total: int, progress: Progress) -> "Trial | None":
-        """Take a trial for this worker alone; None where all are finished. Wait while others run the last ones."""
+        """Take a trial for this worker alone, and wait while others run the last ones; None if all are finished."""
         while True:
             trials = self.study.get_trials(deepcopy=False)[:total]
             progress(sum(trial.state.is_finished() for trial in trials), total)
@@ -64,17 +64,17 @@ class Worker:
                 self.trials.add()
             elif all(trial.state.is_finished() for trial in trials):
                 return None
-            else:  # running; or waiting when it was read, and another worker's now
+            else:  # other workers run the last ones, or have just taken them
                 time.sleep(_WAIT_SECONDS)
 
     def _claimed(self, trials: "list[FrozenTrial]") -> "Trial | None":
-        """The first of the trials that waits, and that no other worker takes before."""
+        """Take the first waiting trial that no other worker takes first; None if there is none."""
         from optuna.samplers import TPESampler
         from optuna.trial import TrialState
 
         for trial in trials:
             if trial.state == TrialState.WAITING:
-                # A sampler that begins at the trial's number proposes the same after an interruption as without one.
+                # Seeded by the trial's number, the sampler proposes the same after an interruption as without one.
                 with quiet():
                     self.study.sampler = TPESampler(seed=trial.number, constant_liar=True)
                 if (claimed := self._claim(trial)) is not None:
@@ -85,7 +85,7 @@ class Worker:
         return self.trials.claim(trial, self.name)
 
     def _put_back_the_gone(self, trials: "list[FrozenTrial]") -> bool:
-        """Let others go on with the trials of workers that are gone; whether there were any."""
+        """Set the trials of workers that are gone back to waiting; return whether there were any."""
         from optuna.trial import TrialState
 
         gone = [trial for trial in trials if trial.state == TrialState.RUNNING and self._is_gone(trial)]
@@ -94,7 +94,7 @@ class Worker:
         return bool(gone)
 
     def _is_gone(self, trial: "FrozenTrial") -> bool:
-        """Whether its worker is silent. Signs are compared with each other, never with a clock of another machine."""
+        """Whether a trial's worker is silent. Signs are compared with each other, never with another's clock."""
         sign = (trial.user_attrs.get(WORKER), trial.user_attrs.get(_SIGN))
         now = time.monotonic()
         if self.signs.get(trial.number, (None, now))[0] != sign:
@@ -102,7 +102,7 @@ class Worker:
         return now - self.signs[trial.number][1] > _SILENCE_SECONDS
 
     def _is_mine(self, trial: "Trial") -> bool:
-        """Not so where this process was asleep for so long that another worker has taken the trial."""
+        """Whether the trial is still ours: if this process was asleep for long, another worker may have taken it."""
         from optuna.trial import TrialState
 
         now = self.trials.now(trial)
@@ -116,7 +116,7 @@ class Worker:
             count = 0
             while not done.wait(_SIGN_SECONDS):
                 count += 1
-                with suppress(Exception):  # a busy database gets the next one
+                with suppress(Exception):  # if the database is busy, the next sign will do
                     self.trials.write(trial, _SIGN, f"{self.name} {count}")
             self.trials.leave()
 
@@ -134,7 +134,7 @@ class Worker:
             with self._signs_of_life(trial):
                 ended = self._run_seeds(trial, dict(trial.user_attrs))
         except (KeyboardInterrupt, GeneratorExit):
-            self.trials.put_back(trial)  # for the next one, who goes on with the seed interrupted
+            self.trials.put_back(trial)  # the next worker runs the interrupted seed again
             raise
         if ended is None or not self._is_mine(trial):
             return
@@ -143,7 +143,7 @@ class Worker:
         self.study.tell(trial, mean, _optuna_state(ended))
 
     def _run_seeds(self, trial: "Trial", known: dict[str, Any]) -> SlopeState | None:
-        """How the trial ended; None where it is another worker's now."""
+        """Run the seeds that are left. Return how the trial ended; None if another worker has taken it."""
         alpha = known[_ALPHA] if _ALPHA in known else self._slope(trial)
         fractions = dict(known.get(_FRACTIONS, {}))
         done = self.trials.now(trial).intermediate_values
@@ -199,7 +199,7 @@ def _optuna_state(state: SlopeState) -> Any:
 
 
 def finished(study: "Study", seeds: list[int]) -> tuple[Slope, ...]:
-    """All that is finished, in the order of the trials."""
+    """The slopes whose trials are finished, in the order of the trials."""
     states = {_optuna_state(state): state for state in SlopeState}
     return tuple(
         Slope(
