@@ -197,17 +197,52 @@ def sanitizers(session):
     )
 
 
+def install_debian(session, commands, packages):
+    """Install Debian's packages where one of the commands is missing."""
+    if not all(map(shutil.which, commands)):
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-qq", "--no-install-recommends", *packages, external=True)
+
+
 @nox.session
 def arm64(session):
     """The C++ tests, compiled for arm64 and run by an emulator (Debian: g++-aarch64-linux-gnu, qemu-user)."""
     compiler, emulator = "aarch64-linux-gnu-g++", "qemu-aarch64"
-    if not (shutil.which(compiler) and shutil.which(emulator)):
-        packages = ("g++-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user")
-        session.run("apt-get", "update", "-qq", external=True)
-        session.run("apt-get", "install", "-qq", "--no-install-recommends", *packages, external=True)
+    packages = ("g++-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user")
+    install_debian(session, (compiler, emulator), packages)
     session.install(*TOOLS)
     environment = {"CXX": compiler, "CXXFLAGS": "-O2 -static", "CXX_RUNNER": emulator}
-    pytest(session, CPP, "-k", "baseline or thread_pool", env=environment)
+    pytest(session, CPP, env=environment)
+
+
+@nox.session
+def x86_32(session):
+    """The C++ tests, compiled for 32-bit x86 and run by this processor; x87 arithmetic is refused (Debian: g++-i686-linux-gnu)."""
+    compiler = "i686-linux-gnu-g++"
+    install_debian(session, (compiler,), ("g++-i686-linux-gnu", "libc6-dev-i386-cross"))
+    header = "src/leakyrelu/_ufuncs/half.hpp"
+    command = (compiler, "-O2", "-std=c++17", "-fsyntax-only", "-x", "c++", header)
+    said = session.run(*command, success_codes=[1], silent=True, external=True)
+    if "compile with -msse2 -mfpmath=sse" not in said:
+        session.error(f"x87 arithmetic was not refused, but the compiler said {said}")
+    session.install(*TOOLS)
+    pytest(session, CPP, env={"CXX": compiler, "CXXFLAGS": "-O2 -static -msse2 -mfpmath=sse"})
+
+
+@nox.session
+def windows(session):
+    """The C++ tests, compiled for Windows by MinGW and run by Wine (Debian: g++-mingw-w64-x86-64-posix, wine, wine64)."""
+    compiler, runner = "x86_64-w64-mingw32-g++-posix", "wine"
+    install_debian(session, (compiler, runner), ("g++-mingw-w64-x86-64-posix", "wine", "wine64"))
+    session.install(*TOOLS)
+    environment = {
+        "CXX": compiler,
+        "CXXFLAGS": "-O2 -static",
+        "CXX_RUNNER": runner,
+        "WINEPREFIX": f"{session.create_tmp()}/wine",
+        "WINEDEBUG": "-all",
+    }
+    pytest(session, "-n", "0", CPP, env=environment)
 
 
 @nox.session

@@ -1,10 +1,12 @@
-"""The kernel headers by themselves: compiled and run without Python, by whatever CXX, CXXFLAGS and CXX_RUNNER say.
+"""The kernel headers by themselves, compiled and run without Python.
 
-`nox -s sanitizers` and `nox -s arm64` set these. Without CXXFLAGS, under a sanitizer and in an emulator, the
-tests of the kernels take fewer slopes and fewer lengths.
+The environment variable CXX names the compiler, CXXFLAGS its options, and CXX_RUNNER the program that runs what it makes.
+`nox -s sanitizers`, `arm64`, `x86_32` and `windows` set them. Without CXXFLAGS, under a sanitizer and with a CXX_RUNNER,
+the tests of the kernels take fewer slopes and fewer lengths.
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -49,6 +51,21 @@ def run(program, *arguments):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def preprocessed(*flags):
+    """What the preprocessor makes of all headers that know no Python: the finished process, with its text and its errors."""
+    command = [*COMPILER, "-std=c++17", *FLAGS, *flags, "-E", "-x", "c++", KERNELS / "elementwise.hpp"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def predefined_macros():
+    """The names of the macros that the compiler defines by itself."""
+    if shutil.which(COMPILER[0]) is None:
+        return set()
+    command = [*COMPILER, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {line.split()[1] for line in lines}
+
+
 def can_run(instruction_set):
     """Whether the compiler makes programs with these instructions, and this processor has them."""
     needs = {flag.removeprefix("-m") for flag in INSTRUCTION_SETS[instruction_set]}
@@ -59,6 +76,14 @@ def can_run(instruction_set):
 
 
 SETS = list(filter(can_run, INSTRUCTION_SETS))
+MACROS = predefined_macros()
+
+# Options that give up the arithmetic which the kernels need, and what the compiler's error says to do.
+REFUSED = [("-ffast-math", "Compile without these options"), ("-ffinite-math-only", "Compile without these options")]
+if "__clang__" not in MACROS:
+    REFUSED.append(("-fno-signed-zeros", "Compile without these options"))
+    if MACROS & {"__x86_64__", "__i386__"}:
+        REFUSED.append(("-mfpmath=387", "compile with -msse2 -mfpmath=sse"))
 
 
 @pytest.mark.slow
@@ -67,13 +92,47 @@ def test_kernels(instruction_set, thread_pool, tmp_path):
     flags = [f"-DLEAKYRELU_ISA={instruction_set}", *INSTRUCTION_SETS[instruction_set]]
     if "CXXFLAGS" not in os.environ:  # -O1 compiles in two thirds of the time
         flags.append("-O2" if instruction_set == SETS[-1] else "-O1")
-    program = compiled(HERE / "cpp" / "test_kernels.cpp", tmp_path / "program", *flags, thread_pool)
+    program = compiled(HERE / "cpp" / "test_kernels.cpp", tmp_path / "program.exe", *flags, thread_pool)
     quick = RUNNER or "CXXFLAGS" not in os.environ or "-fsanitize" in " ".join(FLAGS)
     run(program, *(["--quick"] if quick else []))
 
 
+# As MSVC with /arch:AVX512 and /fp:contract: it defines the macros of the instruction set, but has no vector extensions, and
+# it may make one instruction of a product and a sum, which rounds once instead of twice.
+WITHOUT_VECTOR_EXTENSIONS = ["-DLEAKYRELU_VECTOR_EXTENSIONS=0", *INSTRUCTION_SETS[SETS[-1]]]
+
+
+@pytest.mark.slow
+def test_kernels_without_vector_extensions_and_with_contraction(thread_pool, tmp_path):
+    flags = [*WITHOUT_VECTOR_EXTENSIONS, "-ffp-contract=fast", "-O1"]
+    run(compiled(HERE / "cpp" / "test_kernels.cpp", tmp_path / "program.exe", *flags, thread_pool), "--quick")
+
+
+def test_without_vector_extensions_the_headers_use_no_other_extension():
+    result = preprocessed(*WITHOUT_VECTOR_EXTENSIONS)
+    assert result.returncode == 0, result.stderr
+    file, names = "", {}
+    for line in result.stdout.splitlines():
+        if marker := re.match(r'# \d+ "(.*?)"', line):
+            file = Path(marker[1])
+        elif file.parent == KERNELS:
+            names.setdefault(file.name, set()).update(re.findall(r"\b(?:__\w+|asm|gnu::\w+)", line))
+    assert {"half.hpp", "half_simd.hpp", "memory.hpp", "scalar.hpp", "slopes.hpp"} <= names.keys()
+    # MSVC has __restrict and the types of its intrinsics, and isa.hpp gives it its own word for always_inline.
+    assert set().union(*names.values()) <= {"__restrict", "__m128i", "__m256i", "__m512i", "gnu::always_inline"}
+
+
+@pytest.mark.parametrize(("option", "advice"), REFUSED)
+def test_arithmetic_that_would_give_wrong_numbers_is_refused(option, advice):
+    assert preprocessed().returncode == 0
+    result = preprocessed(option)
+    assert result.returncode != 0
+    assert result.stderr.count(" error: ") == 1
+    assert advice in result.stderr
+
+
 @pytest.mark.slow
 def test_thread_pool(thread_pool, tmp_path):
-    program = compiled(HERE / "cpp" / "test_thread_pool.cpp", tmp_path / "program", thread_pool)
+    program = compiled(HERE / "cpp" / "test_thread_pool.cpp", tmp_path / "program.exe", thread_pool)
     # Neither ThreadSanitizer nor QEMU starts threads in the child of a fork.
     run(program, *(["--no-fork"] if RUNNER or "thread" in " ".join(FLAGS) else []))
