@@ -188,7 +188,7 @@ def sanitizers(session):
         session,
         *KERNELS,
         "--deselect=tests/test_shared/test_files.py::test_memory_stays_small_however_large_the_file",
-        "--deselect=tests/test_threads.py::test_without_threads_to_be_had_the_caller_does_the_work",
+        "--deselect=tests/test_threads.py::test_the_caller_does_the_work_where_no_thread_can_be_had",
         env={
             "LD_PRELOAD": " ".join(libraries),
             "ASAN_OPTIONS": "detect_leaks=0",
@@ -217,7 +217,7 @@ def arm64(session):
 
 @nox.session
 def x86_32(session):
-    """The C++ tests, compiled for 32-bit x86 and run by this processor; x87 arithmetic is refused (Debian: g++-i686-linux-gnu)."""
+    """The C++ tests, compiled for 32-bit x86 and run here, with x87 arithmetic refused (Debian: g++-i686-linux-gnu)."""
     compiler = "i686-linux-gnu-g++"
     install_debian(session, (compiler,), ("g++-i686-linux-gnu", "libc6-dev-i386-cross"))
     header = "src/leakyrelu/_ufuncs/half.hpp"
@@ -231,7 +231,7 @@ def x86_32(session):
 
 @nox.session
 def windows(session):
-    """The C++ tests, compiled for Windows by MinGW and run by Wine (Debian: g++-mingw-w64-x86-64-posix, wine, wine64)."""
+    """The C++ tests, compiled for Windows and run by Wine (Debian: g++-mingw-w64-x86-64-posix, wine, wine64)."""
     compiler, runner = "x86_64-w64-mingw32-g++-posix", "wine"
     install_debian(session, (compiler, runner), ("g++-mingw-w64-x86-64-posix", "wine", "wine64"))
     session.install(*TOOLS)
@@ -239,7 +239,7 @@ def windows(session):
         "CXX": compiler,
         "CXXFLAGS": "-O2 -static",
         "CXX_RUNNER": runner,
-        "WINEPREFIX": f"{session.create_tmp()}/wine",
+        "WINEPREFIX": str(Path(session.create_tmp(), "wine").resolve()),
         "WINEDEBUG": "-all",
     }
     pytest(session, "-n", "0", CPP, env=environment)

@@ -1,4 +1,4 @@
-"""Several threads: the same bits, no call that waits for another, and a process that forks and ends as it likes."""
+"""Several threads give the same bits, no call waits for another, and a process can fork and end at any time."""
 
 import itertools
 import multiprocessing
@@ -26,7 +26,7 @@ LARGE = 3_000_000  # elements: many blocks for several threads
 
 @pytest.fixture
 def threads_for_all():
-    """Helpers are called however small the array is."""
+    """Let helpers work on every array, however small it is."""
     before = _ufuncs.set_threading_threshold(0)
     yield
     _ufuncs.set_threading_threshold(before)
@@ -34,7 +34,7 @@ def threads_for_all():
 
 @pytest.fixture
 def streams_for_all():
-    """Results are streamed however small they are."""
+    """Stream every result, however small it is."""
     before = _ufuncs.set_streaming_threshold(0)
     yield
     _ufuncs.set_streaming_threshold(before)
@@ -52,7 +52,7 @@ def numbers(size, dtype, seed=0):
 
 
 def run(code, seconds=60, **environment):
-    """A Python process of its own; a hang is a failure."""
+    """Run the code in a Python process of its own, which fails if it hangs."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={**os.environ, **environment},
@@ -63,7 +63,7 @@ def run(code, seconds=60, **environment):
 
 
 def bits(array):
-    """Its bytes; those of a longdouble without the padding, which nobody sets."""
+    """Return the bytes of an array. Those of a longdouble come without the padding, which nothing sets."""
     if array.dtype == np.longdouble and np.finfo(np.longdouble).nmant == 63:
         return array.view(np.uint8).reshape(-1, array.itemsize)[:, :10].tobytes()
     return array.tobytes()
@@ -336,12 +336,12 @@ assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
-def test_without_threads_to_be_had_the_caller_does_the_work():
+def test_the_caller_does_the_work_where_no_thread_can_be_had():
     code = f"""
 import resource
 {LARGE_CALL}
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
-leakyrelu.set_num_threads(1024)  # stacks of 8 MiB each: more than that
+leakyrelu.set_num_threads(1024)  # their stacks of 8 MiB each take more than that
 large()
 """
     assert run(code, OPENBLAS_NUM_THREADS="1").returncode == 0
@@ -375,13 +375,13 @@ def test_a_wrong_number_of_threads_is_refused(n, error):
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1", "1"), (" 5 ", "5"), ("", None)])
-def test_the_environment_says_how_many(text, expected):
+def test_the_environment_sets_the_number_of_threads(text, expected):
     result = run("import leakyrelu; print(leakyrelu.get_num_threads())", LEAKYRELU_NUM_THREADS=text)
     assert result.stdout.strip() == (expected or str(threads._initial_threads()))
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "99999"])
-def test_nonsense_in_the_environment_is_named(text):
+def test_a_wrong_number_in_the_environment_is_refused(text):
     result = run("import leakyrelu", LEAKYRELU_NUM_THREADS=text)
     assert result.returncode == 1
     assert f"LEAKYRELU_NUM_THREADS must be an integer from 1 to 1024, got '{text}'" in result.stderr
@@ -394,7 +394,10 @@ def test_affinity_limits_the_threads():
 
 
 def group(root, line, **files):
-    """A file system with control groups; the keys of `files` are paths, with __ for the slash and - for the dot."""
+    """Make a file system with control groups, and return the limit.
+
+    The keys of `files` are paths, with __ in place of each slash and - in place of each dot.
+    """
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_text(line)
     for name, text in files.items():

@@ -1,10 +1,10 @@
-"""What comes out of the three functions, by what goes in: for type checkers, and without effect at run time.
+"""Which types the three functions return for which arguments. This is for type checkers, and does nothing at run time.
 
 No type stands for text, bytes, None, sets, dates or complex numbers, so a type checker refuses them. (With the types
-of NumPy before 2.2 it accepts a complex array.) `Any` is what a type checker cannot know.
+of NumPy before 2.2 it accepts a complex array.) `Any` stands for what a type checker cannot know.
 
-Where an array matches two overloads that give different types, mypy makes `Any` of them. So no array of a known type
-matches two, and arrays of NumPy do not match the protocols that stand for other libraries.
+Where an array matches two overloads that give different types, mypy gives `Any`. So no array of a known type matches
+two overloads, and NumPy's arrays do not match the protocols that stand for other libraries.
 """
 
 from collections.abc import Callable
@@ -62,19 +62,19 @@ class _PythonFloat(Protocol):
 
 
 class _Ufuncs(Protocol):
-    """What follows NumPy's ufunc protocol. NumPy's arrays do not match: they take six words as `method`, not any."""
+    """What follows NumPy's ufunc protocol. NumPy's arrays do not match: they take only six words as `method`."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, /, *inputs: Any, **keywords: Any) -> Any: ...
 
 
 class _ArrayAPI(Protocol):
-    """An array of the array API. NumPy's arrays do not match: they take some versions, not any."""
+    """An array of the array API. NumPy's arrays do not match: they take only some versions."""
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any: ...
 
 
 class _Converts(Protocol):
-    """What NumPy converts to an array. NumPy's arrays do not match: an overload takes a type, another one None."""
+    """What NumPy converts to an array. NumPy's arrays do not match: one overload takes a type, and another None."""
 
     def __array__(self, dtype: np.dtype[Any] | None = None, /) -> Any: ...
 
@@ -82,12 +82,13 @@ class _Converts(Protocol):
 _Foreign: TypeAlias = _Ufuncs | _ArrayAPI | _Converts
 _Operand: TypeAlias = "_Real | _Foreign"
 
-# Also what is NumPy's, but of a type that the checker does not know, as bfloat16. No known type holds None alone.
+# Also numbers and arrays of NumPy of a type that the checker does not know, such as bfloat16. No known type holds None
+# alone.
 _Other: TypeAlias = _Foreign | _Unknown | NDArray[_Unknown]
 
 
 class _Loop(TypedDict, total=False):
-    """Keywords that do not decide what comes out."""
+    """Keywords that do not change the type of the result."""
 
     casting: Literal["no", "equiv", "safe", "same_kind", "unsafe"]
     order: Literal["K", "A", "C", "F"] | None
@@ -95,33 +96,33 @@ class _Loop(TypedDict, total=False):
 
 
 class _One(_Loop, total=False):
-    """Those with which a number comes out of numbers."""
+    """Keywords with which numbers give a number."""
 
     out: None
     where: bool
 
 
 class _OneAlike(_One, total=False):
-    """Those with which its type is that of the numbers."""
+    """Keywords with which that number has the type of the given numbers."""
 
     dtype: None
 
 
 class _New(_Loop, total=False):
-    """Those with which a new array comes out."""
+    """Keywords with which the result is a new array."""
 
     out: tuple[None] | None
     where: _Mask
 
 
 class _NewAlike(_New, total=False):
-    """Those with which its type is that of the arrays."""
+    """Keywords with which that array has the type of the given arrays."""
 
     dtype: None
 
 
 class _Into(_Loop, total=False):
-    """Those beside an array to write into."""
+    """Keywords that go with an array to write into."""
 
     where: _Mask
     dtype: Any

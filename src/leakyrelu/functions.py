@@ -1,10 +1,10 @@
-"""The three public functions: each kind of number or array goes to the kernel made for it.
+"""The three public functions, which send each kind of number or array to the kernel that is made for it.
 
 A Python number stays in Python, a NumPy array goes to the ufunc, and so does whatever speaks NumPy's ufunc protocol.
 An array of PyTorch, JAX or another array-API library is computed by that library.
 
-`@direct` goes before each function: it sends a float, or an array without gaps, straight to the kernel, in a fraction
-of the time, and leaves all the rest to what is written here.
+The decorator `@direct` sends a float, or an array without gaps, straight to the kernel, which takes a fraction of the
+time. It leaves everything else to the function below it.
 """
 
 from collections.abc import Callable
@@ -43,15 +43,16 @@ def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[Keywords]) -> Any:
     Returns
     -------
     number or array
-        Of the shape `x` and `alpha` broadcast to. Floats keep their type, whatever the type of `alpha`; bools, integers
-        and lists give float64; a Python number gives a Python number, a Dask array a Dask array, and so on.
+        It has the shape that `x` and `alpha` broadcast to. Floats keep their type, whatever the type of `alpha`.
+        Bools, integers and lists give float64. A Python number gives a Python number, a Dask array gives a Dask array,
+        and so on.
 
     Raises
     ------
     ValueError
-        `alpha` is a single number and NaN or infinite, or the shapes do not broadcast.
+        `alpha` is a single number that is NaN or infinite, or the shapes do not broadcast.
     TypeError
-        `x` or `alpha` is not real: complex numbers, text, dates, objects.
+        `x` or `alpha` is not real, but complex, text, dates or objects.
     OverflowError
         A Python integer is too large for a float.
 
@@ -61,8 +62,9 @@ def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[Keywords]) -> Any:
 
     Notes
     -----
-    Each result is the exact product rounded once; float16 and bfloat16 take `alpha` as float32, integers are converted
-    to float64. NaN stays NaN, and a zero keeps its sign. Slopes below zero and above one are computed as defined.
+    Each result is the exact product, rounded once. float16 and bfloat16 take `alpha` as float32, and integers are
+    converted to float64. NaN stays NaN, and a zero keeps its sign. Slopes below zero and above one are computed as
+    defined.
 
     References
     ----------
@@ -93,7 +95,7 @@ def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[Keywords
     Parameters
     ----------
     x : number or array_like
-        Where to take the derivative: what went into `leaky_relu`. The kinds and types are the same.
+        Where to take the derivative: the input of `leaky_relu`, of the same kinds and types.
     alpha : float or array_like, default 0.01
         The slope for negative `x`, as for `leaky_relu`.
     **keywords
@@ -102,7 +104,7 @@ def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[Keywords
     Returns
     -------
     number or array
-        Of the shape and type that `leaky_relu` gives.
+        It has the shape and type that `leaky_relu` gives.
 
     Raises
     ------
@@ -111,8 +113,8 @@ def leaky_relu_derivative(x: Any, alpha: Any = 0.01, **keywords: Unpack[Keywords
 
     Notes
     -----
-    At zero there is no derivative, and conventions differ: 1 here and in JAX; `alpha` in PyTorch and TensorFlow, and
-    therefore for a `torch.Tensor` here too.
+    At zero there is no derivative, and conventions differ. It is 1 here and in JAX. It is `alpha` in PyTorch and
+    TensorFlow, and therefore also here for a `torch.Tensor`.
 
     Examples
     --------
@@ -140,7 +142,7 @@ def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack
     grad : number or array_like
         The gradient with respect to the output of `leaky_relu`.
     x : number or array_like
-        The input of `leaky_relu`, not its output, in which a small negative number may have become a zero.
+        The input of `leaky_relu`. Its output will not do, because a small negative number may be a zero there.
     alpha : float or array_like, default 0.01
         The slope for negative `x`, as for `leaky_relu`.
     **keywords
@@ -155,7 +157,7 @@ def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack
     Raises
     ------
     ValueError, TypeError, OverflowError
-        As `leaky_relu`; also where `grad` and `x` belong to different libraries.
+        As `leaky_relu`. They are also raised where `grad` and `x` belong to different libraries.
 
     Examples
     --------
@@ -179,7 +181,7 @@ def _on_arrays(
     alpha: Any,
     keywords: Keywords,
 ) -> Any:
-    """Check `alpha`, and leave the work to NumPy's ufunc or to the library whose arrays the values are."""
+    """Check `alpha`, and leave the work to NumPy's ufunc or to the library that the arrays belong to."""
     alpha = finite_slope(alpha)
     if not keywords and PYTHON_NUMBERS.issuperset(map(type, (alpha, *values))):
         return function(*values, alpha)
@@ -194,7 +196,7 @@ def _on_arrays(
 
 
 def _operands(values: tuple[Any, ...]) -> list[Any]:
-    """The values as the ufunc takes them. A Python number beside an array takes the type that the array gives."""
+    """The values as the ufunc takes them. A Python number beside an array gets the type of that array's result."""
     operands = [_operand(value) for value in values]
     if len(operands) == 2:
         for i, other in ((0, operands[1]), (1, operands[0])):
@@ -204,7 +206,7 @@ def _operands(values: tuple[Any, ...]) -> list[Any]:
 
 
 def _operand(value: Any) -> Any:
-    """Lists and tuples as arrays of float64 (or of what is wider); what follows the ufunc protocol as it is."""
+    """A list or tuple as an array of float64 or a wider type. What follows the ufunc protocol stays as it is."""
     if isinstance(value, list | tuple):
         array = np.asarray(value)
         return array.astype(np.result_type(array, np.float64)) if array.dtype.kind in "biuf" else array

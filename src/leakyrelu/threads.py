@@ -1,4 +1,4 @@
-"""How many threads work on a large array, and how large the cache is: what the system allows, and the user wants."""
+"""How many threads work on a large array, and how large the cache is, as the system allows and the user wants."""
 
 import operator
 import os
@@ -18,13 +18,13 @@ _MOST_THREADS = 1024
 
 
 def get_num_threads() -> int:
-    """Number of threads that work on one large array, the calling one included.
+    """Number of threads that work on one large array, including the calling one.
 
     Returns
     -------
     int
-        At first the number of processors the process may use (its affinity and its control group's limit), or what the
-        environment variable ``LEAKYRELU_NUM_THREADS`` says.
+        At first this is the value of the environment variable ``LEAKYRELU_NUM_THREADS``. Where that is not set, it is
+        the number of processors that the process may use, by its affinity and the limit of its control group.
 
     See Also
     --------
@@ -45,12 +45,14 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1, which is the calling thread alone, and at most 1024. Results are the same bits for any number.
+        From 1, which is the calling thread alone, to 1024. The results have the same bits whatever the number is.
 
     Raises
     ------
-    TypeError, ValueError
-        `n` is no integer, or out of range.
+    TypeError
+        `n` is not an integer.
+    ValueError
+        `n` is less than 1 or more than 1024.
 
     Examples
     --------
@@ -72,12 +74,19 @@ def set_num_threads(n: int) -> None:
 
 @contextmanager
 def num_threads(n: int) -> Iterator[None]:
-    """Work with `n` threads within a ``with`` statement, and with as many as before after it.
+    """Work with `n` threads inside a ``with`` statement, and with the previous number after it.
 
     Parameters
     ----------
     n : int
-        As for `set_num_threads`; it holds for the whole process meanwhile, other threads included.
+        As for `set_num_threads`. Inside the statement it holds for the whole process, including its other threads.
+
+    Raises
+    ------
+    TypeError
+        `n` is not an integer.
+    ValueError
+        `n` is less than 1 or more than 1024.
 
     Examples
     --------
@@ -95,7 +104,7 @@ def num_threads(n: int) -> Iterator[None]:
 
 
 def _initial_threads() -> int:
-    """What LEAKYRELU_NUM_THREADS says, else what the process may use."""
+    """The number that LEAKYRELU_NUM_THREADS gives, or else the number of processors that the process may use."""
     wanted = os.environ.get("LEAKYRELU_NUM_THREADS", "").strip()
     if not wanted:
         return max(1, min(_processors(), _control_group_limit(), _MOST_THREADS))
@@ -108,7 +117,7 @@ def _initial_threads() -> int:
 
 
 def _processors() -> int:
-    """Processors that the process may run on."""
+    """Number of processors that the process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return _windows_affinity().bit_count() or os.cpu_count() or 1
@@ -129,9 +138,10 @@ def _windows_affinity() -> int:
 
 
 def _control_group_limit(root: Path = Path("/")) -> int:
-    """Processors' worth of time that the control groups of the process leave it (a container's limit), rounded up.
+    """How many processors' time the control groups leave the process, rounded up. A container has such a limit.
 
-    The limit of a group holds for the groups in it. cgroups(7); Documentation/admin-guide/cgroup-v2.rst in Linux.
+    The limit of a group holds for all groups inside it. Sources: cgroups(7), and
+    Documentation/admin-guide/cgroup-v2.rst in Linux.
     """
     limit = _MOST_THREADS
     for line in _text(root / "proc/self/cgroup").splitlines():
@@ -153,7 +163,7 @@ def _control_group_limit(root: Path = Path("/")) -> int:
 
 
 def _quota(folder: Path) -> tuple[int, int]:
-    """Microseconds of processor time in every so many microseconds; (0, 0) where there is no limit."""
+    """Microseconds of processor time per period, and those of the period. (0, 0) means that there is no limit."""
     words = _text(folder / "cpu.max").split()
     if not words:
         words = [_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
@@ -165,7 +175,7 @@ def _quota(folder: Path) -> tuple[int, int]:
 def _last_level_cache(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int:
     """Bytes of the largest cache that holds data, or 0 where the system does not say.
 
-    Asked of Linux's sysfs: sysconf(_SC_LEVEL3_CACHE_SIZE) gives ten times as much on some AMD processors.
+    Linux says it in sysfs. Its sysconf(_SC_LEVEL3_CACHE_SIZE) gives ten times as much on some AMD processors.
     """
     sizes = [0]
     for index in folder.glob("index*"):
@@ -201,7 +211,7 @@ def _windows_last_level_cache(information: bytes) -> int:
 
 
 def _text(path: Path) -> str:
-    """What a file holds; nothing, where it cannot be read."""
+    """The text of a file, or no text where the file cannot be read."""
     try:
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
@@ -209,7 +219,7 @@ def _text(path: Path) -> str:
 
 
 def _set_up() -> None:
-    """Tell the kernels, once, at import."""
+    """Tell both to the kernels, once, at import."""
     set_count(_initial_threads())
     cache = _last_level_cache() or _windows_last_level_cache(_windows_processor_information())
     if cache:

@@ -35,7 +35,7 @@ def compiled(source, target, *flags):
     """Compile, or where the target is a program, compile and link."""
     always = shlex.split("-std=c++17 -ffp-contract=off -fopenmp-simd -pthread -Wall -Wextra -Wpedantic -Werror")
     if "clang" in COMPILER[0]:
-        always.append("-Wno-pass-failed")  # longdouble has no vector form, and Clang warns of that
+        always.append("-Wno-pass-failed")  # longdouble has no vector form, and Clang warns about that
     subprocess.run([*COMPILER, *always, *FLAGS, f"-I{KERNELS}", source, *flags, "-o", target], check=True)
     return target
 

@@ -1,4 +1,4 @@
-"""The short way past NumPy's machinery: what it gives is what the ufunc gives, and what it cannot do it leaves alone."""
+"""The short way past NumPy's machinery gives what the ufunc gives, and leaves to NumPy what it cannot do."""
 
 import inspect
 import itertools
@@ -31,7 +31,7 @@ def numbers(shape, dtype, seed=0):
 
 
 def same(function, ufunc, operands, alpha):
-    """As the function gives it and as the ufunc does: the same values, laid out alike."""
+    """Check that the function and the ufunc give the same values in the same layout, and return the function's."""
     actual, expected = function(*operands, alpha), ufunc(*operands, alpha)
     assert type(actual) is type(expected)
     assert_same(actual, expected)
@@ -68,7 +68,7 @@ def test_one_slope_in_any_layout(shape, order, dtype, call, alpha):
 def test_slopes_along_any_axes(shape, along, order, dtype, slope_type, call, missing):
     function, ufunc, inputs = call
     axes = [axis for axis in order if axis < len(shape)]
-    # Laid out in the order of `axes`, and seen in the order of `shape`.
+    # In memory the axes come in the order of `axes`, and in the array in the order of `shape`.
     operands = [
         numbers([shape[axis] for axis in axes], dtype, seed).transpose(np.argsort(axes)) for seed in range(inputs)
     ]
@@ -93,7 +93,7 @@ def test_slopes_along_any_axes(shape, along, order, dtype, slope_type, call, mis
         ((3, 1, 11), (3, 1, 1)),
     ],
 )
-def test_one_slope_a_channel(dtype, count, shape, slopes):
+def test_one_slope_per_channel(dtype, count, shape, slopes):
     before = _ufuncs.set_threading_threshold(0)
     try:
         with leakyrelu.num_threads(count):
@@ -118,7 +118,7 @@ def test_results_that_overlap_their_input(shift):
     assert_same(memory[10 + shift : 60 + shift], expected)
 
 
-def test_results_over_the_slopes():
+def test_results_may_replace_the_slopes():
     x, alpha = np.full((4, 3), -1.0), np.zeros((4, 3))
     alpha[0] = [0.1, 0.2, 0.3]
     leaky_relu(x, alpha[0], out=alpha)
@@ -126,13 +126,13 @@ def test_results_over_the_slopes():
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_the_backward_pass_in_place_of_either(which):
+def test_the_backward_pass_may_replace_either_operand(which):
     operands = [np.array([1.0, 2.0, 3.0]), np.array([-1.0, 0.0, 1.0])]
     assert leaky_relu_backward(*operands, 0.5, out=operands[which]) is operands[which]
     assert_same(operands[which], np.array([0.5, 2.0, 3.0]))
 
 
-def test_integers_in_place_of_the_result_of_the_same_width():
+def test_a_result_may_replace_integers_of_the_same_width():
     memory = np.array([-2, 3])
     leaky_relu(memory, 0.5, out=memory.view(np.float64))
     assert_same(memory.view(np.float64), np.array([-1.0, 3.0]))
@@ -157,7 +157,7 @@ def test_a_read_only_result_is_refused():
         leaky_relu(np.ones(2), out=out)
 
 
-def test_a_result_of_another_shape_or_type_is_numpys_business():
+def test_a_result_of_another_shape_or_type_is_left_to_numpy():
     assert leaky_relu(np.ones(3), out=np.zeros((2, 3))).shape == (2, 3)
     assert leaky_relu(np.ones(3, np.float32), out=np.zeros(3)).dtype == np.float64
     with pytest.raises(ValueError, match="broadcast"):
@@ -174,7 +174,7 @@ def test_extreme_slopes(dtype, alpha):
         assert_same(leaky_relu(x, alpha), _ufuncs.leaky_relu(x, alpha))
 
 
-def test_floats_as_the_textbook_has_them():
+def test_floats_give_what_the_textbook_says():
     for x, alpha in itertools.product(
         [-2.0, -0.0, 0.0, 3.0, float("inf"), -float("inf"), 5e-324], [0.01, 0.0, -1.0, 2.0]
     ):

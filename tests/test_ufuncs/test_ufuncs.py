@@ -1,4 +1,4 @@
-"""The compiled ufuncs against the oracle: every type, every stride, every special value."""
+"""The compiled ufuncs against the oracle, with every type, every stride and every special value."""
 
 import contextlib
 import gc
@@ -23,7 +23,7 @@ from leakyrelu import _ufuncs, leaky_relu, leaky_relu_backward, leaky_relu_deriv
 FLOATS = [np.float32, np.float64, np.longdouble]
 INTEGERS = [np.bool, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.longlong]
 SLOPES = [0.0, 0.01, 0.1, 0.2, 0.3, 1 / 3, 1 / 5.5, 1.0, 2.0, -0.5]
-# Around the block of 512 elements in which strided memory is worked on, and around the widths of vectors.
+# Around the 512 elements of the buffers for strided memory, and around the widths of vectors.
 SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 511, 512, 513, 1025]
 SPECIAL = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 5e-324, -5e-324, 1e-40, -1e-40, 1e300, -1e300]
 
@@ -46,7 +46,7 @@ def numbers(dtype, size, seed=0):
 
 
 def quiet(function, *arguments, **keywords):
-    """Overflow on purpose: its warning has tests of its own."""
+    """Call a function that overflows on purpose. The warning has tests of its own."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         return function(*arguments, **keywords)
 
@@ -249,14 +249,14 @@ def test_overflow_warns(dtype, step):
         leaky_relu_backward(x, x, 2.0)
 
 
-# Every value of the 16-bit types.
+# Every value of the 16-bit types
 
 
 def sixteen_bits(dtype):
     bits = np.arange(2**16, dtype=np.uint16)
     infinity = np.array(np.inf, dtype).view(np.uint16)
     quiet_nan = np.array(np.nan, dtype).view(np.uint16) & 0x7FFF
-    signalling = ((bits & 0x7FFF) > infinity) & ((bits & 0x7FFF) < quiet_nan)  # these warn in all of NumPy
+    signalling = ((bits & 0x7FFF) > infinity) & ((bits & 0x7FFF) < quiet_nan)  # these warn everywhere in NumPy
     return bits[~signalling].view(dtype)
 
 
@@ -308,7 +308,7 @@ def test_slopes_of_16_bit_arrays_are_float32():
     assert_same(leaky_relu(x, alpha), expected)
 
 
-# The instruction sets.
+# The instruction sets
 
 DIGEST = """
 import hashlib, ml_dtypes, numpy as np
@@ -361,7 +361,7 @@ def test_unknown_instruction_set_says_so():
     assert "LEAKYRELU_INSTRUCTION_SET is 'neon99'" in result.stderr
 
 
-# As ufuncs.
+# What they offer as ufuncs
 
 
 def test_ufuncs_name_their_types():
@@ -385,7 +385,7 @@ def test_reductions_without_a_type_are_refused():
             getattr(_ufuncs.leaky_relu, method)(np.ones(3))
 
 
-# In a process.
+# Within a process
 
 
 def test_eight_threads_on_the_same_arrays():
@@ -425,11 +425,11 @@ def test_memory_is_flat_over_100_000_calls():
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 100_000  # less than four bytes a round: the smallest object would be sixteen
+    assert grown < 100_000  # less than four bytes per round, and the smallest object takes sixteen
 
 
 def assert_leaks_no_reference(arrays, call):
-    """`call`, on each of the arrays, leaves the reference counts of their DType classes as they were."""
+    """Check that calling `call` on each array leaves the reference counts of their DType classes as they were."""
     classes = [type(x.dtype) for x in arrays]
 
     def call_on_each():

@@ -271,7 +271,7 @@ bool run(PyUFuncGenericFunction loop, char** data, const npy_intp* dimensions, c
   return errors == 0 || PyUFunc_GiveFloatingpointErrors(name, errors) >= 0;
 }
 
-// It takes over the reference to the result, and gives it back once the result is filled. After an error it gives null.
+// This takes over the reference to the result, and returns it once the result is filled. After an error it returns null.
 PyObject* compute(const Function& function, const Row& row, const Call& call, SlopeArgument& slope, PyObject* result) {
   PyArrayObject* x = as_array(call.x[0]);
   char* data[4] = {PyArray_BYTES(x), PyArray_BYTES(as_array(call.x[1]))};
@@ -406,7 +406,7 @@ PyObject* direct(PyObject*, PyObject* python) {
     if (utf8.get() == nullptr) {
       return nullptr;
     }
-    // The first line is where Python looks for a builtin's signature.
+    // Python looks for the signature of a builtin in the first line.
     function.documentation = std::string(function.name) + parameters + "\n--\n\n" + PyBytes_AsString(utf8.get());
     function.definition.ml_doc = function.documentation.c_str();
     function.python = Py_NewRef(python);

@@ -6,11 +6,11 @@
 
 namespace leakyrelu {
 
-// The decorator of the functions in functions.py. The function it gives takes the short way where there is one, and
-// calls the one it was given wherever there is not.
+// The decorator of the functions in functions.py. The function that it returns takes the short way where it can, and
+// otherwise calls the decorated function.
 PyObject* direct(PyObject* module, PyObject* function);
 
-// From here on arrays of this type number are bfloat16.
+// From this call on, arrays of this type number are bfloat16.
 void set_bfloat16_number(int number);
 
 }  // namespace leakyrelu

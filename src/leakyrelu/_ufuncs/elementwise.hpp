@@ -17,13 +17,13 @@ namespace leakyrelu {
 namespace LEAKYRELU_ISA {
 
 inline constexpr std::size_t cache_line = 64;        // bytes
-inline constexpr std::size_t tile_bytes = 4096;      // small beside the first-level cache
-inline constexpr std::size_t block_bytes = 1 << 15;  // of results, for one thread at a time
+inline constexpr std::size_t tile_bytes = 4096;      // a small part of the first-level cache
+inline constexpr std::size_t block_bytes = 1 << 15;  // of results, which one thread computes at a time
 
 template <class T>
 inline constexpr bool is_16_bit = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
 
-// Whether the result goes where an input is, element for element; ufunc_loop.hpp sees to all other ways to overlap.
+// Whether the result replaces an input, element by element. ufunc_loop.hpp handles all other overlaps.
 template <class Result, class... X>
 inline bool lies_over(const Result* result, const X*... x) {
   return ((static_cast<const void*>(x) == result) || ...);
@@ -39,7 +39,8 @@ inline void loop(Slopes alpha, Result* result, std::size_t size, const X*... x) 
 }
 
 // The same where the result lies over none of its inputs, so that several vectors can be loaded before one is stored.
-// A processor takes a load for one of what it has just stored where the two addresses are equal modulo 4096, and waits.
+// That saves time: where the addresses of a store and a later load are equal modulo 4096, a processor takes the load for
+// one of what it has just stored, and waits.
 template <class Operation, class Slope, class Result, class... X>
 inline void loop_apart(Constant<Slope> alpha, Result* __restrict result, std::size_t size, const X* __restrict... x) {
 #pragma omp simd
@@ -74,14 +75,14 @@ inline void loop_anyhow(Slopes alpha, Result* result, std::size_t size, const X*
   }
 }
 
-// Elements up to the next boundary of cache lines.
+// How many elements lie before the next cache line.
 template <class T>
 inline std::size_t head(const T* data, std::size_t size) {
   const std::size_t bytes = (cache_line - reinterpret_cast<std::uintptr_t>(data) % cache_line) % cache_line;
   return std::min(size, bytes / sizeof(T));
 }
 
-// The head goes by itself, for a vector stored across the boundary of two cache lines costs two stores.
+// The head is computed separately, because a vector that is stored across two cache lines costs two stores.
 template <class Operation, class Slopes, class Result, class... X>
 inline void run(Slopes alpha, Result* result, std::size_t size, const X*... x) {
   for (std::size_t start = 0, end = head(result, size); start < size; start = end, end = size) {
@@ -97,7 +98,7 @@ inline void run(Repeated<Slope> alpha, Result* result, std::size_t size, const X
   }
 }
 
-// One cache line of results, in which a run may end and another begin.
+// Computes one cache line of results, within which one run may end and the next one begin.
 template <class Operation, class Slope, class Result, class... X>
 inline void run_line(const Channels<Slope>& alpha, Result* result, const X*... x) {
   constexpr int line = cache_line / sizeof(Result);
@@ -110,8 +111,8 @@ inline void run_line(const Channels<Slope>& alpha, Result* result, const X*... x
   }
 }
 
-// Long runs have one slope; of shorter ones the slopes are chosen a line at a time. Where that is no way, they are
-// written out, a tile at a time.
+// A long run is computed with its one slope. For shorter runs the slopes are chosen one cache line at a time. Where
+// neither is possible, they are written out, one tile at a time.
 template <class Operation, class Slope, class Result, class... X>
 inline void run(Channels<Slope> alpha, Result* result, std::size_t size, const X*... x) {
   constexpr std::size_t line = cache_line / sizeof(Result);
@@ -132,7 +133,7 @@ inline void run(Channels<Slope> alpha, Result* result, std::size_t size, const X
   }
 }
 
-// Results are computed in a tile, in the first-level cache, and streamed from there past the caches.
+// Results are computed into a tile, which stays in the first-level cache, and streamed from there past the caches.
 template <class Operation, class Slopes, class Result, class... X>
 inline void run_streaming(Slopes alpha, Result* result, std::size_t size, const X*... x) {
   alignas(cache_line) Result tile[tile_bytes / sizeof(Result)];
@@ -147,12 +148,12 @@ inline void run_streaming(Slopes alpha, Result* result, std::size_t size, const 
   finish_streaming();
 }
 
-// Calls range(start, end) for the whole of [0, size), on several threads where there is so much memory to go through that
-// it is worth it: each range but the first has `step` elements, and the first so many more that the others start where
-// `first` does.
+// Calls range(start, end) for ranges that make up [0, size), on several threads where there is enough memory to make that
+// worth while. Each range has `step` elements, but the first has `first` more, and the last may have fewer. So where
+// `first` elements lie before the next cache line, each later range begins at a cache line.
 template <class Range>
-inline void in_blocks(std::size_t first, std::size_t size, std::size_t step, std::size_t bytes_an_element, Range range) {
-  if (size * bytes_an_element < memory_limits.threading) {
+inline void in_blocks(std::size_t first, std::size_t size, std::size_t step, std::size_t bytes_per_element, Range range) {
+  if (size * bytes_per_element < memory_limits.threading) {
     range(0, size);
     return;
   }
@@ -164,7 +165,7 @@ inline void in_blocks(std::size_t first, std::size_t size, std::size_t step, std
 
 // result[i] = Operation(alpha[i], x[i]) or, for the backward pass, Operation(alpha[i], grad[i], x[i]).
 //
-// Memory that was just read is in a cache, and an ordinary store finds it there: so in place nothing is streamed.
+// In place nothing is streamed, because memory that was just read is in a cache, where an ordinary store finds it.
 template <class Operation, class Slopes, class Result, class... X>
 inline void elementwise(Slopes alpha, Result* result, std::size_t size, const X*... x) {
   constexpr std::size_t step = block_bytes / sizeof(Result);

@@ -1,7 +1,7 @@
-// float16 and bfloat16: to float32 and back, rounding once. Knows neither Python nor NumPy.
+// float16 and bfloat16: widened to float32, and narrowed from float64 with one rounding. Knows neither Python nor NumPy.
 //
-// Nothing here branches and no comparison is a floating-point one, so that compilers vectorise
-// every function for every instruction set, and no flag is raised but that of an overflow.
+// Nothing here branches, and no floating-point numbers are compared. So compilers vectorise every function for every
+// instruction set, and the only flag that is raised is that of an overflow.
 
 #pragma once
 
@@ -22,7 +22,7 @@ struct bfloat16 {
   std::uint16_t bits;
 };
 
-// The same bytes as another type (std::bit_cast, which C++17 lacks).
+// Returns the same bytes as another type. (This is std::bit_cast, which C++17 lacks.)
 template <class To, class From>
 inline To bit_cast(From from) {
   static_assert(sizeof(To) == sizeof(From), "bit_cast takes types of one size");
@@ -31,18 +31,18 @@ inline To bit_cast(From from) {
   return to;
 }
 
-// `a` where the mask's bits are one, `b` where they are zero.
+// Takes the bits of `a` where the mask is 1, and those of `b` where it is 0.
 template <class Bits>
 inline Bits blend(Bits mask, Bits a, Bits b) {
   return b ^ ((a ^ b) & mask);
 }
 
-// A mask of ones where a < b, for integers below 2^31.
+// Returns a mask of ones where a < b, and of zeros elsewhere. Both must be below 2^31.
 inline std::uint32_t less(std::uint32_t a, std::uint32_t b) { return 0u - ((a - b) >> 31); }
 
-// Shifted up by 13 bits, float16's exponent and fraction are those of a float32. With 224 added to the exponent
-// infinity stays infinity and NaN stays NaN, and 2^112 times the value is what is read; a subnormal is its bits
-// times 2^-24.
+// Shifted up by 13 bits, the exponent and fraction of a float16 lie where those of a float32 lie. Adding 224 to the
+// exponent leaves infinity and NaN what they are, and makes any other normal number 2^112 times its value. A subnormal
+// number is its bits times 2^-24.
 inline float widen(half x) {
   const std::uint32_t magnitude = x.bits & 0x7fffu;
   const float normal = bit_cast<float>((magnitude << 13) + (224u << 23)) * 0x1p-112f;
@@ -54,9 +54,9 @@ inline float widen(half x) {
 // bfloat16 is the upper half of a float32.
 inline float widen(bfloat16 x) { return bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
 
-// The magnitude of x at `digits` significant bits, ties to even, with no finer steps below 2^min_exponent.
-// For |x| in [2^e, 2^(e+1)), |x| + 2^(e + 53 - digits) has its last bit at 2^(e + 1 - digits): the addition rounds.
-// Infinity and NaN pass: what is added to them is finite, its exponent having wrapped around.
+// Returns |x| rounded to `digits` significant bits, ties to even. Below 2^min_exponent the steps become no finer.
+// For |x| in [2^e, 2^(e+1)), the last bit of |x| + 2^(e + 53 - digits) is at 2^(e + 1 - digits), so the addition rounds.
+// Infinity and NaN stay what they are, because the exponent of what is added to them wraps around and makes it finite.
 template <int digits, int min_exponent>
 inline double round_magnitude(double x) {
   const std::uint64_t magnitude = bit_cast<std::uint64_t>(x) & 0x7fffffffffffffffu;
@@ -70,8 +70,8 @@ inline double round_magnitude(double x) {
 template <class Number>
 Number narrow(double x);
 
-// 2^112 puts float16's range at the top of float32's: what is too large overflows there, to infinity, and raises
-// the flag. Subnormals, and all else below 2^-14, are counted in steps of 2^-24, the last bit of 0.5f.
+// The factor 2^112 moves the range of float16 to the top of the range of float32. A number that is too large then
+// overflows to infinity and raises the flag. Numbers below 2^-14 are counted in steps of 2^-24, the last bit of 0.5f.
 template <>
 inline half narrow<half>(double x) {
   const double rounded = round_magnitude<11, -14>(x);
@@ -83,7 +83,7 @@ inline half narrow<half>(double x) {
   return {static_cast<std::uint16_t>(sign | magnitude)};
 }
 
-// Too large a value overflows, and raises the flag, on its way to float32.
+// A number that is too large overflows in the conversion to float32, which raises the flag.
 template <>
 inline bfloat16 narrow<bfloat16>(double x) {
   const float rounded = static_cast<float>(round_magnitude<8, -126>(x));

@@ -1,13 +1,13 @@
 // float16 and bfloat16, a vector at a time. Knows neither Python nor NumPy.
 //
-// What is computed, scalar.hpp says: its operations take vectors, for which `widen`, `slope` and `product` are here.
+// scalar.hpp says what is computed. Its operations take vectors too, for which `widen`, `slope` and `product` are here.
 //
-// The product of a 16-bit number and a float32 has up to 35 bits. Rounded first to the 24 of a float32 and then to the
-// `digits` of the result it would be rounded twice, which is wrong where the first rounding ends on a tie, halfway
-// between two results, that the product itself is not. How an instruction set avoids that is told with `multiply`.
+// The product of a 16-bit number and a float32 has up to 35 bits. Rounding it first to the 24 bits of a float32 and then
+// to the `digits` of the result would be wrong where the first rounding gives a tie (a number halfway between two
+// results) although the product is not one. The comments at `multiply` say how each instruction set avoids that.
 //
-// A vector with an infinite product or a NaN is left to the functions on one number, for the right NaN and flags. Nothing
-// else raises a flag but an overflow on the way to float16, rightly.
+// A vector with an infinite product or a NaN is left to the functions on one number, which give the right NaN and flags.
+// All other vectors raise no flag, except that of an overflow in the conversion to float16, which is right.
 
 #pragma once
 
@@ -49,8 +49,9 @@ using Float32 = float __attribute__((vector_size(register_bytes)));
 using Bits32 = std::uint32_t __attribute__((vector_size(register_bytes)));
 using Int32 = std::int32_t __attribute__((vector_size(register_bytes)));
 
-// As many numbers X, of 16 bits, as one register holds. As float32 they fill two: of float16, the first half of them and
-// the second; of bfloat16, which is the upper half of a float32, those of even index and those of odd index.
+// As many 16-bit numbers of type X as one register holds. As float32 they fill two registers. With float16, these hold
+// the first half and the second half of the numbers. With bfloat16, whose bits are the upper half of a float32, they hold
+// the numbers of even index and those of odd index.
 template <class X>
 struct Vector;
 template <>
@@ -71,7 +72,8 @@ struct Pair {
   T first, second;
 };
 
-// Products: of float16, to be rounded to 16 bits once more without harm; of bfloat16, in the upper 16 bits.
+// Products of float16 can be rounded to 16 bits once more without harm. Products of bfloat16 are rounded already, and are
+// the upper 16 bits.
 template <class X>
 struct Products {
   using number = X;
@@ -86,7 +88,7 @@ inline Float32 broadcast(float x) { return bit_cast<Float32>(Bits32{} + bit_cast
 
 #if defined(__AVX512BW__)
 
-// These functions are given a mask, of ones, because GCC 12 warns of its own header where it has none.
+// These intrinsics are given a mask of ones, because GCC 12 warns about its own header in those that take no mask.
 inline Float32 widen_register(HalfRegister x) { return _mm512_maskz_cvt_roundph_ps(0xffff, x, _MM_FROUND_NO_EXC); }
 
 inline HalfRegister narrow_register(Bits32 x) {
@@ -105,20 +107,21 @@ inline bool any_special(Bits32 a, Bits32 b) {
                           _mm512_fpclass_ps_mask(bit_cast<__m512>(b), infinity | nan));
 }
 
-// AVX-512 rounds towards zero where it is told to, and without a flag. A product is so cut off to float32; and if then
-// its last bit is set wherever anything was cut off ("rounding to odd"), it lies between the same two ties as before.
+// An AVX-512 instruction can round towards zero, and raise no flag. So the product is truncated to float32. If its last
+// bit is then set wherever bits were cut off ("rounding to odd"), it lies between the same two ties as the exact product.
 //
-// Whether that bit is to be set, the slope alone tells. Let s be the slope without the zeros behind its last 1, as an
-// odd integer, and x the number likewise.
-//  - s has more than digits + 1 bits: then so has s x, which a tie has not. The bit is set always: what is no tie and
-//    is exact will not be lost by it.
-//  - s has fewer: then s x has at most 2 digits + 1, and nothing is cut off a normal float32. A subnormal one is 0 as
-//    float16; as bfloat16 it would be mistaken for a tie if it had 17 bits, of which only the last is cut off, and
-//    only the first is not 0 besides: that is 65537, a prime.
-//  - The slope is subnormal: s says nothing, and a NaN in its place leaves the vector to the functions on one number.
+// The slope alone decides whether that bit is set. Let s be the slope as an odd integer (without the zeros after its last
+// 1), and x the number in the same form.
+//  - s has more than digits + 1 bits. Then s x has more as well, so it is no tie, and the bit is always set. Where the
+//    product was exact, the bit does not change what it is rounded to.
+//  - s has at most digits + 1 bits. Then s x has at most 2 digits + 1, and nothing is cut off from a normal float32. A
+//    subnormal product becomes 0 as float16. As bfloat16 it could be mistaken for a tie only if it had 17 bits, of which
+//    the last is cut off and all but the first and the last are 0. That is 65537, which is a prime and so no product.
+//  - The slope is subnormal. Then s tells nothing. A NaN replaces the slope, and so the vector is left to the functions
+//    on one number.
 struct Slope {
   Float32 value;
-  Bits32 odd;  // the bit to be set
+  Bits32 odd;  // the bit to set
   operator Float32() const { return value; }
 };
 
@@ -142,7 +145,7 @@ inline Slope prepare(Float32 alpha) {
   }
 }
 
-// The number is multiplied by the slope under a mask; elsewhere it stays what it is.
+// The number is multiplied by the slope where the mask is 1. Elsewhere it stays as it is.
 struct Choice {
   __mmask16 mask;
   Slope slope;
@@ -225,18 +228,19 @@ inline Slope prepare(Float32 alpha) {
   return alpha;
 }
 
-// x + 0 is x, but 0 for -0. Then all that is above infinity, as an unsigned integer, is negative or NaN. (No comparison
-// of floating-point numbers: it might raise a flag at NaN.)
+// x + 0 is x, except that -0 becomes 0. Its bits, as an unsigned integer, are then above those of infinity exactly where
+// x is negative or NaN. (A comparison of floating-point numbers could raise a flag at NaN.)
 inline Choice choose(Float32 x, Slope alpha) {
   return bit_cast<Bits32>(x + 0.0f) > 0x7f800000u ? alpha : broadcast(1);
 }
 
-// A fused multiply-add rounds once, and the number added tells where: for a product in [2^e, 2^(e + 1)) that number is
-// c = 1.5 * 2^(e + 24 - digits), whose last bit is at 2^(e + 1 - digits). Subtracting c again is exact. (Should a*b round
-// up to the next power of two, then this is where the product rounds to at fewer digits too.)
+// A fused multiply-add rounds once, and the number that is added decides at which bit. For a product in [2^e, 2^(e + 1))
+// that number is c = 1.5 * 2^(e + 24 - digits), whose last bit is at 2^(e + 1 - digits). Subtracting c again is exact.
+// (The exponent e is that of the product in float32. Where rounding to float32 reaches the next power of two, rounding to
+// fewer digits reaches it as well.)
 //
-// For products from 2^(103 + digits) on, c is more than a float32 holds. The addition of 16-bit integers saturates, which
-// makes c a NaN, and leaves the vector to the functions on one number.
+// For products of 2^(103 + digits) and more, c is too large for a float32. The addition of 16-bit integers then saturates,
+// which makes c a NaN, and so the vector is left to the functions on one number.
 template <class X>
 inline Bits32 multiply(Float32 x, Choice slope) {
   constexpr int digits = Vector<X>::digits;
@@ -256,7 +260,7 @@ inline Pair<Float32> widen(Vector<bfloat16> x) {
   return {bit_cast<Float32>(x.pairs << 16), bit_cast<Float32>(x.pairs & 0xffff0000u)};
 }
 
-// The slopes for a vector of X.
+// The slopes for one vector of X.
 template <class X>
 struct Alphas {
   Pair<Slope> slopes;
@@ -316,7 +320,7 @@ template <class Operation, class Slopes, class X, class... Xs>
   }
 }
 
-// `alphas(i)` are the slopes, the same as alpha[i], for the vector at i.
+// `alphas(i)` returns the slopes for the vector that begins at element i: alpha[i], alpha[i + 1], and so on.
 template <class Operation, class AlphasAt, class Slopes, class X, class... Xs>
 inline std::size_t run_vectors(AlphasAt alphas, Slopes alpha, X* result, std::size_t size, const Xs*... x) {
   constexpr std::size_t numbers = register_bytes / sizeof(X);
@@ -332,7 +336,7 @@ inline std::size_t run_vectors(AlphasAt alphas, Slopes alpha, X* result, std::si
   return i;
 }
 
-// As elementwise, for as many of the first elements as fill whole vectors; returns how many these are.
+// Does what elementwise does for as many of the first elements as fill whole vectors, and returns how many these are.
 template <class Operation, class X, class... Xs>
 inline std::size_t run_vectors(Constant<float> alpha, X* result, std::size_t size, const Xs*... x) {
   if (may_tie<X>(alpha.value)) {

@@ -1,4 +1,4 @@
-// The table of types. Compiled once for each instruction set; see isa.hpp.
+// The table of types. It is compiled once for each instruction set; isa.hpp says why.
 
 #include "loops.hpp"
 

@@ -1,4 +1,4 @@
-// The table of types: a row a type of number, with the loops for it.
+// The table of types: one row per type of number, with the loops for it.
 
 #pragma once
 
@@ -38,6 +38,6 @@ namespace avx512 {
 extern const Table table;
 }
 
-extern const Table* table;  // that of the instruction set in use; module.cpp chooses it
+extern const Table* table;  // the table of the instruction set in use, which module.cpp chooses
 
 }  // namespace leakyrelu

@@ -1,4 +1,4 @@
-// Stores that go past the caches, and from which size on they and several threads are worth their while.
+// Stores that go past the caches, and the sizes from which these stores and several threads are worth while.
 
 #pragma once
 
@@ -15,10 +15,10 @@
 
 namespace leakyrelu {
 
-// In bytes, read and written; see module.cpp for how many, and why.
+// In bytes, counting those that are read and those that are written. module.cpp says how many, and why.
 struct MemoryLimits {
-  std::atomic<std::size_t> threading;  // from which on several threads work
-  std::atomic<std::size_t> streaming;  // beyond which the result is streamed
+  std::atomic<std::size_t> threading;  // several threads work from this size on
+  std::atomic<std::size_t> streaming;  // the result is streamed above this size
 };
 extern MemoryLimits memory_limits;
 
@@ -39,7 +39,7 @@ using StreamVector = __m128i;
 inline void stream_vector(StreamVector* to, const StreamVector* from) { _mm_stream_si128(to, _mm_loadu_si128(from)); }
 #endif
 
-// Copies to memory that is aligned like a cache line; the last bytes, short of a line, with ordinary stores.
+// Copies to memory that begins at a cache line. The last bytes, which fill no whole line, are copied by ordinary stores.
 inline void stream(void* to, const void* from, std::size_t bytes) {
   auto* target = static_cast<StreamVector*>(to);
   auto* source = static_cast<const StreamVector*>(from);
@@ -50,7 +50,7 @@ inline void stream(void* to, const void* from, std::size_t bytes) {
   std::memcpy(target + vectors, source + vectors, bytes % 64);
 }
 
-// Streamed stores come in any order; another thread is not to see what follows before them.
+// Streamed stores reach memory in any order. No other thread may see a later store before them.
 inline void finish_streaming() { _mm_sfence(); }
 
 #else

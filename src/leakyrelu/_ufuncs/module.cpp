@@ -16,9 +16,9 @@
 
 namespace leakyrelu {
 
-// Measured: from 256 KiB on, two threads in step are faster than one. What is more than the last-level cache
-// holds, once its size is known, is streamed: with 32 MiB of it, both ways were equally fast at 40 MB of float32, and
-// streaming a fifth faster at 48 MB.
+// Measured: from 256 KiB on, two threads that are both awake are faster than one. Once the size of the last-level cache is
+// known, whatever is larger than the cache is streamed. With a cache of 32 MiB, both ways were equally fast at 40 MB of
+// float32, and streaming was a fifth faster at 48 MB.
 MemoryLimits memory_limits = {{std::size_t{1} << 18}, {static_cast<std::size_t>(PY_SSIZE_T_MAX)}};
 
 const Table* table = &baseline::table;
@@ -45,7 +45,7 @@ struct Ufunc {
   const char* doc;
   int inputs;
   Loops Row::*loops;
-  PyObject* object;  // set at import, and kept as long as the process lives, as NumPy keeps it
+  PyObject* object;  // set at import, and kept as long as the process lives, because NumPy keeps it too
 };
 
 Ufunc ufuncs[] = {
@@ -56,15 +56,15 @@ Ufunc ufuncs[] = {
 
 const char* instruction_set = "baseline";
 
-// The DType class of each row and of its slope and result; empty for bfloat16 until ml_dtypes is there.
+// The DType classes of each row's numbers, slope and result. Those of bfloat16 are null until such an array comes.
 struct RowTypes {
-  std::atomic<PyObject*> x;  // last of the three to be set
+  std::atomic<PyObject*> x;  // set last of the three
   PyObject* slope;
   PyObject* result;
 };
 RowTypes row_types[row_count];
 
-// The best instruction set this processor has, or the one LEAKYRELU_INSTRUCTION_SET names.
+// Chooses the best instruction set that this processor has, or the one that LEAKYRELU_INSTRUCTION_SET names.
 int choose_instruction_set() {
   const char* wanted = std::getenv("LEAKYRELU_INSTRUCTION_SET");
   if (wanted != nullptr && *wanted == '\0') {
@@ -99,7 +99,7 @@ int choose_instruction_set() {
   return -1;
 }
 
-// A new reference to the DType class of a type number.
+// Returns a new reference to the DType class of a type number.
 PyObject* dtype_class(int number) {
   PyArray_Descr* descr = PyArray_DescrFromType(number);
   if (descr == nullptr) {
@@ -110,7 +110,8 @@ PyObject* dtype_class(int number) {
   return type;
 }
 
-// Adds the loops for ml_dtypes.bfloat16 where `type` is its DType class. 1: added, or there already; 0: another type.
+// Adds the loops for ml_dtypes.bfloat16 if `type` is its DType class. Returns 1 where the loops are there afterwards, 0 for
+// another type, and -1 with an exception.
 int add_bfloat16(PyObject* type) {
   PyObject* name = PyUnicode_FromString("ml_dtypes");
   PyObject* module = name ? PyImport_GetModule(name) : nullptr;  // never imports it
@@ -181,20 +182,20 @@ int add_bfloat16_once(PyObject* type) {
 #endif
 }
 
-// The DType class that decides: what is asked for (`dtype=`, `signature=`), else the common type of the numbers; alpha
-// has no say. A new reference, or null where there is none.
+// Returns the DType class that decides which loop runs: the one that is asked for (`dtype=`, `signature=`), or else the
+// common type of the numbers. The type of alpha decides nothing. The reference is new, or null where there is no such type.
 PyObject* deciding_type(const PyUFuncObject* ufunc, PyArray_DTypeMeta* const given[], PyArray_DTypeMeta* const asked[]) {
   if (PyArray_DTypeMeta* wanted = asked[0] ? asked[0] : asked[ufunc->nin]) {
     return Py_NewRef(reinterpret_cast<PyObject*>(wanted));
   }
-  // With bool among them a Python number, too, gets a type of its own: int64 or float64.
+  // bool is added to the numbers, so that a Python number also gets a type of its own, int64 or float64.
   PyArray_DTypeMeta* numbers[3] = {reinterpret_cast<PyArray_DTypeMeta*>(row_types[0].x.load()), given[0], given[1]};
   PyObject* common = reinterpret_cast<PyObject*>(PyArray_PromoteDTypeSequence(ufunc->nin, numbers));
   PyErr_Clear();
   return common;
 }
 
-// TypeError that names the types given. Always -1.
+// Raises a TypeError that names the given types, and returns -1.
 int refuse(const PyUFuncObject* ufunc, PyArray_DTypeMeta* const given[], PyArray_DTypeMeta* const asked[]) {
   PyObject* names[2] = {nullptr, nullptr};
   PyArray_DTypeMeta* wanted = asked[0] ? asked[0] : asked[ufunc->nin];
@@ -218,7 +219,7 @@ int refuse(const PyUFuncObject* ufunc, PyArray_DTypeMeta* const given[], PyArray
   return -1;
 }
 
-// NumPy asks this where no loop has exactly the types given. float32 stays float32 with a float64 slope, and an integer
+// NumPy calls this where no loop has exactly the given types. float32 stays float32 with a float64 slope, and an integer
 // never becomes float16.
 int promote(PyObject* object, PyArray_DTypeMeta* const given[], PyArray_DTypeMeta* const asked[], PyArray_DTypeMeta* promoted[]) {
   const PyUFuncObject* ufunc = reinterpret_cast<PyUFuncObject*>(object);
@@ -249,7 +250,7 @@ int promote(PyObject* object, PyArray_DTypeMeta* const given[], PyArray_DTypeMet
 }
 
 int make_ufunc(Ufunc& ufunc, PyObject* promoter) {
-  // NumPy reads these arrays as long as the ufunc lives: for ever.
+  // NumPy reads these arrays as long as the ufunc lives, so they are never freed.
   auto* loops = new PyUFuncGenericFunction[row_count];
   auto* types = new char[row_count * 4];
   int count = 0;
@@ -276,7 +277,7 @@ int make_ufunc(Ufunc& ufunc, PyObject* promoter) {
   return status;
 }
 
-// What the process makes once: the ufuncs. NumPy never lets go of them.
+// Makes the ufuncs, once per process, because NumPy never releases them.
 int make_ufuncs() {
   if (choose_instruction_set() < 0) {
     return -1;
@@ -309,7 +310,7 @@ int execute(PyObject* module) {
   if (PyArray_ImportNumPyAPI() < 0 || PyUFunc_ImportUFuncAPI() < 0) {
     return -1;
   }
-  static bool made = false;  // the module may be imported anew, after its removal from sys.modules
+  static bool made = false;  // the module may be removed from sys.modules and imported again
   if (!made && make_ufuncs() < 0) {
     return -1;
   }
@@ -322,7 +323,7 @@ int execute(PyObject* module) {
   return PyModule_AddStringConstant(module, "instruction_set", instruction_set);
 }
 
-// The Python functions that offer these check what they are given.
+// These do not check what they are given, because the Python functions that call them do.
 PyObject* py_num_threads(PyObject*, PyObject*) { return PyLong_FromLong(num_threads()); }
 
 PyObject* py_set_num_threads(PyObject*, PyObject* count) {
@@ -335,7 +336,7 @@ PyObject* py_set_num_threads(PyObject*, PyObject* count) {
   return Py_NewRef(Py_None);
 }
 
-// Sets one of the memory limits, and gives back what it was.
+// Sets one of the memory limits, and returns what it was before.
 PyObject* set_threshold(std::atomic<std::size_t>& threshold, PyObject* bytes) {
   const std::size_t value = PyLong_AsSize_t(bytes);
   if (value == static_cast<std::size_t>(-1) && PyErr_Occurred()) {
@@ -344,7 +345,7 @@ PyObject* set_threshold(std::atomic<std::size_t>& threshold, PyObject* bytes) {
   return PyLong_FromSize_t(threshold.exchange(value));
 }
 
-// For the tests too, which cannot all be made of large arrays.
+// The tests use these too, so that not all of their arrays have to be large.
 PyObject* py_set_threading_threshold(PyObject*, PyObject* bytes) {
   return set_threshold(memory_limits.threading, bytes);
 }
@@ -354,13 +355,14 @@ PyObject* py_set_streaming_threshold(PyObject*, PyObject* bytes) {
 }
 
 PyMethodDef methods[] = {
-    {"direct", direct, METH_O, "The short way for everyday calls, around a function of functions.py."},
-    {"get_num_threads", py_num_threads, METH_NOARGS, "Threads that work on one large array."},
-    {"set_num_threads", py_set_num_threads, METH_O, "Set the number of threads."},
+    {"direct", direct, METH_O, "Put the short way for everyday calls before a function of functions.py."},
+    {"get_num_threads", py_num_threads, METH_NOARGS, "Return the number of threads that work on one large array."},
+    {"set_num_threads", py_set_num_threads, METH_O, "Set the number of threads that work on one large array."},
     {"set_threading_threshold", py_set_threading_threshold, METH_O,
-     "Set the bytes (read and written) from which on several threads work; gives those of before."},
+     "Set from how many bytes (read and written) on several threads work, and return the number before."},
     {"set_streaming_threshold", py_set_streaming_threshold, METH_O,
-     "Set the bytes (read and written) beyond which a result is streamed past the caches; gives those of before."},
+     "Set above how many bytes (read and written) a result is streamed past the caches, and return the number "
+     "before."},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -1,4 +1,4 @@
-// Python's and NumPy's C API, set up alike in every translation unit.
+// Python's and NumPy's C API, set up in the same way in every translation unit.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
 #define PY_ARRAY_UNIQUE_SYMBOL leakyrelu_ARRAY_API
 #define PY_UFUNC_UNIQUE_SYMBOL leakyrelu_UFUNC_API
-#ifndef LEAKYRELU_IMPORTS_NUMPY  // module.cpp does, once for all
+#ifndef LEAKYRELU_IMPORTS_NUMPY  // module.cpp imports it for all
 #define NO_IMPORT_ARRAY
 #define NO_IMPORT_UFUNC
 #endif

@@ -4,7 +4,7 @@
 //   leaky_relu_derivative(x, alpha)      1 where x >= 0, alpha elsewhere
 //   leaky_relu_backward(grad, x, alpha)  grad * leaky_relu_derivative(x, alpha)
 //
-// All three are one choice of a slope, and at most one product, rounded once.
+// Each of the three chooses a slope and computes at most one product, which is rounded once.
 
 #pragma once
 
@@ -19,7 +19,7 @@
 namespace leakyrelu {
 namespace LEAKYRELU_ISA {
 
-// Arithmetic<X>: `slope` is the type of alpha for numbers X, `result` that of what comes out.
+// For numbers of type X, `slope` is the type of alpha, and `result` is the type of the result.
 // Integers are computed in float64; the 16-bit types keep alpha as float32.
 template <class X>
 struct Arithmetic {
@@ -37,7 +37,7 @@ struct Arithmetic<bfloat16> {
   using result = bfloat16;
 };
 
-// NumPy's bool is a byte; any but zero is true.
+// NumPy's bool is a byte. Every byte but zero is true.
 struct boolean {
   std::uint8_t byte;
 };
@@ -49,7 +49,7 @@ inline typename Arithmetic<X>::slope widen(X x) {
   return static_cast<typename Arithmetic<X>::slope>(x);
 }
 
-// The exact product, rounded once: a 16-bit number times a float32 is exact in float64.
+// Returns the exact product, rounded once. The product of a 16-bit number and a float32 is exact in float64.
 template <class Result, class T>
 inline Result product(T a, T b) {
   if constexpr (std::is_same_v<Result, T>) {
@@ -61,9 +61,10 @@ inline Result product(T a, T b) {
 
 // 1 where x >= 0, alpha elsewhere (at NaN too).
 //
-// `x >= 0 ? 1 : alpha` is not vectorised, because a floating-point comparison may trap. But x + 0 is x, and 0 for -0; and
-// of its bits, as an unsigned integer, those of infinity are the largest that are neither negative nor NaN. AVX-512 makes
-// of such a comparison a product under a mask. The others need a mask of bits: the top bit of bits | (infinity - bits).
+// `x >= 0 ? 1 : alpha` is not vectorised, because a floating-point comparison may trap. So bits are compared instead.
+// x + 0 is x, except that -0 becomes 0. Its bits, as an unsigned integer, are then above those of infinity exactly where
+// x is negative or NaN. With AVX-512, compilers turn this comparison into a product under a mask. The other instruction
+// sets need a mask of bits, which is made from the top bit of bits | (infinity - bits).
 template <class T>
 inline T slope(T x, T alpha) {
   if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
@@ -78,7 +79,7 @@ inline T slope(T x, T alpha) {
     return bit_cast<T>(blend(mask, bit_cast<Bits>(alpha), bit_cast<Bits>(T(1))));
 #endif
   } else {
-    return std::isgreaterequal(x, T(0)) ? T(1) : alpha;  // long double; raises no flag at NaN
+    return std::isgreaterequal(x, T(0)) ? T(1) : alpha;  // long double; this comparison raises no flag at NaN
   }
 }
 

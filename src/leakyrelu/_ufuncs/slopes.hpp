@@ -26,26 +26,27 @@ struct Each {
   Each operator+(std::size_t n) const { return {slopes + n}; }
 };
 
-// A slope for each channel; a channel's elements lie in runs of `length`, and after the last channel comes the first.
+// A slope for each channel. The elements of a channel lie in runs of `length`, and after the last channel the first one
+// comes again.
 template <class T>
 struct Channels {
   const T* slopes;
   std::size_t channels;
   std::size_t length;
   std::size_t channel = 0;
-  std::size_t position = 0;  // in the run
+  std::size_t position = 0;  // within the run
 
   Constant<T> run() const { return {slopes[channel]}; }
   Constant<T> next_run() const { return {slopes[channel + 1 == channels ? 0 : channel + 1]}; }
   std::size_t run_length() const { return length - position; }
 
-  // Inlined, it stays in registers. (Otherwise it is written to memory by fields and read as a whole, for which a
-  // processor waits.)
+  // Inlining keeps the result in registers. (Otherwise its fields are written to memory one by one and read back
+  // together, for which a processor has to wait.)
   LEAKYRELU_INLINE Channels operator+(std::size_t n) const {
     Channels moved = *this;
     moved.position += n;
     if (moved.position >= length) {
-      const std::size_t runs = moved.position < 2 * length ? 1 : moved.position / length;  // most often without a division
+      const std::size_t runs = moved.position < 2 * length ? 1 : moved.position / length;  // usually without a division
       moved.position -= runs * length;
       moved.channel += runs;
       if (moved.channel >= channels) {
@@ -73,11 +74,11 @@ struct Channels {
   }
 };
 
-// The same where the channels come again soon: written out, an element each, for whole periods and `margin` more. So a
-// run can end where a cache line does, and none is short.
+// The same where the channels repeat after few elements. The slopes are written out, one per element, for whole periods
+// and `margin` elements more. So every run can end where a cache line ends, and none is short.
 template <class T>
 struct Repeated {
-  static constexpr std::size_t line = 64;  // elements: whole cache lines of any type
+  static constexpr std::size_t line = 64;  // elements, which fill whole cache lines whatever their type
   static constexpr std::size_t margin = 512;
   const T* slopes;
   std::size_t period;

@@ -34,18 +34,18 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Longer than the pause between two calls of a loop in Python, far shorter than a time slice.
+// Longer than the pause between two calls in a Python loop, and far shorter than a time slice.
 constexpr std::chrono::microseconds spinning_time{5};
 
-// A helper that loses its processor in the middle of a block, to another process, has it back after a time slice of
-// several milliseconds, and the caller has to wait for it. Where that happens the pool rests, twice as long each time that
-// it happens again. A block takes microseconds; with fresh memory to be mapped, some hundreds.
+// A helper that loses its processor to another process in the middle of a block gets it back after a time slice of
+// several milliseconds, and the caller has to wait for it. When that happens the pool rests, and twice as long each time
+// that it happens again. A block takes some microseconds, or some hundreds where fresh memory has to be mapped.
 constexpr std::chrono::milliseconds long_wait{1};
 constexpr std::chrono::milliseconds shortest_rest{20};
 constexpr std::chrono::milliseconds longest_rest{2560};
 
-// To wake a helper takes about as long as so many blocks. Work of fewer blocks is done by helpers that are still awake,
-// as they are in a loop of such work, and wakes one only once in a while.
+// Waking a helper takes about as long as this many blocks. Work of fewer blocks is done by helpers that are still awake,
+// as they are when such work comes in a loop. It wakes a sleeping helper only once in a while.
 constexpr std::size_t blocks_worth_waking = 32;
 constexpr std::chrono::milliseconds between_wakings{1};
 
@@ -71,7 +71,7 @@ inline void raise_flags(int flags) {
 #endif
 }
 
-// Whether the condition came true within the spinning time.
+// Returns whether the condition came true within the spinning time.
 template <class Condition>
 bool spin_until(Condition condition) {
   const Clock::time_point end = Clock::now() + spinning_time;
@@ -91,8 +91,8 @@ class Pool {
   void run(std::size_t blocks, void (*task)(void*, std::size_t), void* context);
 
  private:
-  // The gate counts the helpers inside the current job, and above them the seats left. Without a seat no helper enters,
-  // so that when the caller has taken the seats away, the number inside can only fall.
+  // The lower 16 bits of the gate count the helpers inside the current job, and the upper 16 bits count the seats that are
+  // left. A helper enters only by taking a seat. So once the caller has removed the seats, the number inside can only fall.
   static constexpr std::uint32_t inside_mask = 0xffff;
   static constexpr std::uint32_t seat = inside_mask + 1;
 
@@ -111,18 +111,18 @@ class Pool {
 
   std::atomic<bool> busy_{false};
   std::atomic<std::uint32_t> gate_{0};
-  std::atomic<std::uint64_t> taken_{0};  // blocks taken by the caller, and above them those taken by helpers
+  std::atomic<std::uint64_t> taken_{0};  // blocks taken: by the caller in the lower 32 bits, by helpers above
   std::atomic<int> flags_{0};  // floating-point flags raised by helpers
   std::atomic<int> sleepers_{0};
   std::mutex mutex_;  // held only to fall asleep and to wake
   std::condition_variable seats_;
   std::condition_variable empty_;
 
-  // Used by the caller alone, of which there is one at a time.
+  // Only the caller uses these, and there is one caller at a time.
   std::vector<std::thread::native_handle_type> helpers_;
   bool no_more_helpers_ = false;
 #if defined(__linux__)
-  cpu_set_t processors_{};  // that the helpers may use
+  cpu_set_t processors_{};  // those that the helpers may use
 #endif
   Clock::time_point next_waking_;
   Clock::time_point rests_until_;
@@ -167,8 +167,8 @@ void Pool::run_with_helpers(int wanted, std::size_t blocks, void (*task)(void*, 
   }
 }
 
-// The caller takes blocks from the front, helpers take them from the back: so in a loop over the same memory, each finds
-// most of its half in its own cache.
+// The caller takes blocks from the front, and helpers take them from the back. So in a loop over the same memory, each
+// finds most of its half in its own cache.
 void Pool::take_blocks(bool caller) {
   constexpr std::uint64_t by_helper = std::uint64_t{1} << 32;
   for (;;) {
@@ -182,7 +182,8 @@ void Pool::take_blocks(bool caller) {
   }
 }
 
-// Detached: a helper that sleeps is no reason for a process not to end. Signals are for the threads of the program.
+// Helpers are detached, so that the process can end while they sleep. They block signals, which are for the program's own
+// threads.
 void Pool::start_helpers(int wanted) {
   const int missing = wanted - static_cast<int>(helpers_.size());
   if (missing <= 0 || no_more_helpers_) {
@@ -193,7 +194,7 @@ void Pool::start_helpers(int wanted) {
   sigset_t before;
   sigfillset(&all);
   for (const int fault : {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP}) {
-    sigdelset(&all, fault);  // a helper's own
+    sigdelset(&all, fault);  // a fault of the helper itself
   }
   pthread_sigmask(SIG_SETMASK, &all, &before);
 #endif
@@ -204,7 +205,7 @@ void Pool::start_helpers(int wanted) {
       helpers_.push_back(helper.native_handle());
       helper.detach();
     } catch (const std::exception&) {
-      no_more_helpers_ = true;  // the system gives no more: those there are do the work
+      no_more_helpers_ = true;  // the system allows no more; those that exist do the work
       break;
     }
   }
@@ -217,8 +218,8 @@ void Pool::start_helpers(int wanted) {
   keep_helpers_apart();
 }
 
-// Linux is apt to wake a thread on the processor of the one that wakes it, where the two take turns while another
-// processor is idle. So where the caller has come to another processor, that is taken from those the helpers may use.
+// Linux tends to wake a thread on the processor of the thread that wakes it. There the two take turns, while another
+// processor is idle. So when the caller has moved to another processor, the helpers are kept off that one.
 void Pool::keep_helpers_apart() {
 #if defined(__linux__)
   const int processor = sched_getcpu();
@@ -236,8 +237,8 @@ void Pool::keep_helpers_apart() {
 #endif
 }
 
-// A helper falls asleep in this order: it counts itself a sleeper, then looks for seats. Here the seats come first,
-// then the look for sleepers. So one of the two sees the other.
+// A helper that falls asleep first counts itself as a sleeper, and then looks for seats. The caller first sets the seats,
+// and then looks for sleepers. So at least one of the two sees the other.
 void Pool::open_gate(int seats) {
   gate_.store(static_cast<std::uint32_t>(seats) * seat);
   const int asleep = sleepers_.load();
@@ -311,12 +312,12 @@ void Pool::help() {
   }
 }
 
-// Never destroyed: a helper may sleep on it when the process ends.
+// The pool is never destroyed, because a helper may be asleep in it when the process ends.
 alignas(Pool) unsigned char storage[sizeof(Pool)];
 
 Pool* const pool = [] {
 #if !defined(_WIN32)
-  // The child of a fork has none of the helpers, and a copy of the pool as it happened to be.
+  // The child of a fork has none of the helpers, and its copy of the pool may be in any state. So it makes a new one.
   pthread_atfork(nullptr, nullptr, [] { new (storage) Pool; });
 #endif
   return new (storage) Pool;

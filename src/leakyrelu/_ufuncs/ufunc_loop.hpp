@@ -1,7 +1,7 @@
-// NumPy's inner loop: by stride, onto the loops over contiguous memory.
+// NumPy's inner loop, which goes by stride to the loops over contiguous memory.
 //
-// What lies contiguous is used where it lies. What does not is gathered into a buffer that stays in the first-level
-// cache, computed there by the same vector code, and scattered from there.
+// A contiguous operand is used where it lies. Any other is gathered into a buffer that stays in the first-level cache.
+// The same vector code works on the buffer, and the results are scattered from there.
 
 #pragma once
 
@@ -31,7 +31,7 @@ struct Operand {
   char* at(std::size_t i) const { return data + static_cast<npy_intp>(i) * stride; }
 };
 
-// Whether two operands have a byte in common, of `size` elements of so many bytes each.
+// Whether two operands have a byte in common. Both have `size` elements, of `a_bytes` and `b_bytes` each.
 inline bool meet(Operand a, std::size_t a_bytes, Operand b, std::size_t b_bytes, std::size_t size) {
   const auto begin = [=](Operand operand) { return std::min(operand.data, operand.at(size - 1)); };
   const auto end = [=](Operand operand, std::size_t bytes) { return std::max(operand.data, operand.at(size - 1)) + bytes; };
@@ -82,7 +82,7 @@ class Output {
   T buffer_[buffer_size];
 };
 
-// The elements from `start` to `end`, by way of the buffers.
+// Computes the elements from `start` to `end` by way of the buffers.
 template <class Operation, class Slope, class Result, class... X>
 inline void buffered(std::size_t start, std::size_t end, bool one_slope, Input<Slope> alpha, Output<Result> result, Input<X>... x) {
   const Constant<Slope> slope{*alpha.block(start, 1)};
@@ -104,8 +104,9 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
   using Result = typename Arithmetic<First>::result;
   const bool one_slope = alpha.stride == 0;
   const bool contiguous = result.stride == sizeof(Result) && ((x.stride == sizeof(X)) && ...);
-  // NumPy leaves it to us where an input runs ahead of the result over the same memory: read and written in order, nothing
-  // is overwritten that is still to be read. Results that overlap one another (a stride of zero) come in order, too.
+  // NumPy makes no copy where an input runs ahead of the result over the same memory. There the elements are read and
+  // written in order, so that nothing is overwritten before it is read. Results that overlap one another (a stride of
+  // zero) are written in order too.
   const auto crosses = [=](Operand input, std::size_t bytes) {
     return meet(input, bytes, result, sizeof(Result), size) && (input.data != result.data || input.stride != result.stride);
   };
@@ -127,12 +128,12 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
   }
 }
 
-// One slope per channel, over contiguous memory: `channels` slopes, and `length` elements of a channel together.
+// One slope per channel, over contiguous memory. There are `channels` slopes, and `length` is that of a channel's runs.
 template <class Operation, class Slope, class Result, class... X>
 inline void channel_loop(std::size_t size, std::size_t channels, std::size_t length, const Slope* slopes, Result* result,
                          const X*... x) {
-  // Written out, the slopes stay in the first-level cache if they take a third of it. Where they repeat, results and
-  // slopes begin a cache line together, again and again.
+  // Slopes that are written out stay in the first-level cache if they take no more than a third of it. A period fills whole
+  // cache lines, so that wherever the slopes begin again, the slopes and the results both begin a cache line.
   constexpr std::size_t most = (1 << 13) / sizeof(Slope);
   constexpr std::size_t line = cache_line / std::min(sizeof(Slope), sizeof(Result));
   const Channels<Slope> alpha{slopes, channels, length};
@@ -157,22 +158,22 @@ inline std::size_t unsigned_at(const T* values, int i) {
   return static_cast<std::size_t>(values[i]);
 }
 
-// As NumPy calls them, for leaky_relu and its derivative: (x, alpha) -> result ...
+// NumPy calls this for leaky_relu and its derivative: (x, alpha) -> result.
 template <class Operation, class X>
 void unary_loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void*) {
   ufunc_loop<Operation, X>(unsigned_at(dimensions, 0), Operand{args[1], steps[1]}, Operand{args[2], steps[2]},
                            Operand{args[0], steps[0]});
 }
 
-// ... and for the backward pass: (grad, x, alpha) -> result.
+// NumPy calls this for the backward pass: (grad, x, alpha) -> result.
 template <class Operation, class X>
 void binary_loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void*) {
   ufunc_loop<Operation, X, X>(unsigned_at(dimensions, 0), Operand{args[2], steps[2]}, Operand{args[3], steps[3]},
                               Operand{args[0], steps[0]}, Operand{args[1], steps[1]});
 }
 
-// The same with one slope per channel. The dimensions are the size, the channels, and the length of a channel's runs; all
-// operands are contiguous.
+// The same with one slope per channel. The dimensions are the size, the number of channels, and the length of a channel's
+// runs. All operands are contiguous.
 template <class Operation, class X>
 void unary_channels(char** args, const npy_intp* dimensions, const npy_intp*, void*) {
   channel_loop<Operation>(unsigned_at(dimensions, 0), unsigned_at(dimensions, 1), unsigned_at(dimensions, 2),

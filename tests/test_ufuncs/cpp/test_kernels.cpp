@@ -1,6 +1,7 @@
-// The kernel headers by themselves: every 16-bit number, every head and tail. tests/test_ufuncs/test_cpp.py compiles and runs it.
+// Tests the kernel headers by themselves, with every 16-bit number, every head and every tail.
+// tests/test_ufuncs/test_cpp.py compiles and runs it.
 //
-// With --quick, for an emulated processor, fewer slopes and fewer lengths.
+// With --quick, as for an emulated processor, it takes fewer slopes and fewer lengths.
 
 #include "elementwise.hpp"
 #include "half_simd.hpp"
@@ -38,7 +39,7 @@ void fail(const char* format, T... what) {
   }
 }
 
-// The 16-bit formats, as their definitions have them.
+// The 16-bit formats, as they are defined.
 
 template <class X>
 struct Format;
@@ -75,7 +76,7 @@ bool is_signaling(unsigned bits) {
   return std::isnan(decode<X>(bits)) && (bits & (1u << (Format<X>::fraction_bits - 1))) == 0;
 }
 
-// To a multiple of the step between two numbers of the format there, ties to even.
+// Rounds x to a multiple of the step between the numbers of the format there, ties to even.
 template <class X>
 double rounded(double x) {
   if (x == 0 || !std::isfinite(x)) {
@@ -92,7 +93,7 @@ struct Expected {
   int flags;
 };
 
-// float16 or bfloat16 times float32 is exact in float64.
+// The product of a float16 or bfloat16 and a float32 is exact in float64.
 template <class X>
 Expected expected_product(double x, float alpha) {
   const double exact = x * static_cast<double>(alpha);
@@ -113,12 +114,13 @@ std::vector<float> slopes(bool quick) {
                         FLT_MIN / 2, FLT_TRUE_MIN, FLT_MAX, -FLT_MAX, INFINITY, NAN}) {
       slopes.push_back(slope);
     }
-    // From so many bits on no product is a tie, up to so many it is exact.
+    // The number of bits decides whether a product is exact, and whether it can be a tie.
     for (int bits : {2, 7, 8, 9, 10, 11, 12, 13, 14, 15, 24}) {
       slopes.push_back(1 + std::ldexp(1.0f, 1 - bits));
       slopes.push_back(std::ldexp(1 + std::ldexp(1.0f, 1 - bits), -126 + bits % 5));
     }
-    // Their product with `factor` ends in zeros and a 1, or in a 1, zeros and a 1, or in a 0 and ones: just beside a tie.
+    // The product of such a slope and `factor` is just beside a tie: it ends in zeros and a 1, in a 1, zeros and a 1, or in
+    // a 0 and ones.
     for (std::uint32_t factor : {171u, 1201u, 2047u}) {
       std::uint32_t inverse = 1;  // modulo 2^32, by Newton's method
       for (int i = 0; i < 5; ++i) {
@@ -153,8 +155,8 @@ class Every16BitNumber {
     }
   }
 
-  // The numbers in their order, where most vectors are of plain numbers alone, and mixed, where few are. With each slope
-  // they begin at another, so that a number is in every place of a vector.
+  // Takes the numbers in ascending order, where most vectors hold ordinary numbers alone, and mixed, where few do. Each
+  // slope begins with another number, so that every number comes to every place of a vector.
   void test() {
     for (std::size_t slope = 0; slope < slopes_.size(); ++slope) {
       for (unsigned stride : {1u, 40503u}) {
@@ -164,7 +166,7 @@ class Every16BitNumber {
           slope_at_[i] = slope;
         }
         with_slopes(Constant<float>{slopes_[slope]});
-        // A slope an element, most of them the same.
+        // One slope per element, most of them the same.
         for (std::size_t i = 0; i < all; ++i) {
           slope_at_[i] = i % 64 < 7 ? (slope + i) % slopes_.size() : slope;
           slope_[i] = slopes_[slope_at_[i]];
@@ -194,7 +196,7 @@ class Every16BitNumber {
     return values_[sign.bits] >= 0 ? Expected{values_[factor.bits], 0} : products_[slope_at_[i] * all + factor.bits];
   }
 
-  // In stretches of a cache line, so that the flags are seen of each.
+  // Runs one cache line at a time, so that the flags of each are seen.
   template <class Operation, class Slopes, class Oracle>
   void run(const char* name, Slopes alpha, const std::vector<X>& x, const std::vector<X>& sign, Oracle oracle) {
     constexpr std::size_t step = 32;
@@ -217,7 +219,7 @@ class Every16BitNumber {
                static_cast<double>(slopes_[slope_at_[i]]), x[i].bits, sign[i].bits, result_[i].bits, expected.value);
         }
       }
-      const int ignored = signaling ? FE_INVALID : 0;  // which a signaling NaN may raise or not
+      const int ignored = signaling ? FE_INVALID : 0;  // a signaling NaN may raise it or not
       if ((flags | ignored) != (expected_flags | ignored)) {
         fail("%s of %s: slope %a, x from %04x: flags %x instead of %x\n", name, Format<X>::name,
              static_cast<double>(slopes_[slope_at_[start]]), x[start].bits, flags, expected_flags);
@@ -227,15 +229,15 @@ class Every16BitNumber {
 
   std::vector<float> slopes_;
   std::vector<double> values_;
-  std::vector<Expected> products_;  // for each slope, of each number
-  std::vector<Expected> ones_;      // for each slope, of one
+  std::vector<Expected> products_;  // for each slope, those of each number
+  std::vector<Expected> ones_;      // for each slope, that of the number 1
   std::vector<X> x_{all}, sign_{all};
   std::vector<std::size_t> slope_at_ = std::vector<std::size_t>(all);
   std::vector<float> slope_ = std::vector<float>(all);
   alignas(64) static inline X result_[all];
 };
 
-// Vectors are really used where there are any.
+// Vectors are used wherever the build has them.
 template <class X>
 void test_whole_vectors_are_taken() {
   std::vector<X> x(1000), result(1000);
@@ -272,7 +274,7 @@ bool same_bits(T a, T b) {
   return a == b && std::signbit(a) == std::signbit(b);
 }
 
-// Every length at every distance from a cache line: the right results, and nothing written beside them.
+// Every length, at every distance from a cache line, gives the right results and writes nothing beside them.
 template <class Operation, class X>
 class EveryLength {
   using Slope = typename Arithmetic<X>::slope;
@@ -335,7 +337,7 @@ class EveryLength {
     }
     for (std::size_t i = 0; i < sizeof memory_; ++i) {
       if ((i < before || i >= before + bytes) && memory_[i] != fill) {
-        fail("%s: size %zu, offset %zu%s: byte %td beside\n", name_, size, offset, in_place ? ", in place" : "",
+        fail("%s: size %zu, offset %zu%s: byte %td, which is outside of the result\n", name_, size, offset, in_place ? ", in place" : "",
              static_cast<std::ptrdiff_t>(i) - static_cast<std::ptrdiff_t>(before));
         return;
       }

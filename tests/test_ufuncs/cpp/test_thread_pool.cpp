@@ -1,4 +1,4 @@
-// The thread pool by itself, to be run under ThreadSanitizer as well; tests/test_ufuncs/test_cpp.py compiles and runs it.
+// Tests the thread pool by itself. tests/test_ufuncs/test_cpp.py compiles and runs it, under ThreadSanitizer as well.
 
 #include "isa.hpp"
 #include "thread_pool.hpp"
@@ -37,7 +37,7 @@ void each_block_is_done_once() {
   for (int threads : {1, 2, 3, 8}) {
     set_num_threads(threads);
     for (std::size_t blocks : {0, 1, 2, 3, 17, 1000}) {
-      std::vector<int> done(blocks);  // not atomic: no block is two threads'
+      std::vector<int> done(blocks);  // not atomic, because no block is done by two threads
       for (int round = 0; round < 50; ++round) {
         run_blocks(blocks, [&](std::size_t block) { ++done[block]; });
       }
@@ -48,7 +48,7 @@ void each_block_is_done_once() {
   }
 }
 
-// Blocks go on until a helper has done one, so this ends only if helpers do work.
+// The calls go on until a helper has done a block, so this ends only if helpers work.
 void helpers_work_in_the_environment_of_the_caller() {
   set_num_threads(4);
   const std::thread::id caller = std::this_thread::get_id();
@@ -121,7 +121,7 @@ void many_callers_at_a_time() {
   changing.join();
 }
 
-// Within a block another call works alone.
+// A call within a block works alone.
 void a_call_within_a_call() {
   set_num_threads(3);
   std::atomic<int> count{0};
