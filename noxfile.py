@@ -45,14 +45,8 @@ class Lowest(NamedTuple):
     tools: tuple[str, ...] = ()
 
 
-ARRAYS = (
-    "array-api-strict",
-    "dask",
-    "jax",
-    "ml_dtypes",
-    "pandas",
-    "xarray",
-)  # libraries whose arrays the function takes
+# The libraries whose arrays the function takes.
+ARRAYS = ("array-api-strict", "dask", "jax", "ml_dtypes", "pandas", "xarray")
 LOWEST = {
     "none": Lowest([*KERNELS, "tests/test_check/test_sandbox.py", "tests/test_units/test_sites.py"]),
     "cli": Lowest(["tests/test_check/test_runner.py", "tests/test_shared/test_progress.py"]),
@@ -127,7 +121,10 @@ def coverage(session):
 @nox.session(python="3.11", venv_backend="uv")
 @nox.parametrize("extra", [nox.param(name, id=name) for name in LOWEST])
 def lowest(session, extra):
-    """The lowest versions that an extra admits pass its tests, with the newest of all that they need in turn."""
+    """The lowest versions that an extra admits pass its tests, with the newest of all that they need in turn.
+
+    This needs uv: pip install 'nox[uv]'. For all extras the package is built once: LEAKYRELU_WHEEL, or uv's cache.
+    """
     wanted, pins = (Path(session.create_tmp()) / name for name in ("wanted.txt", "lowest.txt"))
     project = nox.project.load_toml("pyproject.toml")["project"]
     of_arrays = [each for each in project["optional-dependencies"]["test"] if each.startswith(ARRAYS)]
@@ -144,6 +141,7 @@ def lowest(session, extra):
         session,
         *(f"-W{each}" for each in deprecations),
         *LOWEST[extra].tests,
+        *session.posargs,
         env={"PYTHONWARNINGS": ",".join(deprecations)},  # for the processes that tests start
     )
 
