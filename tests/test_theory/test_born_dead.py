@@ -354,7 +354,7 @@ def test_report_claims_no_certainty_from_a_simulation():
     assert "any width" in born_dead_report(2, 99, alpha=-0.1, networks=10)
 
 
-def test_picture_has_a_band_and_a_line_a_width():
+def test_picture_has_a_band_and_a_line_per_width():
     axes = plot_born_dead(5, 10, networks=500, rng=0).axes[0]
     legend = axes.get_legend_handles_labels()[1]
     assert legend == [*(f"width {n}" for n in (2, 3, 4, 5, 6, 8, 10)), "Leaky ReLU, any width", legend[-1]]
