@@ -148,7 +148,7 @@ def lowest(session, extra):
 
 @nox.session(python="3.14t")
 def free_threaded(session):
-    """The same on a free-threaded Python."""
+    """The function and its ufuncs on a free-threaded Python."""
     session.install(".", *TOOLS)
     session.run("python", "-c", "import sys, leakyrelu; assert not sys._is_gil_enabled()")
     pytest(session, *KERNELS)
