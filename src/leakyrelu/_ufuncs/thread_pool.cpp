@@ -305,6 +305,10 @@ void Pool::help() {
     }
     if (enter()) {
       std::fesetenv(&environment_);
+#if defined(__MINGW32__)
+      // The caller may have old flags of x87, which a NumPy that is compiled by MSVC does not clear.
+      std::feclearexcept(FE_ALL_EXCEPT);
+#endif
       take_blocks(false);
       flags_.fetch_or(std::fetestexcept(FE_ALL_EXCEPT), std::memory_order_relaxed);
       leave();
