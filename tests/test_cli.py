@@ -60,6 +60,13 @@ def test_eval_prints_the_values():
     assert run("eval", "nan", "inf", "1e3") == "nan\ninf\n1000.0\n"
 
 
+def test_eval_takes_negative_numbers_as_they_are():
+    assert run("eval", -2, -1, 0, "-1e2", "-inf") == "-0.02\n-0.01\n0\n-1.0\n-inf\n"
+    assert run("eval", -12, "-.5", "--alpha", 0.25) == "-3.0\n-0.125\n"
+    assert run("eval", "-d", -3, "-a", 0.25) == "0.25\n"
+    assert fails("eval", "--alhpa", 0.1, -2) == "leakyrelu: '--alhpa' is not a number\n"
+
+
 def test_eval_reads_standard_input_when_no_numbers_are_given():
     assert run("eval", stdin="-2 -1\n\n3\n") == "-0.02\n-0.01\n3\n"
     assert run("eval", stdin="") == ""
@@ -69,6 +76,12 @@ def test_eval_names_what_is_not_a_number():
     assert fails("eval", "1.5.2") == "leakyrelu: '1.5.2' is not a number\n"
     assert "'x' is not a number" in fails("eval", stdin="x")
     assert "alpha must be finite, got nan" in fails("eval", "--alpha", "nan", "1")
+
+
+@pytest.mark.parametrize("command", ["tune", "diagnose --data x.npy"])
+def test_a_file_in_place_of_a_module_is_told_how_to_be_named(command):
+    error = fails(*command.split(), "./nets/mlp.py:make")
+    assert error.endswith("got './nets/mlp.py:make', which names a file; write nets.mlp:make\n")
 
 
 def test_eval_without_numbers_still_checks_the_slope_and_its_input():
@@ -225,7 +238,7 @@ def test_plot_refuses_what_it_cannot_write(tmp_path):
 def test_version_and_help():
     assert run("--version") == f"leakyrelu {leakyrelu.__version__}\n"
     text = run("--help")
-    assert "leakyrelu eval -- -2 -1 0 1 2" in " ".join(text.split())
+    assert "leakyrelu eval -2 -1 0 1 2" in " ".join(text.split())
     for command in ("eval", "apply", "plot", "demo", "diagnose", "born-dead", "tune"):
         assert command in text
         assert "Examples" in run(command, "--help")

@@ -90,7 +90,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="Examples: `leakyrelu demo`, `leakyrelu eval -- -2 -1 0 1 2`, "
+    epilog="Examples: `leakyrelu demo`, `leakyrelu eval -2 -1 0 1 2`, "
     "`leakyrelu apply in.npy out.npy --alpha 0.1`, `leakyrelu plot -o figure.png`"
 )
 def options(
@@ -103,12 +103,13 @@ def options(
 
 @app.command(
     "eval",
-    epilog="Examples: `leakyrelu eval -- -2 -1 0 1 2`, `leakyrelu eval -a 0.1 -- -2`, `seq -5 5 | leakyrelu eval -d`",
+    context_settings={"ignore_unknown_options": True},  # negative numbers look like options
+    epilog="Examples: `leakyrelu eval -2 -1 0 1 2`, `leakyrelu eval -a 0.1 -2`, `seq -5 5 | leakyrelu eval -d`",
 )
 def evaluate(
     numbers: Annotated[
         list[str] | None,
-        typer.Argument(help="The inputs; put `--` before negative ones. Without any, standard input is read."),
+        typer.Argument(help="The inputs. Without any, standard input is read."),
     ] = None,
     alpha: Alpha = 0.01,
     derivative: Derivative = False,
@@ -116,7 +117,7 @@ def evaluate(
     """Print the value at each number, one per line."""
     function = leaky_relu_derivative if derivative else leaky_relu
     if not numbers and (sys.stdin is None or sys.stdin.isatty()):
-        _fail("no numbers given; name them (leakyrelu eval -- -2 -1 0 1 2) or pipe them in")
+        _fail("no numbers given; name them (leakyrelu eval -2 -1 0 1 2) or pipe them in")
     words = numbers or (word for line in sys.stdin for word in line.split())
     with _errors_in_one_line():
         finite_slope(alpha)  # checked even if no number follows
@@ -352,10 +353,9 @@ def tune(
     ] = None,
     trials: Annotated[int, typer.Option(help="How many slopes to try in all, ReLU and 0.01 included.")] = 40,
     seeds: Annotated[int, typer.Option(help="How many seeds to try each slope with.")] = 10,
-    limits: Annotated[tuple[float, float], typer.Option(help="The smallest and the largest slope to try.")] = (
-        0.001,
-        1.0,
-    ),
+    limits: Annotated[
+        tuple[float, float], typer.Option(metavar="LOW HIGH", help="The smallest and the largest slope to try.")
+    ] = (0.001, 1.0),
     storage: Annotated[
         str,
         typer.Option(help="Where the search is kept, to be continued or shared: the URL of a database, or a file."),

@@ -35,6 +35,9 @@ def load_object(spec: str, wanted: str) -> Any:
     module_name, colon, name = spec.partition(":")
     if not (module_name and colon and name):
         raise ValueError(f"{wanted}, got {spec!r}")
+    if module_name.endswith(".py"):
+        module = module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
+        raise ValueError(f"{wanted}, got {spec!r}, which names a file; write {module}:{name}")
     if (here := os.getcwd()) not in sys.path:  # noqa: PTH109  # a string, as in sys.path
         sys.path.insert(0, here)
     found: Any = _imported(module_name)

@@ -21,6 +21,7 @@ __all__ = ["BASELINE", "REFERENCES", "Slope", "SlopeState", "Tuning"]
 
 BASELINE = 0.01  # the customary slope, with which all others are compared
 REFERENCES = (0.0, BASELINE)  # tried in every search, as its first trials; 0 is ReLU
+_KEPT = "Trials that failed are kept, and not run again: once the objective is mended, give another study name."
 
 
 class SlopeState(StrEnum):
@@ -134,7 +135,8 @@ class Tuning:
         best, baseline, relu = self.best, self.baseline, self.relu
         if best is None:
             first = self.failed[0].error if self.failed else "none was run"
-            return (f"No slope was tried to the end: {first}.",)
+            kept = (_KEPT,) if self.failed else ()
+            return (f"No slope was tried to the end: {first}.", *kept)
         sentences = [f"Best of {len(self.slopes)} slopes: {_named(best.alpha)}, {_score(best)}."]
         if baseline is None:
             sentences.append("The slope 0.01 failed, so there is nothing to compare with.")
