@@ -24,7 +24,7 @@ myst_heading_anchors = 3
 # In a docstring, a name between single backquotes becomes a link where the site has a page for it, and code elsewhere.
 default_role = "py:obj"
 nitpicky = True  # a link to a function, class or module of ours that is not there is an error
-nitpick_ignore_regex = [("py:obj", ".*"), ("py:(class|exc)", r"(?!leakyrelu\.).*")]
+nitpick_ignore_regex = [("py:obj", r"(?!leakyrelu\.).*"), ("py:(class|exc)", r"(?!leakyrelu\.).*")]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the sections of the docstrings say them in words
 napoleon_google_docstring = False

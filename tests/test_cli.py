@@ -52,6 +52,16 @@ def test_each_command_works_in_a_process_of_its_own(patient, words, code, said):
     assert code or not result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [("plot", "--output"), ("apply", "IN.npy"), ("apply x.npy", "OUT.npy"), ("born-dead --width 3", "--depth")],
+)
+def test_what_is_missing_is_named(words, missing):
+    result = in_a_process(*words.split())
+    assert result.returncode == 2
+    assert f"Missing {'option' if '--' in missing else 'argument'} '{missing}'" in result.stderr
+
+
 def test_eval_prints_the_values():
     assert run("eval", "--", -2, -1, 0, 1, 2) == "-0.02\n-0.01\n0\n1\n2\n"
     assert run("eval", "--alpha", 0.1, "--", -2, 0.5) == "-0.2\n0.5\n"
@@ -64,7 +74,10 @@ def test_eval_takes_negative_numbers_as_they_are():
     assert run("eval", -2, -1, 0, "-1e2", "-inf") == "-0.02\n-0.01\n0\n-1.0\n-inf\n"
     assert run("eval", -12, "-.5", "--alpha", 0.25) == "-3.0\n-0.125\n"
     assert run("eval", "-d", -3, "-a", 0.25) == "0.25\n"
-    assert fails("eval", "--alhpa", 0.1, -2) == "leakyrelu: '--alhpa' is not a number\n"
+    assert (
+        fails("eval", "--alhpa", 0.1, -2)
+        == "leakyrelu: '--alhpa' is neither a number nor an option; see leakyrelu eval --help\n"
+    )
 
 
 def test_eval_reads_standard_input_when_no_numbers_are_given():
@@ -279,7 +292,8 @@ echo "offered: ${COMPREPLY[@]}"
 
 
 def test_unknown_options_end_with_code_2():
-    assert "No such option" in run("eval", "--nonsense", code=2)
+    assert "No such option" in run("apply", "--nonsense", code=2)
+    assert "neither a number nor an option" in run("eval", "--nonsense", code=2)
     assert "No such command" in run("nonsense", code=2)
 
 

@@ -1,6 +1,7 @@
 """What the README, the site and the docstrings show is what happens."""
 
 import doctest
+import functools
 import importlib.metadata
 import inspect
 import pkgutil
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 import leakyrelu
 
@@ -29,6 +31,7 @@ RUN_ELSEWHERE = {
     "dask scheduler --port 8786": "tests/test_backends/test_dask.py",
     "dask worker tcp://SCHEDULER:8786 --nworkers 2 --nthreads 1 --memory-limit 1GB": "tests/test_backends/test_dask.py",
 }
+NO_CODE = {"{eval-rst}", "{include} ../CHANGELOG.md", "{include} _commands.md", "{toctree}"}
 # Networks are trained in these pages, and what becomes of them depends on the processor: figures may differ there.
 APPROXIMATE = {"docs/tutorials/dying-units.md"}
 
@@ -101,6 +104,7 @@ def run_console(page, block, directory):
             text=True,
         )
         assert same(page, expected, result.stdout), f"{page}:{block.line}: $ {command}\n{result.stdout}"
+        assert result.returncode == 0, f"{page}:{block.line}: $ {command} ended with {result.returncode}"
 
 
 @pytest.mark.slow
@@ -116,11 +120,24 @@ def test_code_of_the_page(page, tmp_path, monkeypatch):
             assert ">>> " in block.text, f"{page}:{block.line}: neither prompts nor the name of a file"
             run_python(page, block, variables)
         elif block.language == "console":
+            assert block.text.startswith("$ "), f"{page}:{block.line}: no command"
             run_console(page, block, tmp_path)
         else:
             assert block.language == "sh", f"{page}:{block.line}: nothing runs {block.language!r}"
             for command in block.text.splitlines():
                 assert command in RUN_ELSEWHERE, f"{page}:{block.line}: nothing runs {command!r}"
+
+
+def test_no_code_of_a_page_escapes():
+    """A Markdown parser finds no code that `blocks` does not find: indented, in a list, between tildes, and so on."""
+    for page in PAGES:
+        found = {block.line for block in blocks(page)}
+        text = page.read_text()
+        assert not re.search(r"^\s*:::", text, re.MULTILINE), f"{page}: write directives with backticks"
+        for token in MarkdownIt().parse(text):
+            no_code = token.type == "fence" and token.info in NO_CODE
+            if token.type in {"fence", "code_block"} and not no_code:
+                assert token.map[0] + 2 in found, f"{page}:{token.map[0] + 1}: nothing runs this code"
 
 
 def test_a_file_of_a_page_is_used_there():
@@ -173,16 +190,19 @@ def test_addresses_of_the_project_lead_somewhere():
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
     site, source = urls["Documentation"], urls["Source"]
     raw = source.replace("github.com", "raw.githubusercontent.com") + "/main/"
-    links = re.findall(r"\]\((.+?)\)", README.read_text())
+    assert not [link for link in re.findall(r"\]\((.+?)\)", README.read_text()) if not link.startswith("https://")]
+    links = {
+        link
+        for page in [*PAGES, *ROOT.glob("*.md")]
+        for link in re.findall(r"https://[\w./-]+", page.read_text())
+        if link.startswith((site, raw, f"{source}/blob/"))
+    }
     assert len(links) > 10
-    for link in links:
+    for link in links - {site}:
         if link.startswith(site):
-            page = DOCS / link.removeprefix(site).replace(".html", ".md")
-            assert page.is_file(), link
+            assert (DOCS / link.removeprefix(site).replace(".html", ".md")).is_file(), link
         else:
-            file = link.removeprefix(raw).removeprefix(f"{source}/blob/main/")
-            assert file != link, f"{link} is neither of the site nor of the repository"
-            assert (ROOT / file).is_file(), link
+            assert (ROOT / link.removeprefix(raw).removeprefix(f"{source}/blob/main/")).is_file(), link
 
 
 def test_files_that_the_texts_name_exist():
@@ -230,6 +250,15 @@ def test_public_functions_have_docstrings_with_an_example():
         sections += ["Returns"] if "get" in name or "relu" in name else []
         for section in sections:
             assert f"\n{section}\n---" in text, (name, section)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_reference_takes_no_sentence_for_a_type(name):
+    """Sphinx takes what is before a colon, in the first line of a property's docstring, for the property's type."""
+    for kind in vars(importlib.import_module(name)).values():
+        for attribute in vars(kind).values() if inspect.isclass(kind) and kind.__module__ == name else ():
+            if isinstance(attribute, property | functools.cached_property) and attribute.__doc__:
+                assert ": " not in attribute.__doc__.partition("\n")[0], attribute.__doc__
 
 
 @pytest.mark.parametrize("name", MODULES)

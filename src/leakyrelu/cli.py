@@ -132,7 +132,8 @@ def _number(word: str) -> float:
             return kind(word)
         except ValueError:
             pass
-    raise ValueError(f"{word!r} is not a number")
+    kind = "neither a number nor an option; see leakyrelu eval --help" if word.startswith("-") else "not a number"
+    raise ValueError(f"{word!r} is {kind}")
 
 
 @app.command(

@@ -16,3 +16,6 @@
 
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
+
+static_assert(sizeof(npy_longdouble) == NPY_SIZEOF_LONGDOUBLE,
+              "leakyrelu needs the long double that NumPy was compiled with. Compile without -mlong-double-64.");

@@ -48,7 +48,7 @@ class Case:
 
     @property
     def expected(self) -> Any:
-        """The right answer: a number for a number, an array for anything else."""
+        """The right answer, a number for a number and an array for anything else."""
         if type(self.x) in {int, float}:
             if self.of == "derivative":
                 return 1 if self.x >= 0 else self.slope

@@ -28,16 +28,21 @@ _INPUTS = np.array([[1.0], [-1.0]])
 class BornDead(NamedTuple):
     """What is known of the probability that a network is born dead."""
 
-    lower: float  # it is at least this
-    upper: float  # it is at most this
-    exact: float | None  # it is exactly this; None if that is not known
+    lower: float
+    """It is at least this."""
+    upper: float
+    """It is at most this."""
+    exact: float | None
+    """It is exactly this; None if that is not known."""
 
 
 class Simulated(NamedTuple):
     """The fraction of the simulated networks that were born dead."""
 
     probability: float
-    standard_error: float  # sqrt(p (1 - p) / networks): 0 if none or all were dead, which is no certainty
+    """The fraction."""
+    standard_error: float
+    """Its standard error, sqrt(p (1 - p) / networks). It is 0 if none or all were dead, which is no certainty."""
 
 
 def gain(alpha: float = 0.0) -> float:

@@ -131,7 +131,7 @@ class Tuning:
 
     @property
     def conclusions(self) -> tuple[str, ...]:
-        """What follows, in sentences: a difference is claimed only where it exceeds its interval."""
+        """What follows, in sentences. A difference is claimed only where it exceeds its interval."""
         best, baseline, relu = self.best, self.baseline, self.relu
         if best is None:
             first = self.failed[0].error if self.failed else "none was run"
