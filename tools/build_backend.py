@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import mesonpy
-import wheel  # noqa: F401  # run below; missing, it is to be missed before the long compilation
 from mesonpy import (
     build_sdist,
     get_requires_for_build_editable,

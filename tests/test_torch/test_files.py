@@ -108,10 +108,15 @@ def test_a_module_that_fails_when_imported_is_named_with_the_line(here, source, 
         make_model("failing_nets:make")
 
 
-@pytest.mark.parametrize("name", ["no_such_nets", "nets_for_tests.nothing", "nets_for_tests.py"])
+@pytest.mark.parametrize("name", ["no_such_nets", "nets_for_tests.nothing"])
 def test_a_missing_module_is_named(name):
     with pytest.raises(ModuleNotFoundError, match=f"^No module named '{name}'"):
         make_model(f"{name}:make")
+
+
+def test_a_file_is_told_how_to_be_named():
+    with pytest.raises(ValueError, match=r"which names a file; write nets_for_tests:make$"):
+        make_model("nets_for_tests.py:make")
 
 
 @pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
