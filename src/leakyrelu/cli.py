@@ -132,8 +132,9 @@ def _number(word: str) -> float:
             return kind(word)
         except ValueError:
             pass
-    kind = "neither a number nor an option; see leakyrelu eval --help" if word.startswith("-") else "not a number"
-    raise ValueError(f"{word!r} is {kind}")
+    if word.startswith("-"):
+        raise ValueError(f"{word!r} is neither a number nor an option; see leakyrelu eval --help")
+    raise ValueError(f"{word!r} is not a number")
 
 
 @app.command(
