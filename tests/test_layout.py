@@ -26,7 +26,7 @@ NOT_INSTALLED = {".cpp", ".hpp", ".pyc"}  # sources that are compiled, and files
 ON_IMPORT = {
     "torch": r"leakyrelu\.(torch|_backends\.torch(_private)?)(\..*)?",
     "jax": r"leakyrelu\._backends\.jax",
-    "typer": r"leakyrelu\.cli",
+    "typer": r"leakyrelu\.cli(\..*)?",
     "marimo": r"leakyrelu\.lesson\.page",
 }
 

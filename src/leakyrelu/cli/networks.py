@@ -1,0 +1,79 @@
+"""Networks: the demonstration, and the diagnosis of a model of yours."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leakyrelu._shared.progress import progress_bar
+from leakyrelu.cli.output import errors_in_one_line
+
+commands = typer.Typer()
+
+
+@commands.command(epilog="Examples: `leakyrelu demo`, `leakyrelu demo --output pictures`")
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The directory for the two pictures; it is made if it is missing.")
+    ] = Path("leakyrelu-demo"),
+) -> None:
+    """Train a ReLU and a Leaky ReLU network on real digits, and count the units that die (under a minute)."""
+    from leakyrelu.demo.report import show
+
+    with errors_in_one_line():
+        show(output)
+
+
+@commands.command(
+    epilog="Examples: `leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --html report.html`, "
+    "`leakyrelu diagnose --demo`"
+)
+def diagnose(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PACKAGE.MODULE:FACTORY",
+            help="A function without arguments that returns the model.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The inputs: a .npy file, or a .npz file that holds the arguments of forward by name."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The weights: a state dict that torch.save or safetensors wrote.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report to this file, as an HTML page.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the report to this file, as JSON.")] = None,
+    fail_above: Annotated[
+        float | None, typer.Option(help="Exit with code 1 if more than this fraction of the units is dead (0 to 1).")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="How many examples run through the model at a time.")] = 256,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Show the diagnosis of a small network whose units die.")
+    ] = False,
+) -> None:
+    """Find the dead units of a PyTorch model."""
+    with errors_in_one_line():
+        if demo:
+            from leakyrelu.torch.experiment import show
+
+            show()
+            return
+        if model is None or data is None:
+            raise ValueError("a model and its data are needed: leakyrelu diagnose PACKAGE.MODULE:FACTORY --data X.npy")
+        if fail_above is not None and not 0 <= fail_above <= 1:
+            raise ValueError(f"--fail-above must be a fraction from 0 to 1, got {fail_above:g}")
+        from leakyrelu.torch.files import diagnose_files
+
+        with progress_bar("Diagnosing") as progress:
+            diagnosis = diagnose_files(model, data, weights, batch_size, progress)
+        typer.echo(diagnosis)
+        if html is not None:
+            diagnosis.to_html(html)
+        if json is not None:
+            diagnosis.to_json(json)
+    if fail_above is not None and diagnosis.dead_fraction > fail_above:
+        found, allowed = f"{diagnosis.dead_fraction:.1%}", f"{fail_above:.1%}"
+        typer.echo(f"leakyrelu: {found} of the units are dead, more than {allowed}", err=True)
+        raise typer.Exit(1)
