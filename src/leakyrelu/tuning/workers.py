@@ -73,12 +73,12 @@ class Worker:
         from optuna.trial import TrialState
 
         for trial in trials:
-            if trial.state == TrialState.WAITING:
-                # Seeded by the trial's number, the sampler proposes the same after an interruption as without one.
+            if trial.state == TrialState.WAITING and (claimed := self._claim(trial)) is not None:
+                # Seeded by the trial's number, the sampler proposes the same after an interruption as without one, and
+                # to no two workers the same.
                 with quiet():
-                    self.study.sampler = TPESampler(seed=trial.number, constant_liar=True)
-                if (claimed := self._claim(trial)) is not None:
-                    return claimed
+                    self.study.sampler = TPESampler(seed=claimed.number, constant_liar=True)
+                return claimed
         return None
 
     def _claim(self, trial: "FrozenTrial") -> "Trial | None":
