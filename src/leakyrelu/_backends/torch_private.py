@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import has_torch_function
@@ -18,6 +18,7 @@ __all__ = [
     "SavedTensors",
     "backward_is_running",
     "base_of",
+    "copy_of_graph",
     "dynamo_is_loaded",
     "has_own_function",
     "is_compiled",
@@ -147,6 +148,16 @@ def base_of(tensor: Tensor) -> Tensor:
     """The tensor that this one is a view of; the tensor itself if it is no view, or if that cannot be asked."""
     base = getattr(tensor, "_base", None)
     return tensor if base is None else base
+
+
+def copy_of_graph(graph: fx.Graph, copies: dict[fx.Node, fx.Node]) -> fx.Graph:
+    """A copy of a graph; `copies` gets the new node for each old one."""
+    new = fx.Graph()
+    new.output(new.graph_copy(graph, copies))
+    codegen = getattr(graph, "_codegen", None)
+    if codegen is not None:  # otherwise the graph of an exported program takes and returns flat lists
+        new.set_codegen(codegen)
+    return new
 
 
 def dynamo_is_loaded() -> bool:

@@ -8,7 +8,7 @@ with needs("leakyrelu[torch]", "leakyrelu.torch"):
 from leakyrelu.torch.activation import LeakyReLU, leaky_relu
 from leakyrelu.torch.diagnosis import diagnose
 from leakyrelu.torch.monitor import Monitor
-from leakyrelu.torch.replacement import Replacement, replace_relu
+from leakyrelu.torch.replacement import Replacement, replace, replace_relu
 from leakyrelu.torch.revival import Revival, revive
 from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.sites import Site
@@ -22,6 +22,7 @@ __all__ = [
     "Site",
     "diagnose",
     "leaky_relu",
+    "replace",
     "replace_relu",
     "revive",
 ]

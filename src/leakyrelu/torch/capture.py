@@ -39,6 +39,7 @@ class Call(NamedTuple):
     input: Tensor
     axis: int  # of the units; the number of axes if all values belong to one unit
     examples: int
+    module: nn.Module  # that makes it
 
 
 Forward = Callable[[Any, Any], object]  # is called with a model and a batch
@@ -163,7 +164,7 @@ class Capture:
             mode.examples = value.shape[0] if value.ndim else 1
         examples = mode.examples if axis else 1  # where units come first, there is no axis of examples
         mode.seen.add(examples)
-        return self._observe(Call(name, activation, value.detach(), axis, examples))
+        return self._observe(Call(name, activation, value.detach(), axis, examples, module))
 
     def _path(self, module: nn.Module) -> str:
         """The module's name in the model, also if it was added later: a replacement takes over the hooks."""

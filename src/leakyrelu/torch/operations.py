@@ -1,18 +1,33 @@
 """The activations that are counted: how each is called, what its call says, and how its site is named."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
-__all__ = ["ACTIVATION_MODULES", "Activation", "SiteNames", "activation_of", "plain_name"]
+from leakyrelu._backends.torch import leaky_relu
 
-ACTIVATION_MODULES = (
-    *(nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold),
-    *(nn.LeakyReLU, nn.PReLU, nn.RReLU),
-    *(nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU),
-)
+__all__ = [
+    "ACTIVATION_MODULES",
+    "OPERATIONS",
+    "Activation",
+    "SiteNames",
+    "activation_of",
+    "function_of",
+    "mark",
+    "module_kind",
+    "plain_name",
+]
+
+OPERATIONS: dict[type[nn.Module], str] = {  # each module, and the function that it calls
+    **{nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardtanh: "hardtanh", nn.Threshold: "threshold"},
+    **{nn.LeakyReLU: "leaky_relu", nn.PReLU: "prelu", nn.RReLU: "rrelu"},
+    **{nn.ELU: "elu", nn.CELU: "celu", nn.SELU: "selu", nn.GELU: "gelu", nn.SiLU: "silu"},
+}
+ACTIVATION_MODULES = tuple(OPERATIONS)
 
 
 class Activation(NamedTuple):
@@ -85,6 +100,47 @@ _READERS: dict[str, Callable[[str, Argument], Activation | None]] = {
     "threshold": _threshold,
     "hardtanh": _hardtanh,
 }
+
+
+def module_kind(module: object) -> type[nn.Module] | None:
+    """The class in `OPERATIONS` that a module is of; ReLU6, although it is a kind of Hardtanh, is its own."""
+    return next((cls for cls in type(module).__mro__ if cls in OPERATIONS), None)
+
+
+class Function(NamedTuple):
+    """A function that is an activation."""
+
+    kind: type[nn.Module]
+    in_place: bool
+
+
+def function_of(value: object) -> Function | None:
+    """What is known of a function such as `F.relu`, `torch.relu_`, `Tensor.relu` or `torch.ops.aten.relu`."""
+    if not isinstance(value, _FUNCTION_TYPES):
+        return None
+    return _FUNCTIONS.get(value) or getattr(value, _MARK, None)
+
+
+def mark(function: Callable[..., Tensor], kind: type[nn.Module], in_place: bool) -> None:
+    """Let `function_of` know a function that was written while the program runs."""
+    setattr(function, _MARK, Function(kind, in_place))
+
+
+def _functions() -> Iterator[tuple[Any, Function]]:
+    for kind, operation in OPERATIONS.items():
+        for in_place in (False, True):
+            name = operation + "_" * in_place
+            packet = getattr(torch.ops.aten, name, None)
+            overloads = [getattr(packet, overload) for overload in packet.overloads()] if packet else []
+            for value in (*(getattr(each, name, None) for each in (functional, torch, Tensor)), packet, *overloads):
+                if value is not None:
+                    yield value, Function(kind, in_place)
+    yield leaky_relu, Function(nn.LeakyReLU, False)
+
+
+_FUNCTIONS = dict(_functions())
+_FUNCTION_TYPES = tuple({type(function) for function in _FUNCTIONS})
+_MARK = "_leakyrelu_function"
 
 
 class SiteNames:

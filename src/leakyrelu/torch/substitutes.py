@@ -1,0 +1,293 @@
+"""What takes the place of an activation: a module of a module, and a function of a function, with the same arguments."""
+
+import functools
+import re
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
+from copy import copy, deepcopy
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary, WeakSet
+
+import torch
+from torch import Tensor, fx, nn
+from torch.jit import is_scripting  # type: ignore[attr-defined]  # though it is documented
+from torch.nn import functional
+
+from leakyrelu._backends.torch import leaky_relu
+from leakyrelu.torch.activation import LeakyReLU
+from leakyrelu.torch.operations import OPERATIONS, function_of, mark, module_kind
+from leakyrelu.torch.sources import written
+
+__all__ = ["Substitutes", "is_new", "is_plain", "mapped", "works_by_itself"]
+
+Table = Mapping[type[nn.Module], nn.Module]
+
+CONTAINERS = (list, tuple, dict, OrderedDict, defaultdict, deque)  # these, and no subclasses with ways of their own
+
+_ARGUMENTS = {  # of the functions, after the input, as PyTorch has them
+    "relu": "inplace: bool = False",
+    "relu6": "inplace: bool = False",
+    "hardtanh": "min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False",
+    "threshold": "threshold: float, value: float, inplace: bool = False",
+    "leaky_relu": "negative_slope: float = 0.01, inplace: bool = False",
+    "prelu": "weight: Tensor",
+    "rrelu": "lower: float = 0.125, upper: float = 0.3333, training: bool = False, inplace: bool = False",
+    "elu": "alpha: float = 1.0, inplace: bool = False",
+    "celu": "alpha: float = 1.0, inplace: bool = False",
+    "selu": "inplace: bool = False",
+    "gelu": 'approximate: str = "none"',
+    "silu": "inplace: bool = False",
+}
+
+_EXPRESSIONS: dict[type[nn.Module], str] = {  # modules without parameters that compute the same in every mode
+    LeakyReLU: "leaky_relu(input, {negative_slope!r}, inplace)",
+    nn.LeakyReLU: "functional.leaky_relu(input, {negative_slope!r}, inplace)",
+    nn.ReLU: "functional.relu(input, inplace)",
+    nn.ReLU6: "functional.relu6(input, inplace)",
+    nn.Hardtanh: "functional.hardtanh(input, {min_val!r}, {max_val!r}, inplace)",
+    nn.Threshold: "functional.threshold(input, {threshold!r}, {value!r}, inplace)",
+    nn.ELU: "functional.elu(input, {alpha!r}, inplace)",
+    nn.CELU: "functional.celu(input, {alpha!r}, inplace)",
+    nn.SELU: "functional.selu(input, inplace)",
+    nn.SiLU: "functional.silu(input, inplace)",
+    nn.Mish: "functional.mish(input, inplace)",
+    nn.Hardswish: "functional.hardswish(input, inplace)",
+    nn.GELU: "functional.gelu(input, approximate={approximate!r})",
+    nn.Softplus: "functional.softplus(input, {beta!r}, {threshold!r})",
+    nn.Tanh: "torch.tanh(input)",
+    nn.Sigmoid: "torch.sigmoid(input)",
+    nn.Identity: "input",
+}
+
+_HOOKS = tuple(key for key in vars(nn.Module()) if "hooks" in key)
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a function can stand for the module: it has no state, no mode and no hooks."""
+    return type(module) in _EXPRESSIONS and not any(vars(module).get(key) for key in _HOOKS)
+
+
+class Substitutes:
+    """For each activation of a table, what takes its place.
+
+    Parameters
+    ----------
+    table : Mapping of class to Module
+        A class of `OPERATIONS`, and the module to put in place of it.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = dict(table)
+        self._modules: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
+
+    def is_function(self, value: object) -> bool:
+        """Whether the value is a function to be replaced."""
+        known = function_of(value)
+        return known is not None and known.kind in self.table
+
+    def is_module(self, value: object) -> bool:
+        """Whether the value is a module to be replaced."""
+        return isinstance(value, nn.Module) and module_kind(value) in self.table and works_by_itself(value)
+
+    def holds(self, value: object, depth: int = 3) -> bool:
+        """Whether the value is, or contains, something to be replaced."""
+        if self.is_function(value) or self.is_module(value) or self.is_class(value):
+            return True
+        if isinstance(value, functools.partial):
+            return self.holds(value.func, depth)
+        if not isinstance(value, list | tuple | dict | deque) or not depth or len(value) > 200:
+            return False
+        items = dict.values(value) if isinstance(value, dict) else value
+        return any(self.holds(item, depth - 1) for item in items)
+
+    def is_class(self, value: object) -> bool:
+        """Whether the value is a class of modules to be replaced."""
+        return isinstance(value, type) and value in self.table
+
+    def function(self, value: Any) -> Callable[..., Tensor]:
+        """The function in place of an activation."""
+        known = function_of(value)
+        assert known is not None
+        return _function(known.kind, known.in_place, self._expression(known.kind))
+
+    def method(self, name: str) -> Callable[[Tensor], Tensor]:
+        """The function in place of the method ``x.relu()`` or ``x.relu_()``; on what is no tensor, it calls it."""
+        return _method(name, self._expression(nn.ReLU))
+
+    def _expression(self, kind: type[nn.Module]) -> str:
+        new = self.table[kind]
+        return _EXPRESSIONS[type(new)].format(**vars(new))
+
+    def module(self, old: nn.Module) -> nn.Module:
+        """The module in place of another one: the same for all that hold it, with its hooks and its mode."""
+        if old not in self._modules:
+            kind = module_kind(old)
+            assert kind is not None
+            self._modules[old] = _in_place_of(old, self.table[kind])
+        return self._modules[old]
+
+    def held(self, value: Any) -> Any:
+        """The module in place of a function that is held somewhere; None if the value is no such function."""
+        arguments = {}
+        if isinstance(value, functools.partial) and not value.args:
+            value, arguments = value.func, value.keywords
+        known = function_of(value)
+        if known is None or known.kind not in self.table:
+            return None
+        return self.copy_for(known.kind, bool(known.in_place or arguments.get("inplace", False)))
+
+    def copy_for(self, kind: type[nn.Module], in_place: bool = False) -> nn.Module:
+        """A new module for a call of an activation's function."""
+        return _in_place_of(nn.ReLU(in_place), self.table[kind])
+
+    def made(self, kind: type[nn.Module]) -> Callable[..., nn.Module]:
+        """What makes modules in place of a class that does."""
+        return functools.partial(_made, kind, self.table[kind])
+
+    def either(self, value: Any) -> Any:
+        """The value, or what takes its place if it is, or holds, an activation; asked while the forward runs."""
+        if self.is_function(value):
+            return self.function(value)
+        if self.is_module(value):
+            return self.module(value)
+        if self.is_class(value):
+            return self.made(value)
+        if not self.holds(value):
+            return value
+        if isinstance(value, functools.partial):
+            return functools.partial(self.either(value.func), *value.args, **value.keywords)
+        return mapped(value, self.either)
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The container with its items changed; itself if none is."""
+    if type(value) not in CONTAINERS and not hasattr(value, "_fields"):
+        return value
+    if isinstance(value, dict):
+        changed = {key: new for key, item in value.items() if (new := change(item)) is not item}
+        if changed:
+            value = copy(value)
+            value.update(changed)
+        return value
+    items = [change(item) for item in value]
+    if all(new is old for new, old in zip(items, value, strict=True)):
+        return value
+    return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+
+
+def works_by_itself(module: nn.Module) -> bool:
+    """Whether an activation's forward is the one of its kind, so that the kind says what it computes."""
+    kind = LeakyReLU if isinstance(module, LeakyReLU) else module_kind(module)
+    return kind is not None and type(module).forward is kind.forward and "forward" not in vars(module)
+
+
+def _made(kind: type[nn.Module], new: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+    return _in_place_of(kind(*args, **kwargs), new)
+
+
+def _in_place_of(old: nn.Module, given: nn.Module) -> nn.Module:
+    """A copy of the module given, with the hooks, the mode and the further attributes of the old one."""
+    new = deepcopy(given)
+    _NEW.add(new)
+    own = dict(vars(new))
+    kept = {key: value for key, value in vars(old).items() if key not in own or key in (*_HOOKS, "training")}
+    vars(new).update(kept)
+    new.train(old.training)
+    in_place = getattr(old, "inplace", False)
+    if "inplace" in own:
+        vars(new)["inplace"] = in_place
+    elif in_place:
+        new.__class__ = _working_in_place(type(new))
+    return new
+
+
+_NEW: WeakSet[nn.Module] = WeakSet()
+
+
+def is_new(value: object) -> bool:
+    """Whether a module was put in place of an activation."""
+    return isinstance(value, nn.Module) and value in _NEW
+
+
+class _InPlace(nn.Module):
+    """Writes into its input, for a module that cannot; the input is copied first, as its backward pass may need it."""
+
+    _made_of: ClassVar[type]
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
+        return input.copy_(super().forward(input.clone()))
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _new_in_place, (self._made_of,), self.__getstate__()
+
+
+@functools.lru_cache(64)
+def _working_in_place(cls: type[nn.Module]) -> type[nn.Module]:
+    own = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(cls.__name__, (_InPlace, cls), own | {"_made_of": cls})
+
+
+def _new_in_place(cls: type[nn.Module]) -> nn.Module:
+    made: nn.Module = object.__new__(_working_in_place(cls))
+    return made
+
+
+_TENSORS = (Tensor, fx.Proxy)
+_NAMES: dict[str, Any] = {
+    "Tensor": Tensor,
+    "TENSORS": _TENSORS,
+    "functional": functional,
+    "is_scripting": is_scripting,
+    "leaky_relu": leaky_relu,
+    "torch": torch,
+}
+
+
+@functools.lru_cache(256)
+def _function(kind: type[nn.Module], in_place: bool, expression: str) -> Callable[..., Tensor]:
+    """A function with the arguments of the activation's function; all but the first and `inplace` are ignored."""
+    operation = OPERATIONS[kind]
+    arguments = _ARGUMENTS[operation]
+    if in_place:
+        arguments = arguments.removesuffix("inplace: bool = False").removesuffix(", ")
+    name = operation + "_" * in_place
+    header = f"def {name}(input: Tensor{', ' if arguments else ''}{arguments}) -> Tensor:\n"
+    if in_place:
+        body = f"    return {_in_place(expression)}\n"
+    elif "inplace" in arguments and "inplace" not in expression:
+        body = f"    if inplace:\n        return {_in_place(expression)}\n    return {expression}\n"
+    else:
+        body = f"    return {expression if 'inplace' in arguments else _not_in_place(expression)}\n"
+    function: Callable[..., Tensor] = written(header + body, name, _NAMES)
+    mark(function, _kind_of(expression), in_place)
+    return function
+
+
+def _kind_of(expression: str) -> type[nn.Module]:
+    name = re.match(r"[a-z.]*?([a-z_0-9]+)\(", expression)
+    return next((kind for kind, operation in OPERATIONS.items() if name and name[1] == operation), nn.Module)
+
+
+def _in_place(expression: str) -> str:
+    if "inplace" in expression:
+        return expression.replace("inplace", "True")
+    return f"input.copy_({re.sub(r'input', 'input.clone()', expression)})"
+
+
+def _not_in_place(expression: str) -> str:
+    return expression.replace("inplace", "False")
+
+
+@functools.lru_cache(64)
+def _method(name: str, expression: str) -> Callable[[Tensor], Tensor]:
+    result = _in_place(expression) if name.endswith("_") else _not_in_place(expression)
+    source = (
+        f"def {name}(input: Tensor) -> Tensor:\n"
+        "    if not is_scripting():\n"
+        "        if not isinstance(input, TENSORS):\n"
+        f"            return input.{name}()\n"
+        f"    return {result}\n"
+    )
+    function: Callable[[Tensor], Tensor] = written(source, name, _NAMES)
+    mark(function, _kind_of(expression), name.endswith("_"))
+    return function
