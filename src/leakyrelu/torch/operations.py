@@ -1,7 +1,7 @@
 """The activations that are counted: how each is called, what its call says, and how its site is named."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,11 +12,13 @@ from leakyrelu._backends.torch import leaky_relu
 
 __all__ = [
     "ACTIVATION_MODULES",
+    "FUNCTION_TYPES",
     "OPERATIONS",
     "Activation",
     "SiteNames",
     "activation_of",
     "function_of",
+    "functions_of",
     "mark",
     "module_kind",
     "plain_name",
@@ -41,8 +43,8 @@ class Activation(NamedTuple):
 def plain_name(function: Any) -> str:
     """``relu`` for `F.relu`, `torch.relu_`, `aten.relu.default`; ``matmul`` for ``@``; ``T`` for ``x.T``."""
     name = function if isinstance(function, str) else getattr(function, "__name__", "")
-    if name == "__get__":
-        name = getattr(function.__self__, "__name__", "")
+    if name == "__get__":  # of a property of tensors
+        name = getattr(getattr(function, "__self__", None), "__name__", "")
     return str(name).partition(".")[0].strip("_")
 
 
@@ -116,9 +118,14 @@ class Function(NamedTuple):
 
 def function_of(value: object) -> Function | None:
     """What is known of a function such as `F.relu`, `torch.relu_`, `Tensor.relu` or `torch.ops.aten.relu`."""
-    if not isinstance(value, _FUNCTION_TYPES):
+    if not isinstance(value, FUNCTION_TYPES):
         return None
     return _FUNCTIONS.get(value) or getattr(value, _MARK, None)
+
+
+def functions_of(kinds: Container[type[nn.Module]]) -> list[Any]:
+    """All functions that are activations of these kinds."""
+    return [value for value, function in _FUNCTIONS.items() if function.kind in kinds]
 
 
 def mark(function: Callable[..., Tensor], kind: type[nn.Module], in_place: bool) -> None:
@@ -139,7 +146,7 @@ def _functions() -> Iterator[tuple[Any, Function]]:
 
 
 _FUNCTIONS = dict(_functions())
-_FUNCTION_TYPES = tuple({type(function) for function in _FUNCTIONS})
+FUNCTION_TYPES = tuple({type(function) for function in _FUNCTIONS})
 _MARK = "_leakyrelu_function"
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from leakyrelu.torch.operations import OPERATIONS, activation_of, function_of, plain_name
 from leakyrelu.torch.sources import Edit, Source, Unreadable, copy_of, edited, nested, position_of, read
-from leakyrelu.torch.substitutes import Substitutes, is_plain, mapped
+from leakyrelu.torch.substitutes import LARGEST, Substitutes, is_plain
 
 __all__ = ["Found", "Place", "Rewriter", "Rewritten", "is_foreign", "place_of", "takes_more", "used_names"]
 
@@ -73,6 +73,7 @@ class Rewriter:
 
     def __init__(self, substitutes: Substitutes, places: Collection[Place] = (), only_places: bool = False) -> None:
         self.substitutes = substitutes
+        substitutes.rewritten = self.function
         self.places = frozenset(places)
         self.only_places = only_places
         self.found: dict[FunctionType, list[Found | FunctionType]] = {}  # by function; a function stands for its own
@@ -130,6 +131,7 @@ class Rewriter:
         if is_foreign(function):
             return
         for value in (*_globals(function), *vars(function).values()):
+            yield from _functions_in(value)
             if isinstance(value, FunctionType) and not is_foreign(value):
                 yield value
             elif isinstance(value, type) and not is_foreign(value):
@@ -137,6 +139,10 @@ class Rewriter:
                 for cls in value.__mro__[:-1]:
                     if not is_foreign(cls):
                         yield from (each for name, item in vars(cls).items() if name in used for each in _bare(item))
+
+    def holds(self, value: Any) -> bool:
+        """Whether the value is, or contains, something to be replaced or a function to be rewritten."""
+        return self.substitutes.holds(value) or any(map(self.is_relevant, _functions_in(value)))
 
     # Functions.
 
@@ -316,6 +322,16 @@ class Rewritten(NamedTuple):
 _MADE_OF = "_leakyrelu_made_of"
 
 
+def _functions_in(value: Any, depth: int = 3) -> Iterator[FunctionType]:
+    """The user's functions that a container holds."""
+    if not isinstance(value, list | tuple | dict) or not depth or len(value) > LARGEST:
+        return
+    for item in dict.values(value) if isinstance(value, dict) else value:
+        if isinstance(item, FunctionType) and not is_foreign(item):
+            yield item
+        yield from _functions_in(item, depth - 1)
+
+
 def _contents(function: FunctionType) -> list[Any]:
     return [_content(cell) for cell in function.__closure__ or ()]
 
@@ -428,7 +444,7 @@ class _Editor:
 
     # What an expression stands for.
 
-    def value(self, node: ast.AST) -> Any:
+    def value(self, node: object) -> Any:
         """What an expression stands for wherever the function runs; `_NOTHING` if that is not known."""
         match node:
             case ast.Name(id=name) if name in self._imported:
@@ -464,7 +480,7 @@ class _Editor:
                 self._visit_all(node.target, node.value)
             case ast.Call():
                 self._call(node)
-            case ast.Subscript(ctx=ast.Load()) if self._edits_all and self.substitutes.holds(self.value(node.value)):
+            case ast.Subscript(ctx=ast.Load()) if self._edits_all and self.rewriter.holds(self.value(node.value)):
                 self._either(node, node.value)
                 self.visit(node.slice)
             case ast.Name() | ast.Attribute() if isinstance(node.ctx, ast.Load) and self._name(node):
@@ -527,7 +543,7 @@ class _Editor:
 
     def _is_read_of_container(self, node: ast.Attribute) -> bool:
         value = self.value(node.value)
-        return isinstance(value, dict | list | tuple) and node.attr not in _MUTATING and self.substitutes.holds(value)
+        return isinstance(value, dict | list | tuple) and node.attr not in _MUTATING and self.rewriter.holds(value)
 
     def _name(self, node: ast.Name | ast.Attribute) -> bool:
         """Edit a name, if it stands for something to be replaced; tell whether that is all there is to visit."""
@@ -541,7 +557,7 @@ class _Editor:
         if self.substitutes.is_function(value) or self.substitutes.is_class(value):
             self._value(node, value)
             return True
-        if isinstance(value, nn.Module | ModuleType | type) or not self.substitutes.holds(value):
+        if isinstance(value, nn.Module | ModuleType | type) or not self.rewriter.holds(value):
             if self.substitutes.is_module(value):
                 self._either(node, node)
                 return True
@@ -568,7 +584,9 @@ class _Editor:
         site = site or node
         kind = value if self.substitutes.is_class(value) else function_of(value).kind  # type: ignore[union-attr]
         if not is_plain(self.substitutes.table[kind]) and not self.substitutes.is_class(value):
-            self._leave(site, kind, "its value is passed on, so the parameters of the new activation have no place")
+            if child := self._child(site, kind):
+                in_place = function_of(value).in_place  # type: ignore[union-attr]
+                self._put(node, f"{self._use('adapted', CellType(_adapted(in_place)))}({child})")
         elif isinstance(node, ast.Name) and node.id not in (*self._imported, plain_name(value), f"{plain_name(value)}_", kind.__name__):
             self._either(node, site)  # a name of the user's own, which may stand for something else later
         else:
@@ -675,6 +693,8 @@ class _Editor:
             kind = next(iter(self.substitutes.table))
             self._leave(found, kind, "what is called is known only when it runs, so the new parameters have no place")
             return
+        for each in (found, getattr(found, "value", None)):
+            self.substitutes.prepare(self.value(each))
         name = self._use("either", CellType(self.substitutes.either))
         self._insert(_start(node), f"{name}(")
         self._insert(_end(node), ")")

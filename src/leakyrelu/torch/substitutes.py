@@ -6,6 +6,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
 from typing import Any, ClassVar
+from types import FunctionType
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -15,14 +16,16 @@ from torch.nn import functional
 
 from leakyrelu._backends.torch import leaky_relu
 from leakyrelu.torch.activation import LeakyReLU
-from leakyrelu.torch.operations import OPERATIONS, function_of, mark, module_kind
+from leakyrelu.torch.operations import FUNCTION_TYPES, OPERATIONS, function_of, functions_of, mark, module_kind
 from leakyrelu.torch.sources import written
 
-__all__ = ["Substitutes", "is_new", "is_plain", "mapped", "works_by_itself"]
+__all__ = ["LARGEST", "Substitutes", "is_new", "is_plain", "mapped", "works_by_itself"]
 
 Table = Mapping[type[nn.Module], nn.Module]
 
 CONTAINERS = (list, tuple, dict, OrderedDict, defaultdict, deque)  # these, and no subclasses with ways of their own
+
+LARGEST = 200  # containers with more items are not looked into
 
 _ARGUMENTS = {  # of the functions, after the input, as PyTorch has them
     "relu": "inplace: bool = False",
@@ -59,6 +62,28 @@ _EXPRESSIONS: dict[type[nn.Module], str] = {  # modules without parameters that 
     nn.Identity: "input",
 }
 
+_CONSTRUCTIONS = {  # the same modules, made anew
+    **{cls: f"new_class({', '.join(names)})" for cls, names in {
+        LeakyReLU: ("{negative_slope!r}", "inplace"),
+        nn.LeakyReLU: ("{negative_slope!r}", "inplace"),
+        nn.ReLU: ("inplace",),
+        nn.ReLU6: ("inplace",),
+        nn.Hardtanh: ("{min_val!r}", "{max_val!r}", "inplace"),
+        nn.Threshold: ("{threshold!r}", "{value!r}", "inplace"),
+        nn.ELU: ("{alpha!r}", "inplace"),
+        nn.CELU: ("{alpha!r}", "inplace"),
+        nn.SELU: ("inplace",),
+        nn.SiLU: ("inplace",),
+        nn.Mish: ("inplace",),
+        nn.Hardswish: ("inplace",),
+        nn.GELU: ("{approximate!r}",),
+        nn.Softplus: ("{beta!r}", "{threshold!r}"),
+        nn.Tanh: (),
+        nn.Sigmoid: (),
+        nn.Identity: (),
+    }.items()},
+}
+
 _HOOKS = tuple(key for key in vars(nn.Module()) if "hooks" in key)
 
 
@@ -78,6 +103,9 @@ class Substitutes:
 
     def __init__(self, table: Table) -> None:
         self.table = dict(table)
+        self.rewritten: Callable[[FunctionType], FunctionType] = lambda function: function  # of the user's functions
+        self._ready_functions: dict[Any, Callable[..., Any]] = {}
+        self._ready_modules: dict[nn.Module, nn.Module] = {}
         self._modules: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 
     def is_function(self, value: object) -> bool:
@@ -95,7 +123,7 @@ class Substitutes:
             return True
         if isinstance(value, functools.partial):
             return self.holds(value.func, depth)
-        if not isinstance(value, list | tuple | dict | deque) or not depth or len(value) > 200:
+        if not isinstance(value, list | tuple | dict | deque) or not depth or len(value) > LARGEST:
             return False
         items = dict.values(value) if isinstance(value, dict) else value
         return any(self.holds(item, depth - 1) for item in items)
@@ -142,21 +170,52 @@ class Substitutes:
 
     def made(self, kind: type[nn.Module]) -> Callable[..., nn.Module]:
         """What makes modules in place of a class that does."""
-        return functools.partial(_made, kind, self.table[kind])
+        new = self.table[kind]
+        if is_plain(new):
+            return _maker(kind, type(new), _CONSTRUCTIONS[type(new)].format(**vars(new)))
+        return functools.partial(_made, kind, new)
 
-    def either(self, value: Any) -> Any:
-        """The value, or what takes its place if it is, or holds, an activation; asked while the forward runs."""
-        if self.is_function(value):
-            return self.function(value)
-        if self.is_module(value):
-            return self.module(value)
-        if self.is_class(value):
-            return self.made(value)
-        if not self.holds(value):
-            return value
-        if isinstance(value, functools.partial):
-            return functools.partial(self.either(value.func), *value.args, **value.keywords)
-        return mapped(value, self.either)
+    def prepare(self, value: Any, depth: int = 3) -> None:
+        """Rewrite now what `either` may be called with, as `torch.compile` cannot see through the rewriting."""
+        if isinstance(value, FunctionType) and not function_of(value):
+            self._ready_functions[value] = self.rewritten(value)
+        elif self.is_module(value):
+            self._ready_modules[value] = self.module(value)
+        elif isinstance(value, list | tuple | dict) and depth and len(value) <= LARGEST:
+            for item in dict.values(value) if isinstance(value, dict) else value:
+                self.prepare(item, depth - 1)
+
+    @functools.cached_property
+    def either(self) -> Callable[[Any], Any]:
+        """A function that is called while the forward runs: it gives what takes the place of an activation.
+
+        Any other value stays as it is. It is written so that `torch.compile` can see through it.
+        """
+        functions, modules = self._ready_functions, self._ready_modules
+        functions |= {value: self.function(value) for value in functions_of(self.table)}
+        classes = {kind: self.made(kind) for kind in self.table}
+
+        def either(value: Any) -> Any:
+            if isinstance(value, FUNCTION_TYPES):
+                return functions[value] if value in functions else rewritten(value)
+            if isinstance(value, type):
+                return classes.get(value, value)
+            if isinstance(value, nn.Module):
+                return modules[value] if value in modules else within(value)
+            return within(value)
+
+        def rewritten(value: Any) -> Any:
+            known = isinstance(value, FunctionType) and not function_of(value)
+            return self.rewritten(value) if known else value
+
+        def within(value: Any) -> Any:
+            if self.is_module(value):
+                return self.module(value)
+            if isinstance(value, functools.partial):
+                return functools.partial(either(value.func), *value.args, **value.keywords)
+            return mapped(value, either)
+
+        return either
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -276,6 +335,28 @@ def _in_place(expression: str) -> str:
 
 def _not_in_place(expression: str) -> str:
     return expression.replace("inplace", "False")
+
+
+_MODULE_ARGUMENTS = _ARGUMENTS | {
+    "prelu": "num_parameters: int = 1, init: float = 0.25",
+    "rrelu": "lower: float = 0.125, upper: float = 0.3333, inplace: bool = False",
+}
+
+
+@functools.lru_cache(64)
+def _maker(kind: type[nn.Module], new: type[nn.Module], construction: str) -> Callable[..., nn.Module]:
+    """A function with the arguments of the activation's class, which makes another module."""
+    arguments = _MODULE_ARGUMENTS[OPERATIONS[kind]]
+    names = {"new_class": new, "in_place_class": _working_in_place(new)}
+    if "inplace" not in arguments:
+        body = f"    return {construction.replace('inplace', 'False')}\n"
+    elif "inplace" in construction:
+        body = f"    return {construction}\n"
+    else:
+        in_place = construction.replace("new_class", "in_place_class")
+        body = f"    return {in_place} if inplace else {construction}\n"
+    maker: Callable[..., nn.Module] = written(f"def {kind.__name__}({arguments}):\n{body}", kind.__name__, names)
+    return maker
 
 
 @functools.lru_cache(64)
