@@ -163,6 +163,25 @@ def test_without_the_names_for_odd_tensors_usual_ones_are_counted(monkeypatch):
     assert private.is_fake(x.to("meta"))
 
 
+def test_without_a_way_around_a_subclass_its_own_functions_answer(monkeypatch):
+    class Asked(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            asked.append(func)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    def questions():
+        asked.clear()
+        assert diagnose(nn.ReLU(), [torch.randn(8, 3).as_subclass(Asked)]).examples == 8
+        return len(asked)
+
+    asked = []
+    fewer = questions()
+    private = imported_without(monkeypatch, (CORE, "DisableTorchFunctionSubclass"))
+    monkeypatch.setattr(capture, "without_subclass_functions", private.without_subclass_functions)
+    assert questions() > fewer
+
+
 class Pair(NamedTuple):
     a: int
     b: Any
@@ -196,6 +215,7 @@ names = [
     (private._autograd, "_saved_tensors_hooks_is_enabled"), (private._autograd, "_top_saved_tensors_default_hooks"),
     (forward_ad, "_current_level"), (private, "_current_graph_task_id"), (private._nn, "leaky_relu"),
     (private._functorch, "is_functorch_wrapped_tensor"), (torch.overrides, "has_torch_function_unary"),
+    (private, "DisableTorchFunctionSubclass"),
 ]
 kept = [(owner, name, getattr(owner, name)) for owner, name in names]
 modules = {name: sys.modules[name] for name in ("torch.utils._pytree", "torch._subclasses.fake_tensor")}

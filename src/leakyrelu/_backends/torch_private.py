@@ -6,6 +6,7 @@ say in which way, and `tests/test_backends/test_torch_private.py` tests it.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -20,15 +21,19 @@ __all__ = [
     "base_of",
     "copy_of_graph",
     "dynamo_is_loaded",
+    "has_own_dispatch",
     "has_own_function",
     "is_compiled",
     "is_fake",
+    "is_managed_by_fsdp",
     "is_within_functorch",
     "is_wrapper_of_compiled",
     "native_leaky_relu",
     "saved_tensors",
     "tree_leaves",
     "tree_map_only",
+    "waited",
+    "without_subclass_functions",
 ]
 
 
@@ -118,6 +123,22 @@ def is_fake(tensor: Tensor) -> bool:
     return tensor.is_meta or isinstance(tensor, _Fake)
 
 
+# Poorer without it: a subclass of Tensor that overrides functions is also asked for shapes and the like.
+without_subclass_functions: Any = getattr(torch._C, "DisableTorchFunctionSubclass", nullcontext)  # noqa: SLF001
+
+
+def has_own_dispatch(tensor: Tensor) -> bool:
+    """Whether the tensor's class computes in a way of its own, so that its memory does not tell its values."""
+    usual = getattr(Tensor, "__torch_dispatch__", None)
+    return getattr(type(tensor), "__torch_dispatch__", None) is not usual
+
+
+def waited(tensor: Tensor) -> Tensor:
+    """The values of a tensor that a collective operation may not have finished yet; any other tensor as it is."""
+    kind: Any = getattr(sys.modules.get("torch.distributed._functional_collectives"), "AsyncCollectiveTensor", ())
+    return tensor.wait() if isinstance(tensor, kind) else tensor  # poorer without that name: its units are not seen
+
+
 try:
     from torch.utils._pytree import tree_leaves, tree_map_only
 except ImportError:  # poorer: sees into tuples, lists and mappings only, and makes plain dictionaries of mappings
@@ -169,6 +190,11 @@ def is_wrapper_of_compiled(module: nn.Module) -> bool:
     """Whether the module is what `torch.compile(module)` returns; False if that cannot be asked."""
     wrapper = getattr(sys.modules.get("torch._dynamo"), "OptimizedModule", ())
     return isinstance(module, wrapper)
+
+
+def is_managed_by_fsdp(module: nn.Module) -> bool:
+    """Whether the module lies within one that is wrapped by FSDP; False if that cannot be asked."""
+    return bool(getattr(module, "_is_fsdp_managed_module", False))
 
 
 def is_compiled(module: nn.Module) -> bool:

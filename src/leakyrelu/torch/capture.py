@@ -1,6 +1,7 @@
 """Sees each call of an activation (a module, function or method) while a model runs, and finds its units' axis."""
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,35 +12,42 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 from torch.jit import is_tracing  # type: ignore[attr-defined]  # though it is documented
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.overrides import TorchFunctionMode
 
 from leakyrelu._backends.torch_private import (
     backward_is_running,
+    has_own_dispatch,
     is_fake,
     is_within_functorch,
     tree_leaves,
     tree_map_only,
+    waited,
+    without_subclass_functions,
 )
 from leakyrelu.torch.axes import Axes
 from leakyrelu.torch.operations import Activation, SiteNames, activation_of, plain_name
+from leakyrelu.torch.sharding import Layout, Locals, Part, is_sharded
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from torch.distributed.device_mesh import DeviceMesh
     from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Call", "Capture", "Forward", "nothing_seen", "recorded", "watch"]
+__all__ = ["Call", "Capture", "Forward", "nothing_seen", "paths", "recorded", "watch"]
 
 
 class Call(NamedTuple):
-    """One call of an activation, before it is made."""
+    """One call of an activation."""
 
     name: str  # of the site
     activation: Activation
-    input: Tensor
+    input: Tensor  # as it was before the call; of a sharded tensor, the part on this rank
     axis: int  # of the units; the number of axes if all values belong to one unit
     examples: int
     module: nn.Module  # that makes it
+    part: Part | None = None  # None: the input is whole
 
 
 Forward = Callable[[Any, Any], object]  # is called with a model and a batch
@@ -47,7 +55,7 @@ Observer = Callable[[Call], Callable[[Tensor], object]]  # the function that it 
 
 
 class Capture:
-    """Calls `observe` before each activation while `model` runs, and what that returns with the activation's output.
+    """Calls `observe` for each activation while `model` runs, and what that returns with the activation's output.
 
     While it is attached, hooks on the model's modules tell which module is running. A pass lasts from the call of the
     outermost module to its return; during a pass, a `TorchFunctionMode` sees the calls of functions.
@@ -67,6 +75,8 @@ class Capture:
         How many examples there were in all passes so far, by outermost module.
     notes : dict
         Its keys are remarks on what could not be seen.
+    meshes : dict
+        Its keys are the device meshes of the sharded tensors that were seen.
     """
 
     def __init__(
@@ -75,9 +85,10 @@ class Capture:
         self.model = model
         self.examples: Counter[nn.Module] = Counter()
         self.notes: dict[str, None] = {}  # in the order of their first appearance
+        self.meshes: dict[DeviceMesh, None] = {}
         self._observe = observe
         self._wanted = wanted
-        self._paths = _paths(model)
+        self._paths = paths(model)
         self._stack: list[nn.Module] = []  # the modules that are running
         self._frame: FrameType | None = None  # where the outermost module was called
         self._mode: _Mode | None = None  # while a pass is observed
@@ -127,8 +138,10 @@ class Capture:
         if outermost:
             self._frame = _caller()
 
-    def _on_return(self, module: nn.Module, *_: object) -> None:
+    def _on_return(self, module: nn.Module, _: object, output: object) -> None:
         if module in self._stack and not self._is_in_another_thread():
+            if self._mode is not None:
+                self._mode.leave(output)
             while self._stack.pop() is not module:
                 pass  # the hook that marks the end of such a module was never called
             if not self._stack:
@@ -155,26 +168,48 @@ class Capture:
             self.examples[self._mode.outermost] += max(seen) if seen else self._mode.examples or 0
             self._mode = None
 
-    def see(self, activation: Activation, value: Tensor, mode: "_Mode") -> Callable[[Tensor], object]:
-        """Tell the observer of a call that is about to be made."""
-        module = self._stack[-1]
+    @property
+    def running(self) -> nn.Module:
+        """The module that is running."""
+        return self._stack[-1]
+
+    def see(self, activation: Activation, values: "_Values", mode: "_Mode") -> Callable[[Tensor], object]:
+        """Tell the observer of a call."""
+        module = self.running
         name = mode.names.name(self._path(module), module, activation.operation)
-        axis = mode.unit_axis(value)
+        local, whole, axis, part = values
         if mode.examples is None:
-            mode.examples = value.shape[0] if value.ndim else 1
+            mode.examples = whole[0] if whole else 1
         examples = mode.examples if axis else 1  # where units come first, there is no axis of examples
+        if axis and examples == local.shape[0] < whole[0]:
+            examples = whole[0]  # each rank was given its own
         mode.seen.add(examples)
-        return self._observe(Call(name, activation, value.detach(), axis, examples, module))
+        return self._observe(Call(name, activation, local.detach(), axis, examples, module, part))
 
     def _path(self, module: nn.Module) -> str:
         """The module's name in the model, also if it was added later: a replacement takes over the hooks."""
         if module not in self._paths:
-            self._paths |= _paths(self.model)
+            self._paths |= paths(self.model)
         return self._paths.setdefault(module, type(module).__name__)
 
 
-def _paths(model: nn.Module) -> dict[nn.Module, str]:
-    return {module: path.replace("._orig_mod", "") for path, module in model.named_modules()}
+# The names under which wrappers hold what they wrap: torch.compile, FSDP and activation checkpointing.
+_WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+
+
+def paths(model: nn.Module) -> dict[nn.Module, str]:
+    """The path of each module in the model, without the wrappers around it, as it was before anything was wrapped."""
+    found: dict[nn.Module, str] = {}
+    with_wrappers = dict(model.named_modules())
+    for path, module in with_wrappers.items():
+        parent, _, name = path.rpartition(".")
+        holder = with_wrappers.get(parent)
+        wraps = name in _WRAPPED or (name == "module" and isinstance(holder, DataParallel | DistributedDataParallel))
+        if holder is None or holder is module:  # the model itself
+            found[module] = ""
+        else:
+            found[module] = found[holder] if wraps else f"{found[holder]}.{name}".removeprefix(".")
+    return found
 
 
 def nothing_seen(capture: Capture) -> str:
@@ -246,13 +281,14 @@ def _is_running(this: "FrameType") -> bool:
 
 def _examples_in(inputs: object) -> int | None:
     """How many examples a batch holds: the length of the first tensor in it, however deep."""
-    for leaf in tree_leaves(inputs):
-        if isinstance(leaf, Tensor) and not leaf.is_nested and leaf.ndim:
-            return leaf.shape[0]
+    with without_subclass_functions():
+        for leaf in tree_leaves(inputs):
+            if isinstance(leaf, Tensor) and not leaf.is_nested and leaf.ndim:
+                return leaf.shape[0]
     return None
 
 
-_FUSED = {"rnn_relu": "nn.RNN", "rnn_relu_cell": "nn.RNNCell"}
+_USUAL = (Tensor, nn.Parameter)
 
 _UNSEEN: dict[str, Callable[[Tensor], bool]] = {
     "nested": lambda value: value.is_nested,
@@ -261,6 +297,42 @@ _UNSEEN: dict[str, Callable[[Tensor], bool]] = {
     "fake": is_fake,
     "functorch's": is_within_functorch,  # of torch.vmap and torch.func.grad
 }
+
+
+# An operation with an activation in its kernel has the name of the activation in its own, as conv2d_relu does.
+_FUSED = re.compile(r"(?:^|_)(leaky_relu|relu6?|[pr]relu|[cs]?elu|[gs][ei]lu)(?:_|$)")
+_WRITTEN = {"relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "Leaky ReLU", "prelu": "PReLU", "silu": "SiLU"}
+
+
+def _plain(value: object) -> Tensor | None:
+    """The values of a tensor, or its part on this rank; None if its class computes in a way of its own."""
+    local = value.to_local() if is_sharded(value) else value
+    if not isinstance(local, Tensor):
+        return None
+    local = waited(local)
+    if type(local) is Tensor:
+        return local
+    return None if has_own_dispatch(local) else local.as_subclass(Tensor)
+
+
+def _strange(value: object, plain: Tensor | None) -> str:
+    """What an activation is called with, if it cannot be counted; empty if it can, or if there is nothing to count."""
+    tensor = value if plain is None else plain
+    if not isinstance(tensor, Tensor):
+        return f"{type(value).__name__} objects" if hasattr(type(value), "__torch_function__") else ""
+    kind = next((kind for kind, is_of_it in _UNSEEN.items() if is_of_it(tensor)), "")
+    if plain is None:
+        kind = kind or type(value).__name__
+    return kind and f"{kind} tensors"
+
+
+class _Values(NamedTuple):
+    """What enters an activation."""
+
+    local: Tensor  # without a subclass; of a sharded tensor, the part on this rank
+    whole: torch.Size  # the shape of the tensor, on all ranks together
+    axis: int
+    part: Part | None
 
 
 class _Mode(TorchFunctionMode):
@@ -272,6 +344,7 @@ class _Mode(TorchFunctionMode):
         self.outermost = outermost
         self.thread = get_ident()
         self._axes = Axes()
+        self._locals = Locals(self._axes)
         self.names = SiteNames()
         self.examples: int | None = None  # in the batch
         self.seen: set[int] = set()  # of the calls
@@ -280,32 +353,101 @@ class _Mode(TorchFunctionMode):
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        value = args[0] if args else kwargs.get("input", kwargs.get("self"))
         activation = activation_of(function, args, kwargs)
-        if activation is None or not self._is_counted(activation, value):
-            output = function(*args, **kwargs)
-            name = plain_name(function)
-            self._axes.follow(name, function, args, kwargs, output)
-            if name in _FUSED:
-                self._note(f"{_FUSED[name]} computes its ReLU inside; its units are not seen")
-            return output
-        axis = self.unit_axis(value)
-        with torch.no_grad():
-            then = self._capture.see(activation, value, self)
+        if activation is not None:
+            return self._activated(activation, function, args, kwargs)
         output = function(*args, **kwargs)
-        with torch.no_grad():
-            then(output.detach())
-        self._axes.remember(output, axis)
+        name = plain_name(function)
+        self._follow(name, function, args, kwargs, output)
+        fused = _FUSED.search(name)
+        if fused and not name.endswith("backward"):
+            inside = _WRITTEN.get(fused[1], fused[1].upper())
+            self._note(f"{self._caller(name)} computes its {inside} inside; its units are not seen")
         return output
 
-    def _is_counted(self, activation: Activation, value: object) -> bool:
-        if not isinstance(value, Tensor) or isinstance(value, nn.Parameter) or backward_is_running():
-            return False
-        for kind, is_of_it in _UNSEEN.items():
-            if is_of_it(value):
-                self._note(f"{activation.operation} is called with {kind} tensors; its units are not seen")
-                return False
-        return value.is_floating_point()
+    def _activated(self, activation: Activation, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call an activation, and tell of it."""
+        value = args[0] if args else kwargs.get("input", kwargs.get("self"))
+        then = None
+        with torch.no_grad(), without_subclass_functions():
+            values = self._values(activation, value)
+            if values is not None:
+                if all(type(each) in _USUAL for each in (*args, *kwargs.values()) if isinstance(each, Tensor)):
+                    then = self._capture.see(activation, values, self)
+                else:  # it is told of afterwards, when it is known what kind of tensor it gives
+                    values = values._replace(local=values.local.clone())
+        output = function(*args, **kwargs)
+        if values is None:
+            self._follow(plain_name(function), function, args, kwargs, output)
+            return output
+        with torch.no_grad(), without_subclass_functions():
+            made = _plain(output)
+            if made is None or made.shape != values.local.shape:
+                self._note(f"{activation.operation} gives {type(output).__name__}; its units are not seen")
+                return output
+            then = then or self._capture.see(activation, values, self)
+            then(made.detach())
+            self._axes.remember(output, values.axis)
+            if is_sharded(output):
+                self._made(output)
+            elif values.part is not None:
+                self._locals.remember(output, values.part)
+        return output
+
+    def _values(self, activation: Activation, value: object) -> _Values | None:
+        """What enters an activation; None, mostly with a note, if it cannot be counted."""
+        if isinstance(value, nn.Parameter) or backward_is_running():
+            return None
+        local = _plain(value)
+        strange = _strange(value, local)
+        if strange or local is None or not isinstance(value, Tensor) or not local.is_floating_point():
+            if strange:
+                self._note(f"{activation.operation} is called with {strange}; its units are not seen")
+            return None
+        axis = self.unit_axis(value)
+        if is_sharded(value):
+            part = self._made(value).part(local, axis)
+            known, strange = part is not None, f"DTensors placed as {value.placements}"
+        else:
+            known, part = self._locals.part(value)
+            strange = "a part of a DTensor that could not be followed"
+        if not known:
+            self._note(f"{activation.operation} is called with {strange}; its units are not seen")
+            return None
+        return _Values(local, value.shape, axis, part)
+
+    def _follow(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: object) -> None:
+        with without_subclass_functions():
+            self._axes.follow(name, function, args, kwargs, output)
+            plain = []
+            for each in output if isinstance(output, tuple | list) else (output,):
+                if is_sharded(each) and not isinstance(each, nn.Parameter):
+                    self._made(each)
+                elif isinstance(each, Tensor):
+                    plain.append(each)
+            if self._capture.meshes:
+                self._locals.follow([leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)], plain)
+
+    def _made(self, tensor: Any) -> Layout:
+        """Take note of a sharded tensor."""
+        layout = self._locals.made(tensor, self.unit_axis(tensor))
+        self._capture.meshes[layout.mesh] = None
+        return layout
+
+    def leave(self, output: object) -> None:
+        """Take note of what a module returns."""
+        if self._capture.meshes:
+            with without_subclass_functions():
+                for leaf in tree_leaves(output):
+                    if isinstance(leaf, Tensor) and not is_sharded(leaf):
+                        self._locals.left(leaf)
+
+    def _caller(self, name: str) -> str:
+        """What calls the function of this name, for a reader: the class of PyTorch's, or else the function itself."""
+        kind = type(self._capture.running)
+        if kind.__module__.startswith("torch.nn."):
+            return f"nn.{kind.__name__}"
+        return kind.__name__ if kind.__module__.startswith("torch.") else name
 
     def _note(self, note: str) -> None:
         self._capture.notes[note] = None

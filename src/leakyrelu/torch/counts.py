@@ -3,6 +3,10 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +14,82 @@ import torch
 from torch import Tensor
 
 from leakyrelu.torch.capture import Call
+from leakyrelu.torch.operations import Activation
+from leakyrelu.torch.sharding import Part, whole
 from leakyrelu.units.diagnosis import Diagnosis
-from leakyrelu.units.sites import Site
+from leakyrelu.units.sites import Bools, Floats, Integers, Site
 
-__all__ = ["Counts", "by_unit", "largest_change", "split"]
+__all__ = ["Counts", "Record", "by_unit", "largest_change", "split", "together"]
 
 _CONSTANT = 1e-5  # relative to the root mean square of values: differences below that are rounding errors
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """What was counted of one site, as numbers that can be added up."""
+
+    name: str
+    activation: Activation
+    examples: int
+    values: int  # per unit
+    fired: Integers
+    below: Bools
+    maximum: Floats
+    magnitude: Floats  # the sum of |output|
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return self.name, self.activation, len(self.fired)
+
+    def __add__(self, other: "_Sums") -> "_Sums":
+        return replace(
+            self,
+            examples=self.examples + other.examples,
+            values=self.values + other.values,
+            fired=self.fired + other.fired,
+            below=self.below | other.below,
+            maximum=np.maximum(self.maximum, other.maximum),
+            magnitude=self.magnitude + other.magnitude,
+        )
+
+    def site(self) -> Site:
+        return Site(
+            name=self.name,
+            operation=self.activation.operation,
+            examples=self.examples,
+            values=self.values,
+            fired=self.fired,
+            below=self.below,
+            maximum=self.maximum - self.activation.threshold,
+            mean_output=self.magnitude / self.values,
+            flat=self.activation.flat,
+        )
+
+
+class Record(NamedTuple):
+    """What one rank has counted."""
+
+    sites: tuple[_Sums, ...]
+    examples: int
+    notes: tuple[str, ...]
+    ranks: tuple[int, ...] = ()  # those that run the same examples, as a model is sharded over them; empty: this alone
+
+
+def together(records: Iterable[Record]) -> Diagnosis:
+    """The diagnosis from what several ranks have counted; examples that several ranks run are examples once."""
+    found: dict[tuple[object, ...], dict[object, _Sums]] = defaultdict(dict)  # by site, and by ranks
+    examples: dict[object, int] = defaultdict(int)
+    notes: dict[str, None] = {}
+    for i, record in enumerate(records):
+        group = record.ranks or i
+        examples[group] = max(examples[group], record.examples)
+        notes |= dict.fromkeys(record.notes)
+        for site in record.sites:
+            parts = found[site.key]
+            before = parts.get(group)
+            parts[group] = replace(before + site, examples=max(before.examples, site.examples)) if before else site
+    sites = (reduce(add, parts.values()) for parts in found.values())
+    return Diagnosis(tuple(site.site() for site in sites if site.values), sum(examples.values()), tuple(notes))
 
 
 class Counts:
@@ -27,15 +101,22 @@ class Counts:
 
     def __call__(self, call: Call) -> Callable[[Tensor], None]:
         """Count what enters the activation, and return a function that counts what leaves it."""
-        units = by_unit(call.input, call.axis).shape[1]
-        key = call.name, call.activation, units, call.input.device
+        part = call.part or whole(by_unit(call.input, call.axis).shape[1])
+        key = call.name, call.activation, part.units, call.input.device
         if key not in self._sites:
-            self._sites[key] = _SiteCounts(call, units, self._scratch)
-        return self._sites[key].add(call)
+            self._sites[key] = _SiteCounts(call, part.units, self._scratch)
+        return self._sites[key].add(call, part)
 
-    def diagnosis(self, examples: int, notes: tuple[str, ...] = ()) -> Diagnosis:
+    def record(self, examples: int, notes: Iterable[str] = (), ranks: tuple[int, ...] = ()) -> Record:
+        """All that has been counted so far; the parameters are those of `Record`."""
+        sites: dict[object, _Sums] = {}
+        for sums in (site.sums() for site in self._sites.values()):  # a site may be on several devices
+            sites[sums.key] = sites[sums.key] + sums if sums.key in sites else sums
+        return Record(tuple(sites.values()), examples, tuple(notes), ranks)
+
+    def diagnosis(self, examples: int) -> Diagnosis:
         """The diagnosis from all that has been counted so far."""
-        return Diagnosis(tuple(site.result() for site in self._sites.values() if site.values), examples, notes)
+        return together([self.record(examples)])
 
 
 class _SiteCounts:
@@ -52,41 +133,46 @@ class _SiteCounts:
         self.maximum = torch.full((units,), -math.inf, dtype=exact, device=device)
         self.magnitude = torch.zeros(units, dtype=exact, device=device)  # the sum of |output|
 
-    def add(self, call: Call) -> Callable[[Tensor], None]:
+    def add(self, call: Call, part: Part) -> Callable[[Tensor], None]:
+        self.examples += call.examples if call.input.numel() else 0
+        if part.repeated:
+            return lambda output: None
+        here = slice(part.first, part.first + part.here)
+        fired, below, maximum, magnitude = (
+            every[here] for every in (self.fired, self.below, self.maximum, self.magnitude)
+        )
         values = by_unit(call.input, call.axis)
-        if values.numel():
+        if part.measures and values.numel():
             rows, _, positions = values.shape
-            self.examples += call.examples
             self.values += rows * positions
-        for part in _parts(values):
+        for each in _parts(values):
             # Floats instead of booleans: PyTorch is slow at making booleans, and ten times as slow at adding them up.
-            ones = torch.gt(part, call.activation.threshold, out=self.scratch.like(part))
-            self.fired += _per_unit(torch.sum, ones).long()
-            torch.maximum(self.maximum, _per_unit(torch.amax, part), out=self.maximum)
-            left = torch.nonzero(~self.below).flatten()  # few after a while: most units are below zero now and then
+            ones = torch.gt(each, call.activation.threshold, out=self.scratch.like(each))
+            fired += _per_unit(torch.sum, ones).long()
+            torch.maximum(maximum, _per_unit(torch.amax, each), out=maximum)
+            left = torch.nonzero(~below).flatten()  # few after a while: most units are below zero now and then
             if len(left):
-                some = part if len(left) == part.shape[1] else part[:, left]
-                self.below[left] = _per_unit(torch.amin, some) < call.activation.threshold
+                some = each if len(left) == each.shape[1] else each[:, left]
+                below[left] = _per_unit(torch.amin, some) < call.activation.threshold
 
         def add_output(output: Tensor) -> None:
             # The output of a flat activation is never below zero, except that of `threshold`, whose value is a choice.
             at_least_zero = self.activation.flat and self.activation.operation != "threshold"
-            for part in _parts(by_unit(output, call.axis)):
-                self.magnitude += _per_unit(torch.sum, part if at_least_zero else part.abs())
+            for each in _parts(by_unit(output, call.axis)):
+                magnitude.add_(_per_unit(torch.sum, each if at_least_zero else each.abs()))
 
         return add_output
 
-    def result(self) -> Site:
-        return Site(
+    def sums(self) -> _Sums:
+        return _Sums(
             name=self.name,
-            operation=self.activation.operation,
+            activation=self.activation,
             examples=self.examples,
             values=self.values,
             fired=self.fired.cpu().numpy().copy(),  # a copy, as the counting goes on
             below=self.below.cpu().numpy().copy(),
-            maximum=self.maximum.cpu().double().numpy() - self.activation.threshold,
-            mean_output=self.magnitude.cpu().double().numpy() / self.values,
-            flat=self.activation.flat,
+            maximum=self.maximum.cpu().double().numpy().copy(),
+            magnitude=self.magnitude.cpu().double().numpy().copy(),
         )
 
 

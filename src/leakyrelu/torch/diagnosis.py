@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 
 from leakyrelu.torch.capture import Capture, Forward, nothing_seen
-from leakyrelu.torch.counts import Counts
+from leakyrelu.torch.counts import Counts, together
 from leakyrelu.torch.running import checked, evaluating, run_batch, seen_through
+from leakyrelu.torch.sharding import gathered, ranks_of
 from leakyrelu.units.diagnosis import Diagnosis
 
 __all__ = ["diagnose"]
@@ -58,6 +59,12 @@ def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | Non
     (the rule of three; Hanley and Lippman-Hand 1983). On few examples, units that fire rarely look dead: of the units
     that fire on 1 % of all examples, about half look dead on 64 examples.
 
+    A sharded model runs on all ranks at once, so all of them must call this, with equally many batches; otherwise they
+    wait for each other. If tensors are sharded as `torch.distributed.tensor.DTensor`, the counts of the ranks of the
+    mesh are added up, and each rank returns the diagnosis of the whole model. Otherwise (`FullyShardedDataParallel`,
+    `fully_shard`) each rank returns the diagnosis of its own batches. Sites have the names that they had before the
+    model was wrapped. What cannot be told, such as the units of a tensor that holds summands, is in the notes.
+
     Examples
     --------
     >>> import torch
@@ -83,8 +90,9 @@ def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | Non
         raise ValueError(
             "batches is empty, and nothing was diagnosed; a generator that was used up before is empty, too"
         )
-    diagnosis = counts.diagnosis(capture.examples.total(), tuple(capture.notes))
+    record = counts.record(capture.examples.total(), capture.notes, ranks_of(capture.meshes))
+    diagnosis = together(gathered(record, capture.meshes))
     if not diagnosis.sites:
         no_examples = "the batches hold no examples, so nothing was diagnosed"
-        raise ValueError(nothing_seen(capture) if capture.examples.total() else no_examples)
+        raise ValueError(nothing_seen(capture) if diagnosis.examples else no_examples)
     return diagnosis

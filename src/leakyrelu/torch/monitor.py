@@ -10,9 +10,10 @@ from torch.nn.parallel import DataParallel
 
 from leakyrelu._backends.torch_private import is_compiled
 from leakyrelu.torch.capture import Call, Capture, nothing_seen
-from leakyrelu.torch.counts import Counts
+from leakyrelu.torch.counts import Counts, Record, together
 from leakyrelu.torch.running import seen_through
-from leakyrelu.units.diagnosis import Diagnosis, merge
+from leakyrelu.torch.sharding import ranks_of
+from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.sites import LISTS
 
 __all__ = ["Monitor"]
@@ -29,7 +30,8 @@ class Monitor:
     ----------
     model : torch.nn.Module
         The model that is trained. It must not be compiled, as compiled code does not show its activations. A model
-        wrapped by `DistributedDataParallel` may be given with or without the wrapper.
+        wrapped by `DistributedDataParallel` may be given with or without the wrapper. A sharded model is given as it
+        is, and its sites have the names that they had before.
     every : int, default 1
         1 observes every pass, 2 every second pass, and so on.
     window : int, default 100
@@ -102,7 +104,7 @@ class Monitor:
     def reset(self) -> None:
         """Forget what was counted, and begin a new window."""
         self._calls: Counter[nn.Module] = Counter()
-        self._last: Diagnosis | None = None
+        self._last: Record | None = None
         self._new_window()
 
     def _new_window(self) -> None:
@@ -125,14 +127,16 @@ class Monitor:
         self._passes[module] += 1
         return True
 
-    def _counted(self) -> Diagnosis:
+    def _counted(self) -> Record:
         examples = max(self._capture.examples.values(), default=0)
-        return self._counts.diagnosis(examples, tuple(self._capture.notes))
+        return self._counts.record(examples, self._capture.notes, ranks_of(self._capture.meshes))
 
     def diagnosis(self) -> Diagnosis:
         """Diagnose the last full window or, before the first one is full, what has been observed so far.
 
-        If `torch.distributed` is initialised, the counts of all ranks are added up, so all ranks must call this.
+        If `torch.distributed` is initialised, the counts of all ranks are added up, so all ranks must call this; if one
+        does not, the others wait for it. Ranks that share the units or the values of a `DTensor` have the same
+        examples, which count once. Sites of the same name are taken for the same site.
 
         Returns
         -------
@@ -150,7 +154,7 @@ class Monitor:
         if distributed.is_available() and distributed.is_initialized():
             parts = [None] * distributed.get_world_size()
             distributed.all_gather_object(parts, part)
-        diagnosis = merge(parts)
+        diagnosis = together(parts)
         if not diagnosis.sites:
             raise ValueError(
                 nothing_seen(self._capture)

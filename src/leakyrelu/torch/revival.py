@@ -15,7 +15,7 @@ from leakyrelu._shared.wording import listed
 from leakyrelu.torch.capture import Call, Forward, recorded, watch
 from leakyrelu.torch.counts import by_unit, largest_change, split
 from leakyrelu.torch.diagnosis import diagnose
-from leakyrelu.torch.running import checked, copies, evaluating, run_batch, seen_through
+from leakyrelu.torch.running import checked, copies, evaluating, refuse_foreign_weights, run_batch, seen_through
 from leakyrelu.torch.wiring import BATCH_NORMS, CHANNEL_NORMS, Consumer, Unproven, Wiring, wirings
 from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.sites import Floats, Site
@@ -94,8 +94,9 @@ def revive(
     Parameters
     ----------
     model : torch.nn.Module
-        The model, which is changed; its mode is restored. It must be neither compiled nor scripted. If it is wrapped by
-        `DataParallel` or `DistributedDataParallel`, give the model within.
+        The model, which is changed; its mode is restored. It must be neither compiled nor scripted nor sharded, and its
+        weights must be plain tensors. If it is wrapped by `DataParallel` or `DistributedDataParallel`, give the model
+        within; each rank must then give the same batches and generator, or the ranks end up with different weights.
     batches : iterable
         As in `diagnose`. The batches and the model's outputs are kept in memory, and the model runs on them several
         times; some thousand examples are enough.
@@ -116,8 +117,9 @@ def revive(
     Raises
     ------
     TypeError, ValueError
-        As for `diagnose`; or the model is compiled or replicated; or `optimizer` is not an optimizer, or holds none of
-        the weights that would be changed.
+        As for `diagnose`; or the model is compiled or replicated, is sharded (by FSDP, or as DTensors), or has weights
+        without values or of a subclass of `torch.Tensor`; or `optimizer` is not an optimizer, or holds none of the
+        weights that would be changed.
     RuntimeError
         The output would change by more than 1e-5 of its largest value; the model is as it was before.
 
@@ -148,6 +150,7 @@ def revive(
     """
     if seen_through(model) is not model:
         raise TypeError("the model is compiled or replicated; give the one within: model._orig_mod, or model.module")
+    refuse_foreign_weights(model)
     states = _states(optimizer)
     batches = list(checked(batches))
     before = diagnose(model, copies(batches), forward=forward)

@@ -11,9 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from leakyrelu._backends.torch_private import dynamo_is_loaded, is_wrapper_of_compiled, tree_map_only
+from leakyrelu._backends.torch_private import (
+    dynamo_is_loaded,
+    has_own_dispatch,
+    is_fake,
+    is_managed_by_fsdp,
+    is_wrapper_of_compiled,
+    tree_map_only,
+)
 
-__all__ = ["checked", "copies", "evaluating", "run_batch", "seen_through"]
+__all__ = ["attributes_kept", "checked", "copies", "evaluating", "refuse_foreign_weights", "run_batch", "seen_through"]
 
 
 def seen_through(model: nn.Module) -> nn.Module:
@@ -36,6 +43,48 @@ def seen_through(model: nn.Module) -> nn.Module:
                 "use the model as it was before scripting"
             )
     return model
+
+
+def refuse_foreign_weights(model: nn.Module) -> None:
+    """Raise a `TypeError` unless the model holds its weights itself, whole and as plain tensors."""
+    advice = "do this before the model is wrapped or converted, or load its full state_dict into one that is not"
+    for name, module in model.named_modules():
+        if _is_parallel(module):
+            raise TypeError(
+                f"{name or 'the model'} ({type(module).__name__}) is wrapped or hooked for parallel training, so its "
+                f"weights may lie on other processes or devices, too; {advice}"
+            )
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if is_fake(tensor):
+            raise TypeError(f"{name} has no values (it is on the device {tensor.device}); load the weights first")
+        if has_own_dispatch(tensor):
+            kind = type(tensor).__name__
+            raise TypeError(f"{name} is a {kind}, not a plain tensor, so its elements cannot be changed; {advice}")
+
+
+def _is_parallel(module: nn.Module) -> bool:
+    """Whether `DataParallel` or something of `torch.distributed` manages the module, by its class or by its hooks."""
+    hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())  # noqa: SLF001
+    kinds = [kind.__module__ for kind in type(module).__mro__]
+    return (
+        isinstance(module, DataParallel | DistributedDataParallel)
+        or is_managed_by_fsdp(module)
+        or any(name.startswith("torch.distributed.fsdp") for name in kinds)
+        or any(str(getattr(hook, "__module__", "")).startswith("torch.distributed.") for hook in hooks)
+    )
+
+
+@contextmanager
+def attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Undo what the block assigns to attributes of the model's modules, such as proxies while a tracer runs them."""
+    before = {module: dict(vars(module)) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, held in before.items():
+            for name in vars(module).keys() - held.keys():
+                del vars(module)[name]
+            vars(module).update(held)
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from torch.nn.utils import parametrize
 
 from leakyrelu._backends.torch_private import tree_leaves, tree_map_only
 from leakyrelu._shared.wording import first_line
+from leakyrelu.torch.capture import paths
 from leakyrelu.torch.operations import ACTIVATION_MODULES, SiteNames, activation_of, plain_name
+from leakyrelu.torch.running import attributes_kept
 
 __all__ = ["BATCH_NORMS", "CHANNEL_NORMS", "TRANSPOSED", "Consumer", "Unproven", "Wiring", "wirings"]
 
@@ -101,7 +103,8 @@ def wirings(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     """
     tracer = _Tracer(args, kwargs)
     try:
-        graph = tracer.trace(model)
+        with attributes_kept(model):
+            graph = tracer.trace(model)
         record = _Record(fx.GraphModule(model, graph))
         torch.manual_seed(0)
         traced = record.run(*map(torch.clone, tracer.inputs))  # clones, as they may be changed in place
@@ -113,14 +116,14 @@ def wirings(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     if not lengths_are_right or not _alike(traced, model(*args, **kwargs)):
         raise Unproven(f"{type(model).__name__} as traced by torch.fx computes something else")
     wirer = _Wirer(model, graph, record)
-    names = SiteNames()
-    sites = {node: _site_name(node, model, names) for node in graph.nodes}
+    names, known = SiteNames(), paths(model)
+    sites = {node: _site_name(node, model, known, names) for node in graph.nodes}
     found = {name: _or_reason(wirer.wiring, node) for node, name in sites.items() if name}
     for path, module in model.named_modules():
         if type(module) in TRANSFORMER_LAYERS:
             activation: Any = module.activation
             name = "activation" if isinstance(activation, nn.Module) else plain_name(activation)
-            found[f"{path}.{name}"] = _or_reason(wirer.transformer_wiring, path, module)
+            found[f"{known[module]}.{name}"] = _or_reason(wirer.transformer_wiring, path, module)
     return found
 
 
@@ -187,18 +190,18 @@ def _alike(one: object, other: object) -> bool:
     )
 
 
-def _site_name(node: fx.Node, model: nn.Module, names: SiteNames) -> str | None:
+def _site_name(node: fx.Node, model: nn.Module, known: Mapping[nn.Module, str], names: SiteNames) -> str | None:
     if node.op == "call_module":
         module = model.get_submodule(str(node.target))
-        return names.name(str(node.target), module, "") if isinstance(module, ACTIVATION_MODULES) else None
+        return names.name(known[module], module, "") if isinstance(module, ACTIVATION_MODULES) else None
     if node.op not in ("call_function", "call_method"):
         return None
     activation = activation_of(node.target, node.args, node.kwargs)
     if activation is None:
         return None
     stack = list(node.meta.get("nn_module_stack", {}).values())
-    path = stack[-1][0] if stack else ""
-    return names.name(path, model.get_submodule(path), activation.operation)
+    module = model.get_submodule(stack[-1][0] if stack else "")
+    return names.name(known[module], module, activation.operation)
 
 
 class _Wirer:
