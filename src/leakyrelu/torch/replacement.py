@@ -5,7 +5,7 @@ Nothing is traced: the rest of the model runs as before.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType, FunctionType, MethodType
@@ -19,7 +19,7 @@ from leakyrelu._backends.torch_private import copy_of_graph, is_compiled
 from leakyrelu._shared.arguments import one_slope
 from leakyrelu._shared.wording import listed
 from leakyrelu.torch.activation import LeakyReLU
-from leakyrelu.torch.capture import Call, watch
+from leakyrelu.torch.capture import Call, paths, watch
 from leakyrelu.torch.changes import Changes
 from leakyrelu.torch.operations import OPERATIONS, SiteNames, activation_of, function_of, module_kind
 from leakyrelu.torch.rewriting import Found, Place, Rewriter, is_foreign, place_of, takes_more, used_names
@@ -401,7 +401,7 @@ class _Work:
             if operation not in kinds and call.activation.flat and nn.ReLU in self.table and operation in _OTHERS:
                 self.flat[call.name] = _OTHERS[operation]
             elif operation in kinds:
-                each = _caller(call)
+                each = _caller(call, self.table)
                 if each is not None:
                     seen.setdefault((each.name, each.place), each)
 
@@ -499,10 +499,10 @@ class _Work:
                     if not _is_internal(key) and (changed := self._swapped(value, old)) is not value:
                         self.changes.set(vars(parent), key, changed)
 
-    def _swapped(self, value: Any, old: set[nn.Module]) -> Any:
+    def _swapped(self, value: Any, old: set[nn.Module], depth: int = 4) -> Any:
         if isinstance(value, nn.Module):
             return self.new.module(value) if value in old else value
-        return mapped(value, partial(self._swapped, old=old))
+        return mapped(value, partial(self._swapped, old=old, depth=depth - 1)) if depth else value
 
     def _like(self, owner: nn.Module, new: nn.Module) -> nn.Module:
         """The new module, with its parameters on the owner's device and in its precision."""
@@ -544,10 +544,10 @@ class _Work:
         if takes_more(type(module), key):
             return f"self.{key} is called with further arguments, which a module does not take"
         new = self.new.held(value)
-        if new is None or _uses_children(module):
+        if _uses_children(module) or hasattr(type(module), key):  # a class attribute would hide a child
             function = getattr(value, "func", value)
             if not is_plain(self.table[function_of(function).kind]):  # type: ignore[union-attr]
-                return "the module goes through its children, so the new activation, which has parameters, has no place"
+                return "there is no place for another child, and the new activation has parameters"
             self.changes.set(vars(module), key, self.new.either(value))
             return ""
         self.changes.delete(vars(module), key)
@@ -693,7 +693,7 @@ class _Work:
         """Turn off the fused kernels of transformers, which compute ReLU if a flag says so, whatever the activation is."""
         for module in list(self.modules.values()):
             layers = module.layers if isinstance(module, nn.TransformerEncoder) else [module]
-            if not any(is_new(getattr(layer, "activation", None)) for layer in layers):
+            if not any(is_new(getattr(layer, "activation", None), self.table) for layer in layers):
                 continue
             if isinstance(module, nn.TransformerEncoder):
                 self.changes.set(vars(module), "use_nested_tensor", False)  # only the fused layers take nested tensors
@@ -743,15 +743,18 @@ def _visible(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, _Reason]
     modules: dict[str, nn.Module] = {}
     opaque: dict[str, _Reason] = {}
     inside: tuple[str, ...] = ()
+    names = paths(model)
     for path, module in model.named_modules():
         if path.startswith(inside):
             continue
         if isinstance(module, torch.jit.ScriptModule):
-            opaque[path or "model"] = "scripted; replace before torch.jit.script"
+            opaque[names[module] or "model"] = "scripted; replace before torch.jit.script"
         elif is_compiled(module):
-            opaque[path or "model"] = "compiled; replace before torch.compile"
+            opaque[names[module] or "model"] = "compiled; replace before torch.compile"
         else:
-            modules[path] = module
+            if (wrapper := modules.get(names[module])) is not None:
+                modules[f"{names[module]} in a wrapper"] = wrapper
+            modules[names[module]] = module
             continue
         inside += (f"{path}." if path else "",)
     return modules, opaque
@@ -799,9 +802,9 @@ def _operation(node: fx.Node) -> tuple[str, Any]:
     return (activation.operation if activation else ""), known
 
 
-def _caller(call: Call) -> _Seen | None:
+def _caller(call: Call, kinds: Container[type[nn.Module]]) -> _Seen | None:
     """Who made a call: the innermost function that is neither PyTorch's nor this library's; None for a new activation."""
-    if is_new(call.module):
+    if is_new(call.module, kinds):
         return None
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # as inspect.currentframe has it
     first, foreign = None, False
@@ -809,7 +812,7 @@ def _caller(call: Call) -> _Seen | None:
         names, file = frame.f_globals, frame.f_code.co_filename
         if "__name__" not in names and file.startswith("<leakyrelu "):
             return None  # a function in place of the activation's
-        if is_new(frame.f_locals.get("self")):
+        if is_new(frame.f_locals.get("self"), kinds):
             return None
         if str(names.get("__name__")).partition(".")[0] not in ("torch", "leakyrelu") and first is None:
             first = frame

@@ -12,7 +12,7 @@ import sys
 from abc import ABCMeta
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache, partial
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from leakyrelu.torch.operations import OPERATIONS, activation_of, function_of, plain_name
 from leakyrelu.torch.sources import Edit, Source, Unreadable, copy_of, edited, nested, position_of, read
-from leakyrelu.torch.substitutes import LARGEST, Substitutes, is_plain
+from leakyrelu.torch.substitutes import LARGEST, Substitutes, as_replaced, is_plain
 
 __all__ = ["Found", "Place", "Rewriter", "Rewritten", "is_foreign", "place_of", "takes_more", "used_names"]
 
@@ -43,7 +43,7 @@ def place_of(names: Mapping[str, Any], position: tuple[Any, ...]) -> Place:
     return str(names.get("__name__")), position
 
 
-_LIBRARIES = {"torch", "leakyrelu", "numpy", *sys.stdlib_module_names} - {"__main__"}
+_LIBRARIES = {"torch", "leakyrelu", "numpy", *sys.stdlib_module_names} - {"__main__", "builtins"}
 _SPACES = (functional, torch, nn, torch.ops.aten)
 
 
@@ -486,7 +486,9 @@ class _Editor:
             case ast.Name() | ast.Attribute() if isinstance(node.ctx, ast.Load) and self._name(node):
                 return
             case ast.Compare():
-                self._visit_all(*(each for each in (node.left, *node.comparators) if not self._is_class(each)))
+                self._visit_all(*(each for each in (node.left, *node.comparators) if not self._names_classes(each)))
+            case ast.Attribute() if self._is_class(node.value):
+                return  # as in nn.ReLU.forward
             case _:
                 self._visit_all(*ast.iter_child_nodes(node))
 
@@ -498,14 +500,18 @@ class _Editor:
     def _edits_all(self) -> bool:
         return not self.rewriter.only_places
 
+    def _names_classes(self, node: ast.AST) -> bool:
+        return all(map(self._is_class, node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else [node]))
+
     def _is_class(self, node: ast.AST) -> bool:
         return isinstance(self.value(node), type)
 
     def _call(self, node: ast.Call) -> None:
         called = self.value(node.func)
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
-        if called in (isinstance, issubclass, type) if isinstance(called, type | BuiltinFunctionType) else False:
-            self._visit_all(*(each for each in arguments if not self._is_class(each)))
+        if called is isinstance or called is issubclass:
+            self._visit_all(*arguments[:1])
+            self._asked(arguments[1:])
             return
         wanted = self._place(node) in self.rewriter.places
         if not (wanted or self._edits_all):
@@ -530,6 +536,13 @@ class _Editor:
             self._visit_callee(node)
         del before
         self._visit_all(*arguments)
+
+    def _asked(self, classes: list[ast.expr]) -> None:
+        """Classes that a value is compared with: a new module passes for the one that it replaced."""
+        for each in (inner for outer in classes for inner in ast.walk(outer) if isinstance(inner, ast.Name | ast.Attribute)):
+            value = self.value(each)
+            if self._edits_all and self.substitutes.is_class(value):
+                self._put(each, self._use(f"as_{value.__name__}", CellType(as_replaced(value))))
 
     def _visit_callee(self, node: ast.Call) -> None:
         called = self.value(node.func)

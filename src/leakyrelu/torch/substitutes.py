@@ -3,11 +3,11 @@
 import functools
 import re
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from copy import copy, deepcopy
 from typing import Any, ClassVar
 from types import FunctionType
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
@@ -19,7 +19,7 @@ from leakyrelu.torch.activation import LeakyReLU
 from leakyrelu.torch.operations import FUNCTION_TYPES, OPERATIONS, function_of, functions_of, mark, module_kind
 from leakyrelu.torch.sources import written
 
-__all__ = ["LARGEST", "Substitutes", "is_new", "is_plain", "mapped", "works_by_itself"]
+__all__ = ["LARGEST", "Substitutes", "as_replaced", "is_new", "is_plain", "mapped", "works_by_itself"]
 
 Table = Mapping[type[nn.Module], nn.Module]
 
@@ -151,7 +151,7 @@ class Substitutes:
         if old not in self._modules:
             kind = module_kind(old)
             assert kind is not None
-            self._modules[old] = _in_place_of(old, self.table[kind])
+            self._modules[old] = _in_place_of(old, self.table[kind], kind)
         return self._modules[old]
 
     def held(self, value: Any) -> Any:
@@ -166,7 +166,7 @@ class Substitutes:
 
     def copy_for(self, kind: type[nn.Module], in_place: bool = False) -> nn.Module:
         """A new module for a call of an activation's function."""
-        return _in_place_of(nn.ReLU(in_place), self.table[kind])
+        return _in_place_of(nn.ReLU(in_place), self.table[kind], kind)
 
     def made(self, kind: type[nn.Module]) -> Callable[..., nn.Module]:
         """What makes modules in place of a class that does."""
@@ -241,14 +241,14 @@ def works_by_itself(module: nn.Module) -> bool:
 
 
 def _made(kind: type[nn.Module], new: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
-    return _in_place_of(kind(*args, **kwargs), new)
+    return _in_place_of(kind(*args, **kwargs), new, kind)
 
 
-def _in_place_of(old: nn.Module, given: nn.Module) -> nn.Module:
+def _in_place_of(old: nn.Module, given: nn.Module, kind: type[nn.Module]) -> nn.Module:
     """A copy of the module given, with the hooks, the mode and the further attributes of the old one."""
     new = deepcopy(given)
-    _NEW.add(new)
     own = dict(vars(new))
+    vars(new)[_REPLACES] = kind
     kept = {key: value for key, value in vars(old).items() if key not in own or key in (*_HOOKS, "training")}
     vars(new).update(kept)
     new.train(old.training)
@@ -260,12 +260,26 @@ def _in_place_of(old: nn.Module, given: nn.Module) -> nn.Module:
     return new
 
 
-_NEW: WeakSet[nn.Module] = WeakSet()
+_REPLACES = "_leakyrelu_replaces"
 
 
-def is_new(value: object) -> bool:
-    """Whether a module was put in place of an activation."""
-    return isinstance(value, nn.Module) and value in _NEW
+def is_new(value: object, kinds: Container[type[nn.Module]]) -> bool:
+    """Whether a module was put in place of an activation of one of these kinds."""
+    return isinstance(value, nn.Module) and vars(value).get(_REPLACES) in kinds
+
+
+@functools.cache
+def as_replaced(kind: type[nn.Module]) -> type:
+    """For ``isinstance``: a class of which modules of this kind are, and those that were put in place of one."""
+
+    class Meta(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, kind) or is_new(value, (kind,))
+
+        def __subclasscheck__(cls, value: type) -> bool:
+            return issubclass(value, kind)
+
+    return Meta(kind.__name__, (), {})
 
 
 class _InPlace(nn.Module):
@@ -347,14 +361,14 @@ _MODULE_ARGUMENTS = _ARGUMENTS | {
 def _maker(kind: type[nn.Module], new: type[nn.Module], construction: str) -> Callable[..., nn.Module]:
     """A function with the arguments of the activation's class, which makes another module."""
     arguments = _MODULE_ARGUMENTS[OPERATIONS[kind]]
-    names = {"new_class": new, "in_place_class": _working_in_place(new)}
+    names = {"new_class": new, "in_place_class": _working_in_place(new), "kind": kind}
     if "inplace" not in arguments:
-        body = f"    return {construction.replace('inplace', 'False')}\n"
+        value = construction.replace("inplace", "False")
     elif "inplace" in construction:
-        body = f"    return {construction}\n"
+        value = construction
     else:
-        in_place = construction.replace("new_class", "in_place_class")
-        body = f"    return {in_place} if inplace else {construction}\n"
+        value = f"{construction.replace('new_class', 'in_place_class')} if inplace else {construction}"
+    body = f"    new = {value}\n    new.{_REPLACES} = kind\n    return new\n"
     maker: Callable[..., nn.Module] = written(f"def {kind.__name__}({arguments}):\n{body}", kind.__name__, names)
     return maker
 
