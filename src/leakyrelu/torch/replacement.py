@@ -25,7 +25,7 @@ from leakyrelu.torch.operations import OPERATIONS, SiteNames, activation_of, fun
 from leakyrelu.torch.rewriting import Found, Place, Rewriter, is_foreign, place_of, takes_more, used_names
 from leakyrelu.torch.running import checked, evaluating, run_batch
 from leakyrelu.torch.sources import original_file
-from leakyrelu.torch.substitutes import Substitutes, is_new, is_plain, mapped, works_by_itself
+from leakyrelu.torch.substitutes import Substitutes, is_new, is_plain, stands_in, mapped, works_by_itself
 
 __all__ = ["Replacement", "replace", "replace_relu"]
 
@@ -540,18 +540,19 @@ class _Work:
             yield from sites
 
     def _hold(self, module: nn.Module, key: str, value: Any) -> _Reason:
-        """A module in place of a function that is an attribute; or why not."""
-        if takes_more(type(module), key):
-            return f"self.{key} is called with further arguments, which a module does not take"
-        new = self.new.held(value)
-        if _uses_children(module) or hasattr(type(module), key):  # a class attribute would hide a child
-            function = getattr(value, "func", value)
-            if not is_plain(self.table[function_of(function).kind]):  # type: ignore[union-attr]
-                return "there is no place for another child, and the new activation has parameters"
+        """Something else in place of a function that is an attribute; or why not."""
+        function = getattr(value, "func", value)
+        kind = function_of(function).kind  # type: ignore[union-attr]
+        if is_plain(self.table[kind]):
             self.changes.set(vars(module), key, self.new.either(value))
             return ""
+        if _uses_children(module) or hasattr(type(module), key):  # a class attribute would hide a child
+            return "there is no place for another child, and the new activation has parameters"
+        if takes_more(type(module), key):
+            return f"self.{key} is called with further arguments, which a module does not take"
+        in_place = function_of(function).in_place or getattr(value, "keywords", {}).get("inplace", False)  # type: ignore[union-attr]
         self.changes.delete(vars(module), key)
-        self.changes.set(vars(module)["_modules"], key, self._like(module, new))
+        self.changes.set(vars(module)["_modules"], key, self._like(module, self.new.copy_for(kind, bool(in_place))))
         return ""
 
     def _held(
@@ -580,7 +581,9 @@ class _Work:
         if id(value) in self._made:
             return self._made[id(value)][1]
         new = value
-        if isinstance(value, FunctionType | MethodType) and not function_of(value):
+        if isinstance(value, MethodType) and self.new.is_module(value.__self__):  # such as self.relu.forward
+            new = getattr(self.new.module(value.__self__), value.__func__.__name__)
+        elif isinstance(value, FunctionType | MethodType) and not function_of(value):
             new, found = self._rewritten_function(value, rewriter)
             sites += found
         elif self.new.is_class(value):
@@ -589,7 +592,7 @@ class _Work:
         elif self.new.is_function(value) or (isinstance(value, partial) and self.new.is_function(value.func)):
             kind = function_of(getattr(value, "func", value)).kind  # type: ignore[union-attr]
             if is_plain(self.table[kind]):
-                new = self.new.held(value)
+                new = self.new.either(value)
                 sites.append((OPERATIONS[kind], ""))
             else:
                 sites.append((OPERATIONS[kind], "is held in a container, where the new parameters would not be trained"))
@@ -693,7 +696,7 @@ class _Work:
         """Turn off the fused kernels of transformers, which compute ReLU if a flag says so, whatever the activation is."""
         for module in list(self.modules.values()):
             layers = module.layers if isinstance(module, nn.TransformerEncoder) else [module]
-            if not any(is_new(getattr(layer, "activation", None), self.table) for layer in layers):
+            if not any(stands_in(getattr(layer, "activation", None), self.table) for layer in layers):
                 continue
             if isinstance(module, nn.TransformerEncoder):
                 self.changes.set(vars(module), "use_nested_tensor", False)  # only the fused layers take nested tensors
@@ -812,7 +815,8 @@ def _caller(call: Call, kinds: Container[type[nn.Module]]) -> _Seen | None:
         names, file = frame.f_globals, frame.f_code.co_filename
         if "__name__" not in names and file.startswith("<leakyrelu "):
             return None  # a function in place of the activation's
-        if is_new(frame.f_locals.get("self"), kinds):
+        owner = frame.f_locals.get("self")
+        if is_new(owner, kinds) and frame.f_code is getattr(type(owner).forward, "__code__", None):
             return None
         if str(names.get("__name__")).partition(".")[0] not in ("torch", "leakyrelu") and first is None:
             first = frame

@@ -11,8 +11,8 @@ import inspect
 import sys
 from abc import ABCMeta
 from collections.abc import Collection, Iterator, Mapping
-from functools import cache, partial
-from types import CellType, CodeType, FunctionType, ModuleType
+from functools import cache, lru_cache, partialmethod
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -45,6 +45,7 @@ def place_of(names: Mapping[str, Any], position: tuple[Any, ...]) -> Place:
 
 _LIBRARIES = {"torch", "leakyrelu", "numpy", *sys.stdlib_module_names} - {"__main__", "builtins"}
 _SPACES = (functional, torch, nn, torch.ops.aten)
+_CACHED: type = type(lru_cache(len))
 
 
 def is_foreign(value: Any) -> bool:
@@ -122,16 +123,18 @@ class Rewriter:
         values += [*_globals(function), *_contents(function)]
         if "getattr" in names and any(any(value is space for space in _SPACES) for value in values):
             return True
-        return any(self.substitutes.holds(value) for value in values)
+        return any(self.substitutes.holds(value) or isinstance(value, torch.jit.ScriptFunction) for value in values)
 
     def _callees(self, function: FunctionType) -> Iterator[FunctionType]:
         for value in _contents(function):
+            value = value.__func__ if isinstance(value, MethodType) else value
             if isinstance(value, FunctionType):
                 yield value
         if is_foreign(function):
             return
         for value in (*_globals(function), *vars(function).values()):
             yield from _functions_in(value)
+            value = getattr(value, "__wrapped__", value) if isinstance(value, _CACHED) else value
             if isinstance(value, FunctionType) and not is_foreign(value):
                 yield value
             elif isinstance(value, type) and not is_foreign(value):
@@ -218,6 +221,9 @@ class Rewriter:
         """What takes the place of a value that a function holds."""
         if isinstance(value, FunctionType) and not function_of(value):
             return value if value in self._under_way else self.function(value)
+        if isinstance(value, MethodType) and isinstance(value.__func__, FunctionType):
+            new = self.function(value.__func__, _first_argument(value.__func__, value.__func__))
+            return value if new is value.__func__ else MethodType(new, value.__self__)
         if self.only_places or isinstance(value, nn.Module | type):
             return value
         if not self.substitutes.holds(value) or not self.has_functions:
@@ -267,6 +273,11 @@ class Rewriter:
                         place: Place = (base.__module__, (0, 0, 0, 0))
                         operation = next((OPERATIONS[k] for k in self.substitutes.table), "")
                         found.append(Found(operation, place))
+            if base in self.substitutes.table and base is not cls and not self.only_places:
+                calls = seen.get("forward", [])
+                if any(_names(each.__code__) & {"super", base.__name__} for each in calls):
+                    forward = self.substitutes.forward(base)
+                    own = own if forward is None else {"forward": forward}
             if own:
                 layers.append((base, own))
         found = list(dict.fromkeys(found))
@@ -300,6 +311,13 @@ class Rewriter:
             new = [self._functions.get(each, each) for each in (item.fget, item.fset, item.fdel)]
             same = all(a is b for a, b in zip(new, (item.fget, item.fset, item.fdel), strict=True))
             return item if same else property(*new, item.__doc__)
+        if isinstance(item, partialmethod):
+            values = [item.func, *item.args, *item.keywords.values()]
+            new = [self._value(value) for value in values]
+            if all(a is b for a, b in zip(new, values, strict=True)):
+                return item
+            count = len(item.args) + 1
+            return partialmethod(*new[:count], **dict(zip(item.keywords, new[count:], strict=True)))
         if self.only_places:
             return item
         value = item.__func__ if isinstance(item, staticmethod) else item
@@ -546,10 +564,12 @@ class _Editor:
 
     def _visit_callee(self, node: ast.Call) -> None:
         called = self.value(node.func)
-        if isinstance(called, type) and issubclass(called, nn.Module) and not is_foreign(called):
+        if isinstance(called, type) and not is_foreign(called) and not issubclass(called, BaseException | tuple):
             rewritten = self.rewriter.cls(called) if self._edits_all else Rewritten(called, [], {})
             self.found += rewritten.found
-            if rewritten.cls is not called:
+            if rewritten.cls is called:
+                self.visit(node.func)
+            else:
                 self._put(node.func, self._use(called.__name__, CellType(rewritten.cls)))
             return
         self.visit(node.func)
@@ -565,6 +585,13 @@ class _Editor:
             return False
         if isinstance(value, FunctionType) and not function_of(value):
             return self._helper(node, value)
+        if isinstance(value, _CACHED) and isinstance(value.__wrapped__, FunctionType):
+            return self._cached(node, value)
+        if isinstance(value, torch.jit.ScriptFunction):
+            for kind in self.substitutes.table:
+                if f"{OPERATIONS[kind]}(" in value.code:
+                    self._leave(node, kind, f"{value.name} is scripted; replace before torch.jit.script")
+            return True
         if not self._edits_all:
             return False
         if self.substitutes.is_function(value) or self.substitutes.is_class(value):
@@ -590,6 +617,14 @@ class _Editor:
         if callee is not None:
             cell = callee if isinstance(callee, CellType) else CellType(callee)
             self._put(node, self._use(value.__name__, cell))
+        return True
+
+    def _cached(self, node: ast.Name | ast.Attribute, value: Any) -> bool:
+        """A function with a cache: the rewritten one has a cache of its own."""
+        new = self.rewriter.function(value.__wrapped__)
+        self.found.append(value.__wrapped__)
+        if new is not value.__wrapped__:
+            self._put(node, self._use(new.__name__, CellType(lru_cache(**value.cache_parameters())(new))))
         return True
 
     def _value(self, node: ast.Name | ast.Attribute, value: Any, site: ast.AST | None = None) -> None:

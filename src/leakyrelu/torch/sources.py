@@ -287,7 +287,7 @@ def _same(compiled: CodeType, running: CodeType) -> bool:
 def _steps(code: CodeType) -> list[tuple[Any, ...]]:
     """What the code does; ``np.sum(x)`` has other instructions where the compiler sees that `np` was imported."""
     return [
-        ("LOAD_ATTR" if step.opname == "LOAD_METHOD" else step.opname, _argument(step), step.positions and step.positions.lineno)
+        ("LOAD_ATTR" if step.opname == "LOAD_METHOD" else step.opname, _argument(step))
         for step in dis.get_instructions(code)
         if step.opname not in ("PUSH_NULL", "PRECALL", "EXTENDED_ARG", "NOP")
     ]

@@ -1,6 +1,7 @@
 """What takes the place of an activation: a module of a module, and a function of a function, with the same arguments."""
 
 import functools
+import json
 import re
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Container, Mapping
@@ -19,7 +20,7 @@ from leakyrelu.torch.activation import LeakyReLU
 from leakyrelu.torch.operations import FUNCTION_TYPES, OPERATIONS, function_of, functions_of, mark, module_kind
 from leakyrelu.torch.sources import written
 
-__all__ = ["LARGEST", "Substitutes", "as_replaced", "is_new", "is_plain", "mapped", "works_by_itself"]
+__all__ = ["LARGEST", "Substitutes", "as_replaced", "is_new", "is_plain", "mapped", "stands_in", "works_by_itself"]
 
 Table = Mapping[type[nn.Module], nn.Module]
 
@@ -84,7 +85,7 @@ _CONSTRUCTIONS = {  # the same modules, made anew
     }.items()},
 }
 
-_HOOKS = tuple(key for key in vars(nn.Module()) if "hooks" in key)
+_HOOKS = tuple(key for key in vars(nn.Module()) if "hook" in key)
 
 
 def is_plain(module: nn.Module) -> bool:
@@ -136,15 +137,15 @@ class Substitutes:
         """The function in place of an activation."""
         known = function_of(value)
         assert known is not None
-        return _function(known.kind, known.in_place, self._expression(known.kind))
+        return _function(known.kind, known.in_place, *_parts(self.table[known.kind]))
 
     def method(self, name: str) -> Callable[[Tensor], Tensor]:
         """The function in place of the method ``x.relu()`` or ``x.relu_()``; on what is no tensor, it calls it."""
         return _method(name, self._expression(nn.ReLU))
 
     def _expression(self, kind: type[nn.Module]) -> str:
-        new = self.table[kind]
-        return _EXPRESSIONS[type(new)].format(**vars(new))
+        new, arguments = _parts(self.table[kind])
+        return _EXPRESSIONS[new].format(**dict(arguments))
 
     def module(self, old: nn.Module) -> nn.Module:
         """The module in place of another one: the same for all that hold it, with its hooks and its mode."""
@@ -154,19 +155,21 @@ class Substitutes:
             self._modules[old] = _in_place_of(old, self.table[kind], kind)
         return self._modules[old]
 
-    def held(self, value: Any) -> Any:
-        """The module in place of a function that is held somewhere; None if the value is no such function."""
-        arguments = {}
-        if isinstance(value, functools.partial) and not value.args:
-            value, arguments = value.func, value.keywords
-        known = function_of(value)
-        if known is None or known.kind not in self.table:
-            return None
-        return self.copy_for(known.kind, bool(known.in_place or arguments.get("inplace", False)))
-
     def copy_for(self, kind: type[nn.Module], in_place: bool = False) -> nn.Module:
         """A new module for a call of an activation's function."""
         return _in_place_of(nn.ReLU(in_place), self.table[kind], kind)
+
+    def forward(self, kind: type[nn.Module]) -> Callable[..., Tensor] | None:
+        """The forward in place of the one of an activation's class, for ``super().forward(x)``; None if there is none."""
+        if not is_plain(self.table[kind]):
+            return None
+        function = self.function(getattr(functional, OPERATIONS[kind]))
+        takes = "inplace" in _ARGUMENTS[OPERATIONS[kind]]
+
+        def forward(self: nn.Module, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
+            return function(input, inplace=self.inplace) if takes else function(input)
+
+        return forward if kind not in (nn.Hardtanh, nn.Threshold, nn.PReLU, nn.RReLU) else None
 
     def made(self, kind: type[nn.Module]) -> Callable[..., nn.Module]:
         """What makes modules in place of a class that does."""
@@ -205,8 +208,12 @@ class Substitutes:
             return within(value)
 
         def rewritten(value: Any) -> Any:
-            known = isinstance(value, FunctionType) and not function_of(value)
-            return self.rewritten(value) if known else value
+            if isinstance(value, FunctionType):
+                return value if function_of(value) else self.rewritten(value)
+            of_tensor = isinstance(getattr(value, "__self__", None), Tensor) and nn.ReLU in self.table
+            if of_tensor and value.__name__ in ("relu", "relu_"):
+                return functools.partial(self.method(value.__name__), value.__self__)
+            return value
 
         def within(value: Any) -> Any:
             if self.is_module(value):
@@ -220,7 +227,8 @@ class Substitutes:
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
     """The container with its items changed; itself if none is."""
-    if type(value) not in CONTAINERS and not hasattr(value, "_fields"):
+    is_named = isinstance(value, tuple) and hasattr(value, "_fields")
+    if type(value) not in CONTAINERS and not is_named:
         return value
     if isinstance(value, dict):
         changed = {key: new for key, item in value.items() if (new := change(item)) is not item}
@@ -231,7 +239,7 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
     items = [change(item) for item in value]
     if all(new is old for new, old in zip(items, value, strict=True)):
         return value
-    return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return type(value)(*items) if is_named else type(value)(items)
 
 
 def works_by_itself(module: nn.Module) -> bool:
@@ -266,6 +274,11 @@ _REPLACES = "_leakyrelu_replaces"
 def is_new(value: object, kinds: Container[type[nn.Module]]) -> bool:
     """Whether a module was put in place of an activation of one of these kinds."""
     return isinstance(value, nn.Module) and vars(value).get(_REPLACES) in kinds
+
+
+def stands_in(value: object, kinds: Container[type[nn.Module]]) -> bool:
+    """Whether a module or a function was put in place of an activation of one of these kinds."""
+    return is_new(value, kinds) or (isinstance(value, FunctionType) and value.__module__ == __name__)
 
 
 @functools.cache
@@ -316,9 +329,18 @@ _NAMES: dict[str, Any] = {
 }
 
 
+def _parts(new: nn.Module) -> tuple[type[nn.Module], tuple[tuple[str, Any], ...]]:
+    """The class of a new module, and the numbers that its expression needs."""
+    names = re.findall(r"{(\w+)!r}", _EXPRESSIONS[type(new)])
+    return type(new), tuple((name, getattr(new, name)) for name in names)
+
+
 @functools.lru_cache(256)
-def _function(kind: type[nn.Module], in_place: bool, expression: str) -> Callable[..., Tensor]:
+def _function(
+    kind: type[nn.Module], in_place: bool, new: type[nn.Module], numbers: tuple[tuple[str, Any], ...]
+) -> Callable[..., Tensor]:
     """A function with the arguments of the activation's function; all but the first and `inplace` are ignored."""
+    expression = _EXPRESSIONS[new].format(**dict(numbers))
     operation = OPERATIONS[kind]
     arguments = _ARGUMENTS[operation]
     if in_place:
@@ -333,7 +355,21 @@ def _function(kind: type[nn.Module], in_place: bool, expression: str) -> Callabl
         body = f"    return {expression if 'inplace' in arguments else _not_in_place(expression)}\n"
     function: Callable[..., Tensor] = written(header + body, name, _NAMES)
     mark(function, _kind_of(expression), in_place)
+    text = json.dumps([operation, in_place, list(_EXPRESSIONS).index(new), list(dict(numbers).values())])
+    function.__module__, function.__qualname__ = __name__, f"{name}_{text.encode().hex()}"  # what `__getattr__` reads
     return function
+
+
+def __getattr__(name: str) -> Callable[..., Tensor]:
+    """The function that a pickle names, made anew."""
+    try:
+        operation, in_place, index, numbers = json.loads(bytes.fromhex(name.rpartition("_")[2]))
+        kind = next(kind for kind, other in OPERATIONS.items() if other == operation)
+        new = list(_EXPRESSIONS)[index]
+        names = re.findall(r"{(\w+)!r}", _EXPRESSIONS[new])
+        return _function(kind, bool(in_place), new, tuple(zip(names, numbers, strict=True)))
+    except (ValueError, TypeError, IndexError, StopIteration):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
 def _kind_of(expression: str) -> type[nn.Module]:
