@@ -101,6 +101,8 @@ class Capture:
         """Start observing."""
         if not self._handles:
             for module in self._paths:
+                if isinstance(module, torch.jit.ScriptModule):
+                    continue  # it takes no hooks, and nothing in it can be seen
                 self._handles += [
                     module.register_forward_pre_hook(self._on_call, with_kwargs=True),
                     module.register_forward_hook(self._on_return, always_call=True),

@@ -30,6 +30,9 @@ class Changes:
         self.given: Any = None
         self._made: list[_Change] = []
 
+    def __bool__(self) -> bool:
+        return bool(self._made)
+
     def set(self, mapping: dict[Any, Any], key: Any, new: Any) -> None:
         """Set an item of a dictionary, such as ``vars(module)``; as `None` may be a value, `delete` removes one."""
 

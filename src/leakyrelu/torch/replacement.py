@@ -23,7 +23,7 @@ from leakyrelu.torch.capture import Call, paths, watch
 from leakyrelu.torch.changes import Changes
 from leakyrelu.torch.operations import OPERATIONS, SiteNames, activation_of, function_of, module_kind
 from leakyrelu.torch.rewriting import Found, Place, Rewriter, is_foreign, place_of, takes_more, used_names
-from leakyrelu.torch.running import checked, evaluating, run_batch
+from leakyrelu.torch.running import checked, copies, evaluating, run_batch
 from leakyrelu.torch.sources import original_file
 from leakyrelu.torch.substitutes import Substitutes, is_new, is_plain, stands_in, mapped, works_by_itself
 
@@ -241,12 +241,15 @@ class _Seen(NamedTuple):
     """A call of an activation to be replaced, in a run."""
 
     name: str  # of the site
-    module: nn.Module  # that made it
+    path: str  # of the module that made it
+    module: nn.Module
     place: Place
     file: str
     line: int
     function: str
     foreign: bool  # whether code of PyTorch made it
+    is_new: bool  # whether it is the new activation that was called
+    gone: bool = False  # whether it was called in the first run alone
 
 
 _Reason = str
@@ -275,18 +278,21 @@ class _Work:
         self.changes = Changes()
         self.top = nn.ModuleList([model])  # so that the model has a parent, too
         self.modules, self.opaque = _visible(model)
-        self.batches = list(checked(batches)) if isinstance(batches, Iterator) else batches
+        if batches is not None:
+            batches = checked(batches)
+        self.batches = list(batches) if isinstance(batches, Iterator) else batches
         self.flat: dict[str, _Reason] = {}  # the names of other flat activations that a run called
-        self.seen = self._run()  # before anything is changed
+        self.seen, _ = self._run()  # before anything is changed
         self.parameters = dict(model.named_parameters())
         self.new = Substitutes(table)
 
     def done(self) -> Replacement:
         """Do it, and report."""
-        if self.only is not None:
-            replaced, skipped = self._only(self.only)
-        else:
-            replaced, skipped = self._all()
+        try:
+            replaced, skipped = self._all() if self.only is None else self._only(self.only)
+        except BaseException:
+            self.changes.undo()
+            raise
         model = self.top[0]
         self.changes.given = self.model
         now = dict(model.named_parameters())
@@ -308,16 +314,24 @@ class _Work:
             self.new = Substitutes(self.table)
             replaced, skipped = self._apply(Rewriter(self.new, places))
             left = self._left()
-        names: dict[str, _Seen] = {}
+        still: dict[str, _Reason] = {}
         for other in left:
-            before = [seen.name for seen in self.seen if _is_same(seen, other)]
-            names |= dict.fromkeys(before or [other.name], other)
+            for name in [seen.name for seen in self.seen if _is_same(seen, other)] or [other.name]:
+                still[name] = _still(other, skipped.get(name, ""))
+        scripted = {name: reason for name, reason in skipped.items() if "is scripted" in reason and name not in still}
         static = {name: reason for name, reason in self._module_sites().items() if isinstance(reason, str)}
-        reasons = {name: skipped.get(name, "") for name in names}
-        still = {name: _still(seen, reasons[name]) for name, seen in names.items()}
-        ran = {seen.name for seen in self.seen}
-        others = [name for name in replaced if name in self.modules_by_name and name not in ran]
-        return [seen for seen in _in_order(self.seen) if seen not in still] + others, static | self.flat | still
+        ran = {_without_number(seen.name) for seen in self.seen}
+        not_run = [name for name in replaced if _without_number(name) not in ran]
+        return [name for name in _in_order(self.seen) if name not in still] + not_run, static | self.flat | still | scripted
+
+    def _left(self) -> list[_Seen]:
+        """What still calls an activation, or did before and cannot be seen any more."""
+        left, new = self._run()
+        if not all(map(module_kind, self.table.values())):
+            return left  # the new activations cannot be seen
+        lines = {(other.file, other.line) for other in (*left, *new)}
+        gone = [seen for seen in self.seen if (seen.file, seen.line) not in lines]
+        return left + [seen._replace(gone=True) for seen in gone]
 
     def _only(self, only: list[str]) -> tuple[list[str], dict[str, _Reason]]:
         replaced: list[str] = []
@@ -329,11 +343,13 @@ class _Work:
         held: dict[nn.Module, set[str]] = {}
         for name in only:
             first, _, number = name.rpartition(":")
-            later = number.isdecimal() and first in static
+            later = name not in static and number.isdecimal() and first in static
             if name in static or later:
                 site = static[name if name in static else first]
                 if isinstance(site, str):
                     skipped[name] = site
+                elif later and self.batches is not None and name not in by_name:
+                    raise ValueError(f"{first!r} is called once on these batches, so there is no {name!r}")
                 elif name in static:
                     swap[name] = site
                     replaced.append(name)
@@ -390,32 +406,33 @@ class _Work:
 
     # What a run shows.
 
-    def _run(self) -> list[_Seen]:
+    def _run(self) -> tuple[list[_Seen], list[_Seen]]:
+        """Run the batches; the calls of activations to be replaced, and those of new ones."""
         if self.batches is None:
-            return []
+            return [], []
         seen: dict[tuple[str, Place], _Seen] = {}
+        new: dict[tuple[str, Place], _Seen] = {}
         kinds = {OPERATIONS[kind] for kind in self.table}
+        where = paths(self.top[0])
 
         def look(call: Call) -> None:
             operation = call.activation.operation
-            if operation not in kinds and call.activation.flat and nn.ReLU in self.table and operation in _OTHERS:
+            each = _caller(call, where.get(call.module, ""), self.table)
+            if each is not None and each.is_new and self.changes:
+                new.setdefault((each.name, each.place), each)
+            elif each is not None and operation in kinds:
+                seen.setdefault((each.name, each.place), each)
+            elif call.activation.flat and nn.ReLU in self.table and operation in _OTHERS:
                 self.flat[call.name] = _OTHERS[operation]
-            elif operation in kinds:
-                each = _caller(call, self.table)
-                if each is not None:
-                    seen.setdefault((each.name, each.place), each)
 
         ran = False
-        model = self.top[0]
-        with evaluating(model):
-            for batch in self.batches:
+        with evaluating(self.top[0]):
+            for batch in copies(self.batches):
                 ran = True
-                watch(model, [batch], run_batch, look)
+                watch(self.top[0], [batch], run_batch, look)
         if not ran:
             raise ValueError("batches is empty, so there is nothing to run the model on")
-        return list(seen.values())
-
-    _left = _run
+        return list(seen.values()), list(new.values())
 
     # What there is to replace.
 
@@ -805,43 +822,30 @@ def _operation(node: fx.Node) -> tuple[str, Any]:
     return (activation.operation if activation else ""), known
 
 
-def _caller(call: Call, kinds: Container[type[nn.Module]]) -> _Seen | None:
-    """Who made a call: the innermost function that is neither PyTorch's nor this library's; None for a new activation."""
-    if is_new(call.module, kinds):
-        return None
+def _caller(call: Call, path: str, kinds: Container[type[nn.Module]]) -> _Seen | None:
+    """Who made a call: the innermost function that is neither PyTorch's nor this library's."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # as inspect.currentframe has it
-    first, foreign = None, False
+    new, foreign = is_new(call.module, kinds), False
     while frame is not None:
-        names, file = frame.f_globals, frame.f_code.co_filename
-        if "__name__" not in names and file.startswith("<leakyrelu "):
-            return None  # a function in place of the activation's
-        owner = frame.f_locals.get("self")
-        if is_new(owner, kinds) and frame.f_code is getattr(type(owner).forward, "__code__", None):
-            return None
-        if str(names.get("__name__")).partition(".")[0] not in ("torch", "leakyrelu") and first is None:
-            first = frame
+        names, code, owner = frame.f_globals, frame.f_code, frame.f_locals.get("self")
+        if "__name__" not in names and code.co_filename.startswith("<leakyrelu "):
+            new = True  # a function in place of the activation's
+        elif is_new(owner, kinds) and code is getattr(type(owner).forward, "__code__", None):
+            new = True
+        elif str(names.get("__name__")).partition(".")[0] not in ("torch", "leakyrelu"):
             break
-        if isinstance(frame.f_locals.get("self"), nn.Module) and frame.f_locals["self"] is call.module:
-            foreign = foreign or frame.f_code.co_name == "forward"
+        foreign = foreign or (owner is call.module and code.co_name == "forward" and not is_new(owner, kinds))
         frame = frame.f_back
-    if first is None:
+    if frame is None:
         return None
-    code = first.f_code
-    position = list(code.co_positions())[first.f_lasti // 2]
-    return _Seen(
-        call.name,
-        call.module,
-        place_of(first.f_globals, position),
-        original_file(code.co_filename),
-        first.f_lineno,
-        code.co_qualname,
-        foreign,
-    )
+    position = list(frame.f_code.co_positions())[frame.f_lasti // 2]
+    place, file = place_of(frame.f_globals, position), original_file(frame.f_code.co_filename)
+    return _Seen(call.name, path, call.module, place, file, frame.f_lineno, frame.f_code.co_qualname, foreign, new)
 
 
 def _is_same(one: _Seen, other: _Seen) -> bool:
     """Whether two calls, before and after the replacement, are made by the same line for the same module."""
-    return (one.module, one.file, one.line) == (other.module, other.file, other.line)
+    return (one.path, one.file, one.line) == (other.path, other.file, other.line)
 
 
 def _where(seen: _Seen) -> str:
@@ -849,7 +853,13 @@ def _where(seen: _Seen) -> str:
 
 
 def _still(seen: _Seen, reason: _Reason) -> _Reason:
-    return f"still called at {_where(seen)}, in {seen.function}" + (f": {reason}" if reason else "")
+    called = "called in the first of two runs alone, so it is not known," if seen.gone else "still called"
+    return f"{called} at {_where(seen)}, in {seen.function}" + (f": {reason}" if reason else "")
+
+
+def _without_number(name: str) -> str:
+    first, _, number = name.rpartition(":")
+    return first if number.isdecimal() else name
 
 
 def _in_order(seen: list[_Seen]) -> list[str]:

@@ -7,10 +7,11 @@ its parameters and hooks, and `isinstance` gives the same answers.
 
 import ast
 import builtins
+import dis
 import inspect
 import sys
 from abc import ABCMeta
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, lru_cache, partialmethod
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leakyrelu.torch.operations import OPERATIONS, activation_of, function_of, plain_name
-from leakyrelu.torch.sources import Edit, Source, Unreadable, copy_of, edited, nested, position_of, read
+from leakyrelu.torch.sources import Edit, Source, Unreadable, copy_of, edited, imported_names, nested, position_of, read
 from leakyrelu.torch.substitutes import LARGEST, Substitutes, as_replaced, is_plain
 
 __all__ = ["Found", "Place", "Rewriter", "Rewritten", "is_foreign", "place_of", "takes_more", "used_names"]
@@ -418,9 +419,16 @@ def _used_names(cls: type) -> tuple[frozenset[str], frozenset[str]]:
         return reached, names
 
     building, _ = closure(_BUILDING)
+    building -= _stored(function.__code__ for name in building for item in items[name] for function in _bare(item))
     methods = [name for name, found in items.items() if isinstance(found[0], FunctionType | property)]
     reached, names = closure({"forward", "__call__", *(name for name in methods if name not in building)})
     return frozenset(reached - set(_BUILDING)), frozenset(names)
+
+
+def _stored(codes: Iterable[CodeType]) -> set[str]:
+    """The attributes that these codes read and do not call at once, as in ``self.act = self.method``."""
+    steps = (step for code in codes for step in dis.get_instructions(code))
+    return {step.argval for step in steps if step.opname == "LOAD_ATTR" and "NULL" not in step.argrepr}
 
 
 def takes_more(cls: type, attribute: str) -> bool:
@@ -476,6 +484,9 @@ class _Editor:
                 return self.function.__globals__.get(name, getattr(builtins, name, _NOTHING))
             case ast.Attribute(value=inner, attr=name):
                 return _attribute(self.value(inner), name)
+            case ast.Call(func=ast.Name(id="getattr"), args=[inner, ast.Constant(value=str(name))]):
+                space = self.value(inner)
+                return _attribute(space, name) if any(space is each for each in _SPACES) else _NOTHING
             case _:
                 return _NOTHING
 
@@ -536,8 +547,9 @@ class _Editor:
             self._visit_callee(node)
             self._visit_all(*arguments)
             return
-        before = len(self.found)
-        if called is getattr and node.args and any(self.value(node.args[0]) is space for space in _SPACES):
+        if self.substitutes.is_function(self.value(node)) or self.substitutes.is_class(self.value(node)):
+            self._value(node, self.value(node))  # getattr(F, "relu")
+        elif called is getattr and node.args and any(self.value(node.args[0]) is space for space in _SPACES):
             self._either(node, node.args[1] if len(node.args) > 1 else node)
         elif _is_method_call(node, called):
             self._method(node, wanted)
@@ -552,7 +564,6 @@ class _Editor:
         else:
             self._flat_call(node, called)
             self._visit_callee(node)
-        del before
         self._visit_all(*arguments)
 
     def _asked(self, classes: list[ast.expr]) -> None:
@@ -635,12 +646,17 @@ class _Editor:
             if child := self._child(site, kind):
                 in_place = function_of(value).in_place  # type: ignore[union-attr]
                 self._put(node, f"{self._use('adapted', CellType(_adapted(in_place)))}({child})")
-        elif isinstance(node, ast.Name) and node.id not in (*self._imported, plain_name(value), f"{plain_name(value)}_", kind.__name__):
+        elif isinstance(node, ast.Name) and not self._is_import(node.id, value):
             self._either(node, site)  # a name of the user's own, which may stand for something else later
         else:
             new = self.substitutes.made(kind) if self.substitutes.is_class(value) else self.substitutes.function(value)
             self._put(node, self._use(getattr(value, "__name__", "activation"), CellType(new)))
             self._note(site, kind)
+
+    def _is_import(self, name: str, value: Any) -> bool:
+        """Whether a name was imported; other names are the user's own."""
+        known = (*self._imported, *self._names, getattr(value, "__name__", ""))
+        return name in known or name in imported_names(self.function.__code__.co_filename)
 
     def _direct_call(self, node: ast.Call, called: Any) -> None:
         known = function_of(called)

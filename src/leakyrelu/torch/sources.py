@@ -18,7 +18,7 @@ from functools import lru_cache
 from types import CellType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
-__all__ = ["Edit", "Source", "Unreadable", "copy_of", "edited", "nested", "original_file", "position_of", "read", "written"]
+__all__ = ["Edit", "Source", "Unreadable", "copy_of", "edited", "imported_names", "nested", "original_file", "position_of", "read", "written"]
 
 
 class Unreadable(Exception):  # noqa: N818  # it is always caught, and becomes the reason in a report
@@ -126,6 +126,17 @@ def _lambda(code: CodeType, lines: list[str]) -> Source:
 @lru_cache(32)
 def _file(text: str) -> ast.Module:
     return ast.parse(text)
+
+
+@lru_cache(64)
+def imported_names(file: str) -> frozenset[str]:
+    """The names that import statements set anywhere in a file."""
+    try:
+        nodes = ast.walk(_file("".join(linecache.getlines(original_file(file)))))
+    except SyntaxError:
+        return frozenset()
+    imports = (node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+    return frozenset(alias.asname or alias.name for node in imports for alias in node.names)
 
 
 def position_of(node: ast.AST) -> tuple[Any, ...]:
