@@ -329,8 +329,12 @@ class _Work:
         left, new = self._run()
         if not all(map(module_kind, self.table.values())):
             return left  # the new activations cannot be seen
-        lines = {(other.file, other.line) for other in (*left, *new)}
-        gone = [seen for seen in self.seen if (seen.file, seen.line) not in lines]
+        functions = {(other.file, other.function) for other in (*left, *new)}
+        gone = [
+            seen
+            for seen in self.seen
+            if (seen.file, seen.function) not in functions and not seen.file.startswith("<eval_with_key>")
+        ]
         return left + [seen._replace(gone=True) for seen in gone]
 
     def _only(self, only: list[str]) -> tuple[list[str], dict[str, _Reason]]:
@@ -475,6 +479,7 @@ class _Work:
         pending = list(self.modules.items())
         known = set(self.modules.values())
         swap: set[nn.Module] = set()
+        places = {seen.place for seen in self.seen}
         for path, module in pending:
             name = partial(names.name, path, module)
             kind = module_kind(module)
@@ -494,6 +499,8 @@ class _Work:
                     else:
                         replaced.append(name(operation))
                 for found in self._rewrite(module, rewriter, name):
+                    if not found.is_sure and self.batches is not None and found.place not in places:
+                        continue  # these batches do not show that it is an activation
                     if found.reason:
                         skipped[name(found.operation)] = _OTHERS.get(found.reason, found.reason)
                     else:
@@ -613,6 +620,9 @@ class _Work:
                 sites.append((OPERATIONS[kind], ""))
             else:
                 sites.append((OPERATIONS[kind], "is held in a container, where the new parameters would not be trained"))
+        elif isinstance(value, partial) and self.new.is_class(value.func):
+            new = self.new.either(value) if is_used else value
+            sites += [(OPERATIONS[value.func], "")] if is_used else []
         elif isinstance(value, partial):
             change = partial(self._held, is_used=is_used, rewriter=rewriter, sites=sites, pending=pending, known=known)
             function = change(value.func) if not isinstance(value.func, type) else value.func
@@ -642,7 +652,7 @@ class _Work:
         if is_method:
             for each in rewriter.all_found(function):
                 self._add_child(value.__self__, each)
-        return (MethodType(new, value.__self__) if isinstance(value, MethodType) else new), sites
+        return (MethodType(new, value.__self__) if isinstance(value, MethodType) else rewriter.held(function)), sites
 
     # Calls.
 

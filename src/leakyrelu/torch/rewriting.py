@@ -12,7 +12,7 @@ import inspect
 import sys
 from abc import ABCMeta
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cache, lru_cache, partialmethod
+from functools import cache, partialmethod
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -37,6 +37,7 @@ class Found(NamedTuple):
     place: Place
     child: str = ""  # the name of the module that is to be added, where the new activation has parameters
     reason: str = ""  # why it was left as it was; empty if it was edited
+    is_sure: bool = True  # whether it is an activation; otherwise that is asked when it runs
 
 
 def place_of(names: Mapping[str, Any], position: tuple[Any, ...]) -> Place:
@@ -46,7 +47,6 @@ def place_of(names: Mapping[str, Any], position: tuple[Any, ...]) -> Place:
 
 _LIBRARIES = {"torch", "leakyrelu", "numpy", *sys.stdlib_module_names} - {"__main__", "builtins"}
 _SPACES = (functional, torch, nn, torch.ops.aten)
-_CACHED: type = type(lru_cache(len))
 
 
 def is_foreign(value: Any) -> bool:
@@ -135,7 +135,6 @@ class Rewriter:
             return
         for value in (*_globals(function), *vars(function).values()):
             yield from _functions_in(value)
-            value = getattr(value, "__wrapped__", value) if isinstance(value, _CACHED) else value
             if isinstance(value, FunctionType) and not is_foreign(value):
                 yield value
             elif isinstance(value, type) and not is_foreign(value):
@@ -179,6 +178,18 @@ class Rewriter:
         del self._under_way[function]
         self._functions[function] = new
         return new
+
+    def held(self, function: FunctionType) -> Any:
+        """The function as it is to be, for an attribute or a container, which may be pickled."""
+        new = self.function(function)
+        if new is function or not _is_importable(function):
+            return new
+        return _Held(function, self.specification, new)
+
+    @property
+    def specification(self) -> "Specification":
+        """All that it takes to make another rewriter like this one."""
+        return tuple(self.substitutes.table.items()), self.places, self.only_places
 
     def callee(self, function: FunctionType) -> FunctionType | CellType | None:
         """What a call of the function is to call instead: nothing else, a function, or one that is still rewritten."""
@@ -284,8 +295,7 @@ class Rewriter:
         found = list(dict.fromkeys(found))
         if not layers:
             return Rewritten(cls, found, unread)
-        specification = (tuple(self.substitutes.table.items()), frozenset(self.places), self.only_places)
-        return Rewritten(_subclass(cls, layers, specification), found, unread)
+        return Rewritten(_subclass(cls, layers, self.specification), found, unread)
 
     def all_found(self, function: FunctionType) -> list[Found]:
         """What was found in a function, and in those that it calls."""
@@ -596,8 +606,6 @@ class _Editor:
             return False
         if isinstance(value, FunctionType) and not function_of(value):
             return self._helper(node, value)
-        if isinstance(value, _CACHED) and isinstance(value.__wrapped__, FunctionType):
-            return self._cached(node, value)
         if isinstance(value, torch.jit.ScriptFunction):
             for kind in self.substitutes.table:
                 if f"{OPERATIONS[kind]}(" in value.code:
@@ -628,14 +636,6 @@ class _Editor:
         if callee is not None:
             cell = callee if isinstance(callee, CellType) else CellType(callee)
             self._put(node, self._use(value.__name__, cell))
-        return True
-
-    def _cached(self, node: ast.Name | ast.Attribute, value: Any) -> bool:
-        """A function with a cache: the rewritten one has a cache of its own."""
-        new = self.rewriter.function(value.__wrapped__)
-        self.found.append(value.__wrapped__)
-        if new is not value.__wrapped__:
-            self._put(node, self._use(new.__name__, CellType(lru_cache(**value.cache_parameters())(new))))
         return True
 
     def _value(self, node: ast.Name | ast.Attribute, value: Any, site: ast.AST | None = None) -> None:
@@ -687,7 +687,7 @@ class _Editor:
         child = ""
         if is_plain(self.substitutes.table[nn.ReLU]):
             name = self._use(node.func.attr, CellType(self.substitutes.method(node.func.attr)))
-            self._note(node, nn.ReLU)
+            self._note(node, nn.ReLU, is_sure=False)
         elif child := self._child(node, nn.ReLU):
             adapted = _adapted_method(node.func.attr)
             name = f"{self._use('adapted', CellType(adapted))}({child})"
@@ -737,8 +737,8 @@ class _Editor:
     def _place(self, node: ast.AST) -> Place:
         return place_of(self.function.__globals__, position_of(node))
 
-    def _note(self, node: ast.AST, kind: type[nn.Module], child: str = "") -> None:
-        self.found.append(Found(OPERATIONS[kind], self._place(node), child))
+    def _note(self, node: ast.AST, kind: type[nn.Module], child: str = "", is_sure: bool = True) -> None:
+        self.found.append(Found(OPERATIONS[kind], self._place(node), child, is_sure=is_sure))
 
     def _leave(self, node: ast.AST, kind: type[nn.Module], reason: str) -> None:
         self.found.append(Found(OPERATIONS[kind], self._place(node), reason=reason))
@@ -762,7 +762,7 @@ class _Editor:
         name = self._use("either", CellType(self.substitutes.either))
         self._insert(_start(node), f"{name}(")
         self._insert(_end(node), ")")
-        self._note(found, next(iter(self.substitutes.table)))
+        self._note(found, next(iter(self.substitutes.table)), is_sure=False)
 
     def _use(self, name: str, cell: CellType) -> str:
         """The name of a variable that holds what the cell holds."""
@@ -882,6 +882,31 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 Specification = tuple[tuple[tuple[type, nn.Module], ...], frozenset[Place], bool]
+
+
+class _Held:
+    """A rewritten function that a pickle can name: by the function that it was made of."""
+
+    def __init__(self, function: FunctionType, specification: Specification, new: FunctionType) -> None:
+        self.__wrapped__, self._specification, self._new = function, specification, new
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._new(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _held, (self.__wrapped__, self._specification)
+
+
+def _held(function: FunctionType, specification: Specification) -> Any:
+    table, places, only_places = specification
+    return Rewriter(Substitutes(dict(table)), places, only_places).held(function)
+
+
+def _is_importable(function: FunctionType) -> bool:
+    found: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is function
 
 
 class _Quiet:

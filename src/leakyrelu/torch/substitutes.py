@@ -216,6 +216,9 @@ class Substitutes:
             return value
 
         def within(value: Any) -> Any:
+            if isinstance(value, fx.proxy.Attribute):  # a method of what torch.fx traces
+                is_relu = value.attr in ("relu", "relu_") and nn.ReLU in self.table
+                return functools.partial(self.method(value.attr), value.root) if is_relu else value
             if self.is_module(value):
                 return self.module(value)
             if isinstance(value, functools.partial):

@@ -295,7 +295,7 @@ class CFunctions(Layers):
         return torch._C._nn.linear(torch._C._VariableFunctions.relu(self.linear(x)), self.out.weight)
 
 
-@pattern
+@pattern(may_be_listed=True)
 class MethodOfTheModuleObject(Layers):
     def __init__(self):
         super().__init__()
@@ -317,7 +317,7 @@ class HelperGivenAsAnArgument(Layers):
         return torch.stack(list(map(rectify, self.linear(x))))
 
 
-@pattern
+@pattern(may_be_listed=True)
 class HelperObject(Layers):
     def __init__(self):
         super().__init__()
@@ -327,7 +327,7 @@ class HelperObject(Layers):
         return self.helper(self.linear(x))
 
 
-@pattern
+@pattern(may_be_listed=True)
 class HelperObjectMadeInTheForward(Layers):
     def forward(self, x):
         return Helper()(self.linear(x))
