@@ -318,11 +318,12 @@ class _Work:
         for other in left:
             for name in [seen.name for seen in self.seen if _is_same(seen, other)] or [other.name]:
                 still[name] = _still(other, skipped.get(name, ""))
-        scripted = {name: reason for name, reason in skipped.items() if "is scripted" in reason and name not in still}
+        scripted = {name: reason for name, reason in skipped.items() if ("is scripted" in reason or "has a cache" in reason) and name not in still}
         static = {name: reason for name, reason in self._module_sites().items() if isinstance(reason, str)}
         ran = {_without_number(seen.name) for seen in self.seen}
         not_run = [name for name in replaced if _without_number(name) not in ran]
-        return [name for name in _in_order(self.seen) if name not in still] + not_run, static | self.flat | still | scripted
+        done = [name for name in _in_order(self.seen) if name not in still and name not in scripted]
+        return done + not_run, static | self.flat | still | scripted
 
     def _left(self) -> list[_Seen]:
         """What still calls an activation, or did before and cannot be seen any more."""
@@ -542,7 +543,7 @@ class _Work:
         self, module: nn.Module, rewriter: Rewriter, pending: list[tuple[str, nn.Module]], known: set[nn.Module]
     ) -> Iterator[tuple[str, _Reason]]:
         """Replace what the module holds; for each site, its operation and the reason if it is left."""
-        used = used_names(type(module))
+        used = used_names(type(module), code=True)
         for key, value in list(vars(module).items()):
             if key in ("_forward_hooks", "_forward_pre_hooks"):
                 for number, hook in list(value.items()):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leakyrelu.torch.operations import OPERATIONS, activation_of, function_of, plain_name
+from leakyrelu.torch.operations import OPERATIONS, activation_of, function_of, module_kind, plain_name
 from leakyrelu.torch.sources import Edit, Source, Unreadable, copy_of, edited, imported_names, nested, position_of, read
 from leakyrelu.torch.substitutes import LARGEST, Substitutes, as_replaced, is_plain
 
@@ -135,6 +135,7 @@ class Rewriter:
             return
         for value in (*_globals(function), *vars(function).values()):
             yield from _functions_in(value)
+            value = getattr(value, "__wrapped__", value) if hasattr(value, "cache_clear") else value
             if isinstance(value, FunctionType) and not is_foreign(value):
                 yield value
             elif isinstance(value, type) and not is_foreign(value):
@@ -606,6 +607,11 @@ class _Editor:
             return False
         if isinstance(value, FunctionType) and not function_of(value):
             return self._helper(node, value)
+        if isinstance(cached := getattr(value, "__wrapped__", None), FunctionType) and hasattr(value, "cache_clear"):
+            if self.rewriter.is_relevant(cached):
+                kind = next(iter(self.substitutes.table))
+                self._leave(node, kind, f"{cached.__name__} has a cache, which would keep what the old activation gave")
+            return True
         if isinstance(value, torch.jit.ScriptFunction):
             for kind in self.substitutes.table:
                 if f"{OPERATIONS[kind]}(" in value.code:
@@ -618,7 +624,7 @@ class _Editor:
             return True
         if isinstance(value, nn.Module | ModuleType | type) or not self.rewriter.holds(value):
             if self.substitutes.is_module(value):
-                self._either(node, node)
+                self._global_module(node, value)
                 return True
             return False
         self._either(node, node)
@@ -637,6 +643,16 @@ class _Editor:
             cell = callee if isinstance(callee, CellType) else CellType(callee)
             self._put(node, self._use(value.__name__, cell))
         return True
+
+    def _global_module(self, node: ast.Name | ast.Attribute, value: nn.Module) -> None:
+        """A module that no other one holds: the new one takes its place here."""
+        kind = module_kind(value)
+        assert kind is not None
+        if not is_plain(self.substitutes.table[kind]):
+            self._leave(node, kind, "no module holds it, so the parameters of the new activation have no place")
+            return
+        self._put(node, self._use("module", CellType(self.substitutes.module(value))))
+        self._note(node, kind)
 
     def _value(self, node: ast.Name | ast.Attribute, value: Any, site: ast.AST | None = None) -> None:
         """A function or a class; `site` is the call of it, if it is called at once."""

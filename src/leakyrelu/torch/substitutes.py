@@ -175,7 +175,7 @@ class Substitutes:
         """What makes modules in place of a class that does."""
         new = self.table[kind]
         if is_plain(new):
-            return _maker(kind, type(new), _CONSTRUCTIONS[type(new)].format(**vars(new)))
+            return _maker(kind, *_parts(new))
         return functools.partial(_made, kind, new)
 
     def prepare(self, value: Any, depth: int = 3) -> None:
@@ -358,19 +358,25 @@ def _function(
         body = f"    return {expression if 'inplace' in arguments else _not_in_place(expression)}\n"
     function: Callable[..., Tensor] = written(header + body, name, _NAMES)
     mark(function, _kind_of(expression), in_place)
-    text = json.dumps([operation, in_place, list(_EXPRESSIONS).index(new), list(dict(numbers).values())])
-    function.__module__, function.__qualname__ = __name__, f"{name}_{text.encode().hex()}"  # what `__getattr__` reads
+    _name(function, operation, in_place, new, numbers)
     return function
 
 
-def __getattr__(name: str) -> Callable[..., Tensor]:
+def _name(function: Callable[..., Any], operation: str, in_place: bool | None, new: type, numbers: Any) -> None:
+    """Give a function a name for pickles, which `__getattr__` reads."""
+    text = json.dumps([operation, in_place, list(_EXPRESSIONS).index(new), list(dict(numbers).values())])
+    function.__module__, function.__qualname__ = __name__, f"{function.__name__}_{text.encode().hex()}"
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
     """The function that a pickle names, made anew."""
     try:
         operation, in_place, index, numbers = json.loads(bytes.fromhex(name.rpartition("_")[2]))
         kind = next(kind for kind, other in OPERATIONS.items() if other == operation)
         new = list(_EXPRESSIONS)[index]
         names = re.findall(r"{(\w+)!r}", _EXPRESSIONS[new])
-        return _function(kind, bool(in_place), new, tuple(zip(names, numbers, strict=True)))
+        parts = new, tuple(zip(names, numbers, strict=True))
+        return _maker(kind, *parts) if in_place is None else _function(kind, bool(in_place), *parts)
     except (ValueError, TypeError, IndexError, StopIteration):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
@@ -397,8 +403,11 @@ _MODULE_ARGUMENTS = _ARGUMENTS | {
 
 
 @functools.lru_cache(64)
-def _maker(kind: type[nn.Module], new: type[nn.Module], construction: str) -> Callable[..., nn.Module]:
+def _maker(
+    kind: type[nn.Module], new: type[nn.Module], numbers: tuple[tuple[str, Any], ...]
+) -> Callable[..., nn.Module]:
     """A function with the arguments of the activation's class, which makes another module."""
+    construction = _CONSTRUCTIONS[new].format(**dict(numbers))
     arguments = _MODULE_ARGUMENTS[OPERATIONS[kind]]
     names = {"new_class": new, "in_place_class": _working_in_place(new), "kind": kind}
     if "inplace" not in arguments:
@@ -409,6 +418,7 @@ def _maker(kind: type[nn.Module], new: type[nn.Module], construction: str) -> Ca
         value = f"{construction.replace('new_class', 'in_place_class')} if inplace else {construction}"
     body = f"    new = {value}\n    new.{_REPLACES} = kind\n    return new\n"
     maker: Callable[..., nn.Module] = written(f"def {kind.__name__}({arguments}):\n{body}", kind.__name__, names)
+    _name(maker, OPERATIONS[kind], None, new, numbers)
     return maker
 
 
