@@ -18,7 +18,19 @@ from functools import lru_cache
 from types import CellType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
-__all__ = ["Edit", "Source", "Unreadable", "copy_of", "edited", "imported_names", "nested", "original_file", "position_of", "read", "written"]
+__all__ = [
+    "Edit",
+    "Source",
+    "Unreadable",
+    "copy_of",
+    "edited",
+    "imported_names",
+    "nested",
+    "original_file",
+    "position_of",
+    "read",
+    "written",
+]
 
 
 class Unreadable(Exception):  # noqa: N818  # it is always caught, and becomes the reason in a report

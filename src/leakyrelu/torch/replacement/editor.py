@@ -1,0 +1,496 @@
+"""Finds the expressions of a function that are an activation, and the edits that replace them."""
+
+import ast
+import builtins
+import inspect
+import sys
+from collections.abc import Mapping
+from types import CellType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from leakyrelu.torch.operations import OPERATIONS, activation_of, function_of, module_kind, plain_name
+from leakyrelu.torch.replacement.classes import content, is_foreign
+from leakyrelu.torch.replacement.generated import is_plain
+from leakyrelu.torch.replacement.modules import as_replaced
+from leakyrelu.torch.replacement.sources import Edit, Source, Unreadable, imported_names, position_of
+
+if TYPE_CHECKING:
+    from leakyrelu.torch.replacement.rewriting import Rewriter
+
+Place: TypeAlias = tuple[str, tuple[Any, ...]]  # the name of a Python module, and the position of an expression in it
+
+
+class Found(NamedTuple):
+    """An expression that is an activation."""
+
+    operation: str
+    place: Place
+    child: str = ""  # the name of the module that is to be added, where the new activation has parameters
+    reason: str = ""  # why it was left as it was; empty if it was edited
+    is_sure: bool = True  # whether it is an activation; otherwise that is asked when it runs
+
+
+def place_of(names: Mapping[str, Any], position: tuple[Any, ...]) -> Place:
+    """The place of an expression in a module with these globals."""
+    return str(names.get("__name__")), position
+
+
+SPACES = (functional, torch, nn, torch.ops.aten)
+
+
+FLAT = {"relu6", "hardtanh", "threshold", "clamp", "clamp_min", "clip"}
+
+
+_NOTHING: Any = object()
+
+
+_MUTATING = {"append", "extend", "insert", "pop", "remove", "clear", "update", "setdefault", "popitem", "add"}
+
+
+class Editor:
+    """Finds the expressions of one function that are an activation, and the edits that replace them."""
+
+    def __init__(self, rewriter: "Rewriter", function: FunctionType, source: Source, self_name: str) -> None:
+        self.rewriter, self.substitutes = rewriter, rewriter.substitutes
+        self.function, self.source = function, source
+        self.edits: list[Edit] = []
+        self.cells: dict[str, CellType] = {}
+        self.found: list[Found | FunctionType] = []
+        self._names = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        self._bound, self._imported = _bound_names(source.node)
+        self._self = self_name if self_name not in self._stored() else ""
+
+    def _stored(self) -> set[str]:
+        return {node.id for node in ast.walk(self.source.node) if isinstance(node, ast.Name) and _is_stored(node)}
+
+    # What an expression stands for.
+
+    def value(self, node: object) -> Any:
+        """What an expression stands for wherever the function runs; `_NOTHING` if that is not known."""
+        match node:
+            case ast.Name(id=name) if name in self._imported:
+                return self._imported[name]
+            case ast.Name(id=name) if name in self._bound:
+                return _NOTHING
+            case ast.Name(id=name) if name in self._names:
+                value = content(self._names[name])
+                return _NOTHING if value is None else value
+            case ast.Name(id=name):
+                return self.function.__globals__.get(name, getattr(builtins, name, _NOTHING))
+            case ast.Attribute(value=inner, attr=name):
+                return _attribute(self.value(inner), name)
+            case ast.Call(func=ast.Name(id="getattr"), args=[inner, ast.Constant(value=str(name))]):
+                space = self.value(inner)
+                return _attribute(space, name) if any(space is each for each in SPACES) else _NOTHING
+            case _:
+                return _NOTHING
+
+    # The visit. Each case visits the parts of its node itself.
+
+    def visit(self, node: ast.AST | None) -> None:
+        """Look at a node and all that is in it."""
+        match node:
+            case None | ast.pattern() | ast.JoinedStr():
+                return  # a name in a pattern is set by it; the positions in formatted strings are not reliable
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                if node is not self.source.node:
+                    self._visit_all(*node.decorator_list, *node.args.defaults, *node.args.kw_defaults)
+                self._visit_all(*node.body)
+            case ast.Lambda():
+                if node is not self.source.node:
+                    self._visit_all(*node.args.defaults, *node.args.kw_defaults)
+                self.visit(node.body)
+            case ast.AnnAssign():
+                self._visit_all(node.target, node.value)
+            case ast.Call():
+                self._call(node)
+            case ast.Subscript(ctx=ast.Load()) if self._edits_all and self.rewriter.holds(self.value(node.value)):
+                self._either(node, node.value)
+                self.visit(node.slice)
+            case ast.Name() | ast.Attribute() if isinstance(node.ctx, ast.Load) and self._name(node):
+                return
+            case ast.Compare():
+                self._visit_all(*(each for each in (node.left, *node.comparators) if not self._names_classes(each)))
+            case ast.Attribute() if self._is_class(node.value):
+                return  # as in nn.ReLU.forward
+            case _:
+                self._visit_all(*ast.iter_child_nodes(node))
+
+    def _visit_all(self, *nodes: ast.AST | None) -> None:
+        for node in nodes:
+            self.visit(node)
+
+    @property
+    def _edits_all(self) -> bool:
+        return not self.rewriter.only_places
+
+    def _names_classes(self, node: ast.AST) -> bool:
+        return all(map(self._is_class, node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else [node]))
+
+    def _is_class(self, node: ast.AST) -> bool:
+        return isinstance(self.value(node), type)
+
+    def _call(self, node: ast.Call) -> None:
+        called = self.value(node.func)
+        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+        if called is isinstance or called is issubclass:
+            self._visit_all(*arguments[:1])
+            self._asked(arguments[1:])
+            return
+        wanted = self._place(node) in self.rewriter.places
+        if not (wanted or self._edits_all):
+            self._visit_callee(node)
+            self._visit_all(*arguments)
+            return
+        if self.substitutes.is_function(self.value(node)) or self.substitutes.is_class(self.value(node)):
+            self._value(node, self.value(node))  # getattr(F, "relu")
+        elif called is getattr and node.args and any(self.value(node.args[0]) is space for space in SPACES):
+            self._either(node, node.args[1] if len(node.args) > 1 else node)
+        elif _is_method_call(node, called):
+            self._method(node, wanted)
+        elif function_of(called) or self.substitutes.is_class(called):
+            self._direct_call(node, called)
+        elif isinstance(node.func, ast.Attribute) and self._is_read_of_container(node.func):
+            self._either(node, node.func)
+        elif wanted:
+            self._either(node.func, node)
+            if isinstance(node.func, ast.Call | ast.Subscript):
+                self._visit_all(
+                    *[each for each in ast.iter_child_nodes(node.func) if not isinstance(each, ast.expr_context)]
+                )
+        else:
+            self._flat_call(node, called)
+            self._visit_callee(node)
+        self._visit_all(*arguments)
+
+    def _asked(self, classes: list[ast.expr]) -> None:
+        """Classes that a value is compared with: a new module passes for the one that it replaced."""
+        for each in (
+            inner for outer in classes for inner in ast.walk(outer) if isinstance(inner, ast.Name | ast.Attribute)
+        ):
+            value = self.value(each)
+            if self._edits_all and self.substitutes.is_class(value):
+                self._put(each, self._use(f"as_{value.__name__}", CellType(as_replaced(value))))
+
+    def _visit_callee(self, node: ast.Call) -> None:
+        called = self.value(node.func)
+        if isinstance(called, type) and not is_foreign(called) and not issubclass(called, BaseException | tuple):
+            if self._edits_all:
+                rewritten = self.rewriter.cls(called)
+                self.found += rewritten.found
+                if rewritten.cls is not called:
+                    self._put(node.func, self._use(called.__name__, CellType(rewritten.cls)))
+                    return
+        self.visit(node.func)
+
+    def _is_read_of_container(self, node: ast.Attribute) -> bool:
+        value = self.value(node.value)
+        return isinstance(value, dict | list | tuple) and node.attr not in _MUTATING and self.rewriter.holds(value)
+
+    def _name(self, node: ast.Name | ast.Attribute) -> bool:
+        """Edit a name, if it stands for something to be replaced; tell whether that is all there is to visit."""
+        value = self.value(node)
+        if value is _NOTHING:
+            return False
+        if isinstance(value, FunctionType) and not function_of(value):
+            return self._helper(node, value)
+        if isinstance(cached := getattr(value, "__wrapped__", None), FunctionType) and hasattr(value, "cache_clear"):
+            if self.rewriter.is_relevant(cached):
+                kind = next(iter(self.substitutes.table))
+                self._leave(node, kind, f"{cached.__name__} has a cache, which would keep what the old activation gave")
+            return True
+        if isinstance(value, torch.jit.ScriptFunction):
+            for kind in self.substitutes.table:
+                if f"{OPERATIONS[kind]}(" in value.code:
+                    self._leave(node, kind, f"{value.name} is scripted; replace before torch.jit.script")
+            return True
+        if not self._edits_all:
+            return False
+        if self.substitutes.is_function(value) or self.substitutes.is_class(value):
+            self._value(node, value)
+            return True
+        if isinstance(value, nn.Module | ModuleType | type) or not self.rewriter.holds(value):
+            if self.substitutes.is_module(value):
+                self._global_module(node, value)
+                return True
+            return False
+        self._either(node, node)
+        return True
+
+    def _helper(self, node: ast.Name | ast.Attribute, value: FunctionType) -> bool:
+        """A function that has activations of its own: the rewritten one is called."""
+        if is_foreign(value) and not value.__closure__:
+            return False
+        if isinstance(node, ast.Name) and node.id in self._names:
+            self.found.append(value)  # the closure is changed instead
+            return True
+        callee = self.rewriter.callee(value)
+        self.found.append(value)
+        if callee is not None:
+            cell = callee if isinstance(callee, CellType) else CellType(callee)
+            self._put(node, self._use(value.__name__, cell))
+        return True
+
+    def _global_module(self, node: ast.Name | ast.Attribute, value: nn.Module) -> None:
+        """A module that no other one holds: the new one takes its place here."""
+        kind = module_kind(value)
+        assert kind is not None
+        if not is_plain(self.substitutes.table[kind]):
+            self._leave(node, kind, "no module holds it, so the parameters of the new activation have no place")
+            return
+        self._put(node, self._use("module", CellType(self.substitutes.module(value))))
+        self._note(node, kind)
+
+    def _value(self, node: ast.Name | ast.Attribute, value: Any, site: ast.AST | None = None) -> None:
+        """A function or a class; `site` is the call of it, if it is called at once."""
+        site = site or node
+        kind = value if self.substitutes.is_class(value) else function_of(value).kind  # type: ignore[union-attr]
+        if not is_plain(self.substitutes.table[kind]) and not self.substitutes.is_class(value):
+            if child := self._child(site, kind):
+                in_place = function_of(value).in_place  # type: ignore[union-attr]
+                self._put(node, f"{self._use('adapted', CellType(_adapted(in_place)))}({child})")
+        elif isinstance(node, ast.Name) and not self._is_import(node.id, value):
+            self._either(node, site)  # a name of the user's own, which may stand for something else later
+        else:
+            new = self.substitutes.made(kind) if self.substitutes.is_class(value) else self.substitutes.function(value)
+            self._put(node, self._use(getattr(value, "__name__", "activation"), CellType(new)))
+            self._note(site, kind)
+
+    def _is_import(self, name: str, value: Any) -> bool:
+        """Whether a name was imported; other names are the user's own."""
+        known = (*self._imported, *self._names, getattr(value, "__name__", ""))
+        return name in known or name in imported_names(self.function.__code__.co_filename)
+
+    def _direct_call(self, node: ast.Call, called: Any) -> None:
+        known = function_of(called)
+        kind = known.kind if known else called
+        if kind not in self.substitutes.table:
+            self._flat_call(node, called)
+            return
+        if is_plain(self.substitutes.table[kind]):
+            self._value(node.func, called, node)  # type: ignore[arg-type]
+            return
+        child = self._child(node, kind)
+        if not child:
+            return
+        simple = known is not None and not known.in_place and len(node.args) == 1 and not node.keywords
+        if known is None:  # nn.ReLU(...), which makes a module at each call of the forward
+            self._put(node, child)
+        elif simple:
+            self._put(node.func, child)
+        else:
+            self._put(node.func, f"{self._use('adapted', CellType(_adapted(known.in_place)))}({child})")
+
+    def _method(self, node: ast.Call, wanted: bool) -> None:
+        """``x.relu()``: the end is taken off, and what is before becomes the argument of a function."""
+        assert isinstance(node.func, ast.Attribute)
+        if nn.ReLU not in self.substitutes.table:
+            self.visit(node.func.value)
+            return
+        child = ""
+        if is_plain(self.substitutes.table[nn.ReLU]):
+            name = self._use(node.func.attr, CellType(self.substitutes.method(node.func.attr)))
+            self._note(node, nn.ReLU, is_sure=False)
+        elif child := self._child(node, nn.ReLU):
+            adapted = _adapted_method(node.func.attr)
+            name = f"{self._use('adapted', CellType(adapted))}({child})"
+        else:
+            self.visit(node.func.value)
+            return
+        dot = self._dot(node.func)
+        self._insert(_start(node), f"{name}(")
+        self.edits.append(Edit(dot, _end(node), "\n" * (node.end_lineno - dot[0]) + ")"))  # type: ignore[operator]
+        self.visit(node.func.value)
+
+    def _dot(self, node: ast.Attribute) -> tuple[int, int]:
+        """Where the dot before an attribute is; only space may be around it."""
+        line, column = _end(node)
+        column -= len(node.attr.encode())
+        lines, first = self.source.lines, self.source.first
+        before = lines[line - first][:column].rstrip()
+        while not before.rstrip(b"\\").rstrip() and line > first:
+            line -= 1
+            before = lines[line - first].rstrip().rstrip(b"\\").rstrip()
+        before = before.rstrip(b"\\").rstrip()
+        if not before.endswith(b"."):
+            raise Unreadable("an attribute and the dot before it are apart")
+        return line, len(before) - 1
+
+    def _flat_call(self, node: ast.Call, called: Any) -> None:
+        """Another activation that is flat below zero, which is listed."""
+        if not self.rewriter.lists_flat:
+            return
+        if called is _NOTHING and isinstance(node.func, ast.Attribute) and not _starts_with(node.func, self._self):
+            name, first = node.func.attr, [float("nan")]
+        elif called is not _NOTHING and str(getattr(called, "__module__", "torch")).startswith("torch"):
+            name, first = plain_name(called), []
+        else:
+            return
+        args = first + [_number(each) for each in node.args]
+        activation = activation_of(name, args, {each.arg or "": _number(each.value) for each in node.keywords})
+        if activation and activation.flat and activation.operation != "relu" and not self._is_in_table(called):
+            self.found.append(Found(activation.operation, self._place(node), reason=activation.operation))
+
+    def _is_in_table(self, called: Any) -> bool:
+        known = function_of(called) if called is not _NOTHING else None
+        return known is not None and known.kind in self.substitutes.table
+
+    # Edits.
+
+    def _place(self, node: ast.AST) -> Place:
+        return place_of(self.function.__globals__, position_of(node))
+
+    def _note(self, node: ast.AST, kind: type[nn.Module], child: str = "", is_sure: bool = True) -> None:
+        self.found.append(Found(OPERATIONS[kind], self._place(node), child, is_sure=is_sure))
+
+    def _leave(self, node: ast.AST, kind: type[nn.Module], reason: str) -> None:
+        self.found.append(Found(OPERATIONS[kind], self._place(node), reason=reason))
+
+    def _put(self, node: ast.AST, text: str) -> None:
+        lines = position_of(node)[1] - position_of(node)[0]
+        text = f"({text}{lines * chr(10)})" if lines else text
+        self.edits.append(Edit(_start(node), _end(node), text))
+
+    def _insert(self, where: tuple[int, int], text: str) -> None:
+        self.edits.append(Edit(where, where, text))
+
+    def _either(self, node: ast.AST, found: ast.AST) -> None:
+        """Ask, while the forward runs, whether a value is an activation."""
+        if not self.rewriter.has_functions:
+            kind = next(iter(self.substitutes.table))
+            self._leave(found, kind, "what is called is known only when it runs, so the new parameters have no place")
+            return
+        for each in (found, getattr(found, "value", None)):
+            self.substitutes.prepare(self.value(each))
+        name = self._use("either", CellType(self.substitutes.either))
+        self._insert(_start(node), f"{name}(")
+        self._insert(_end(node), ")")
+        self._note(found, next(iter(self.substitutes.table)), is_sure=False)
+
+    def _use(self, name: str, cell: CellType) -> str:
+        """The name of a variable that holds what the cell holds."""
+        for used, other in self.cells.items():
+            if other is cell or (content(other) is not None and content(other) is content(cell)):
+                return used
+        base = f"_leakyrelu_{name.strip('<>_') or 'function'}" + "_" * name.endswith("_")
+        name, number = base, 1
+        while name in self.cells or name in self._names or name in self._bound:
+            number += 1
+            name = f"{base}_{number}"
+        self.cells[name] = cell
+        return name
+
+    def _child(self, node: ast.AST, kind: type[nn.Module]) -> str:
+        """The module, with parameters, that is to be called here; empty if there is no place for one."""
+        operation = OPERATIONS[kind]
+        if not self._self:
+            self._leave(
+                node,
+                kind,
+                f"is called in {self.function.__qualname__}, which no module owns, so the parameters of "
+                "the new activation have no place",
+            )
+            return ""
+        number = 1 + sum(isinstance(each, Found) and bool(each.child) for each in self.found)
+        name = f"replaced_{self.function.__name__}_{operation}" + (f"_{number}" if number > 1 else "")
+        self._note(node, kind, name)
+        return f"{self._self}.{name}"
+
+
+def _adapted(in_place: bool) -> Any:
+    def adapt(module: nn.Module) -> Any:
+        def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002  # its name in PyTorch
+            overwrite = in_place or kwargs.get("inplace") is True or (bool(args) and args[-1] is True)
+            return input.copy_(module(input.clone())) if overwrite else module(input)
+
+        return call
+
+    return adapt
+
+
+def _adapted_method(name: str) -> Any:
+    def adapt(module: nn.Module) -> Any:
+        call = _adapted(name.endswith("_"))(module)
+        return lambda input: call(input) if isinstance(input, Tensor) else getattr(input, name)()  # noqa: A006
+
+    return adapt
+
+
+def _start(node: Any) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _end(node: Any) -> tuple[int, int]:
+    return node.end_lineno, node.end_col_offset
+
+
+def _is_method_call(node: ast.Call, called: Any) -> bool:
+    if not isinstance(node.func, ast.Attribute) or called is not _NOTHING:
+        return False
+    return node.func.attr in ("relu", "relu_") and not node.args and not node.keywords
+
+
+def _starts_with(node: ast.AST, name: str) -> bool:
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id in (name, "self")
+
+
+def _number(node: ast.AST) -> Any:
+    """The number that an expression is; NaN if it is no number."""
+    value = getattr(node, "value", None)
+    return value if isinstance(value, int | float) else float("nan")
+
+
+def _is_stored(node: ast.Name) -> bool:
+    return not isinstance(node.ctx, ast.Load)
+
+
+def _bound_names(node: ast.AST) -> tuple[set[str], dict[str, Any]]:
+    """The variables of a function and of those in it; and what those stand for that are set by an import."""
+    bound: set[str] = set()
+    imported: dict[str, Any] = {}
+    elsewhere: set[str] = set()
+    for each in ast.walk(node):
+        match each:
+            case ast.arg(arg=name) | ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                bound.add(name)
+            case ast.Name(id=name) if _is_stored(each):
+                bound.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name) if (
+                each is not node
+            ):
+                bound.add(name)
+            case ast.Import(names=names):
+                for alias in names:
+                    first = alias.name.partition(".")[0]
+                    imported[alias.asname or first] = sys.modules.get(alias.name if alias.asname else first, _NOTHING)
+            case ast.ImportFrom(names=names, level=0, module=str(module)):
+                for alias in names:
+                    value = getattr(sys.modules.get(module), alias.name, _NOTHING)
+                    imported[alias.asname or alias.name] = sys.modules.get(f"{module}.{alias.name}", value)
+            case ast.ImportFrom(names=names):
+                bound |= {alias.asname or alias.name for alias in names}
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                elsewhere |= set(names)
+    return bound | elsewhere, {name: value for name, value in imported.items() if name not in bound}
+
+
+def _attribute(value: Any, name: str) -> Any:
+    """What an attribute is, where looking at it calls nobody's code."""
+    if value is Tensor or any(value is space for space in SPACES) or type(value).__name__ in ("_OpNamespace", "_Ops"):
+        return getattr(value, name, _NOTHING)
+    if isinstance(value, ModuleType):
+        return vars(value).get(name, _NOTHING)
+    if isinstance(value, type):
+        found = inspect.getattr_static(value, name, _NOTHING)
+        return (
+            found.__func__ if isinstance(found, staticmethod) else _NOTHING if isinstance(found, classmethod) else found
+        )
+    if value is _NOTHING or isinstance(value, nn.Module) or not hasattr(value, "__dict__"):
+        return _NOTHING
+    return getattr(value, "__dict__", {}).get(name, _NOTHING)

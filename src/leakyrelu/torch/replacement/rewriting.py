@@ -1,0 +1,426 @@
+"""Rewrites the functions and classes of a model so that they call something else instead of an activation.
+
+Only the expressions that are the activation are edited. What a name stands for is looked up in the function's own
+globals, closure and imports. A class gets a subclass with the edited methods; so a module stays the same object, with
+its parameters and hooks, and `isinstance` gives the same answers.
+"""
+
+import sys
+from collections.abc import Collection, Iterator
+from functools import partialmethod
+from types import CellType, FunctionType, MethodType, ModuleType
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import torch
+from torch import nn
+
+from leakyrelu.torch.operations import OPERATIONS, function_of
+from leakyrelu.torch.replacement.classes import (
+    MADE_OF,
+    Quiet,
+    content,
+    contents,
+    first_argument,
+    functions_in_item,
+    is_foreign,
+    make_class,
+    names_in,
+    used_names,
+)
+from leakyrelu.torch.replacement.editor import FLAT, SPACES, Editor, Found, Place
+from leakyrelu.torch.replacement.generated import is_plain
+from leakyrelu.torch.replacement.sources import Unreadable, copy_of, edited, nested, read
+from leakyrelu.torch.replacement.substitutes import LARGEST, Substitutes
+
+Specification = tuple[tuple[tuple[type, nn.Module], ...], frozenset[Place], bool]
+
+
+class Rewriter:
+    """Rewrites functions and classes, each of them once.
+
+    Parameters
+    ----------
+    substitutes : Substitutes
+        What takes the place of which activation.
+    places : collection of Place, optional
+        Calls that are to be edited whatever is called there, as a run has shown that it is an activation.
+    only_places : bool, default False
+        Whether to edit nothing else.
+    """
+
+    def __init__(self, substitutes: Substitutes, places: Collection[Place] = (), only_places: bool = False) -> None:
+        self.substitutes = substitutes
+        substitutes.rewritten = self.function
+        self.places = frozenset(places)
+        self.only_places = only_places
+        self.found: dict[FunctionType, list[Found | FunctionType]] = {}  # by function; a function stands for its own
+        self.unread: dict[FunctionType, str] = {}  # functions that mention an activation and have no source
+        self.words = {name for kind in substitutes.table for name in (kind.__name__, OPERATIONS[kind])}
+        self.words |= {f"{word}_" for word in self.words}
+        self.lists_flat = nn.ReLU in substitutes.table and not only_places
+        if self.lists_flat:
+            self.words |= FLAT | {f"{word}_" for word in FLAT}
+        self._functions: dict[FunctionType, FunctionType] = {}
+        self._under_way: dict[FunctionType, CellType] = {}
+        self._relevant: dict[FunctionType, bool] = {}
+        self._classes: dict[type, Rewritten] = {}
+
+    # Which functions are worth reading.
+
+    def is_relevant(self, function: FunctionType) -> bool:
+        """Whether the function, or one that it calls, may mention an activation; its source is not read for this."""
+        if function in self._relevant:
+            return self._relevant[function]
+        seen = [function]
+        for each in seen:
+            if self._relevant.get(each) or (each not in self._relevant and self._mentions(each)):
+                self._relevant[function] = True
+                return True
+            if each not in self._relevant:
+                seen += [other for other in self._callees(each) if other not in seen]
+        self._relevant |= dict.fromkeys(seen, False)
+        return False
+
+    def _mentions(self, function: FunctionType) -> bool:
+        code = function.__code__
+        module = str(function.__globals__.get("__name__"))
+        if any(place[0] == module for place in self.places):
+            positions = {position for each in nested(code) for position in each.co_positions()}
+            if any(place[0] == module and place[1] in positions for place in self.places):
+                return True
+        if self.only_places:
+            return False
+        values = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+        if is_foreign(function):
+            return any(map(self.substitutes.holds, (*values, *contents(function))))
+        names = names_in(code)
+        if not self.words.isdisjoint(names):
+            return True
+        values += [*_globals(function), *contents(function)]
+        if "getattr" in names and any(any(value is space for space in SPACES) for value in values):
+            return True
+        return any(self.substitutes.holds(value) or isinstance(value, torch.jit.ScriptFunction) for value in values)
+
+    def _callees(self, function: FunctionType) -> Iterator[FunctionType]:
+        for value in contents(function):
+            value = value.__func__ if isinstance(value, MethodType) else value
+            if isinstance(value, FunctionType):
+                yield value
+        if is_foreign(function):
+            return
+        for value in (*_globals(function), *vars(function).values()):
+            yield from _functions_in(value)
+            value = getattr(value, "__wrapped__", value) if hasattr(value, "cache_clear") else value
+            if isinstance(value, FunctionType) and not is_foreign(value):
+                yield value
+            elif isinstance(value, type) and not is_foreign(value):
+                used = names_in(function.__code__) | ({"forward"} if issubclass(value, nn.Module) else set())
+                for cls in value.__mro__[:-1]:
+                    if not is_foreign(cls):
+                        yield from (
+                            each for name, item in vars(cls).items() if name in used for each in functions_in_item(item)
+                        )
+
+    def holds(self, value: Any) -> bool:
+        """Whether the value is, or contains, something to be replaced or a function to be rewritten."""
+        return self.substitutes.holds(value) or any(map(self.is_relevant, _functions_in(value)))
+
+    # Functions.
+
+    def function(self, function: FunctionType, self_name: str = "") -> FunctionType:
+        """The function as it is to be; itself where nothing changes.
+
+        `self_name` is the name of the argument that is the module, where the function is a method of one.
+        """
+        if function in self._functions:
+            return self._functions[function]
+        self._functions[function] = function
+        if not self.is_relevant(function):
+            return function
+        self.found[function] = []
+        cell = self._under_way[function] = CellType()
+        new = function
+        if not is_foreign(function):
+            try:
+                source = read(function)
+                editor = Editor(self, function, source, self_name)
+                editor.visit(source.node)
+                self.found[function] = editor.found
+                if editor.edits:
+                    new = edited(function, editor.edits, editor.cells)
+            except Unreadable as error:
+                self.found[function] = []
+                self.unread[function] = str(error)
+        new = self._with_new_values(function, new, cell)
+        cell.cell_contents = new
+        del self._under_way[function]
+        self._functions[function] = new
+        return new
+
+    def held(self, function: FunctionType) -> Any:
+        """The function as it is to be, for an attribute or a container, which may be pickled."""
+        new = self.function(function)
+        if new is function or not _is_importable(function):
+            return new
+        return _Held(function, self.specification, new)
+
+    @property
+    def specification(self) -> "Specification":
+        """All that it takes to make another rewriter like this one."""
+        return tuple(self.substitutes.table.items()), self.places, self.only_places
+
+    def callee(self, function: FunctionType) -> FunctionType | CellType | None:
+        """What a call of the function is to call instead: nothing else, a function, or one that is still rewritten."""
+        if function in self._under_way:
+            return self._under_way[function]
+        new = self.function(function)
+        return None if new is function else new
+
+    def _with_new_values(self, function: FunctionType, new: FunctionType, cell: CellType) -> FunctionType:
+        """The function with what it holds replaced, too: in its closure, its defaults and its attributes."""
+        closure = []
+        for each in new.__closure__ or ():
+            value = content(each)
+            changed = cell if value is function else None if value is None else self._new_cell(value)
+            closure.append(changed or each)
+        defaults = tuple(map(self._value, function.__defaults__ or ()))
+        keywords = {key: self._value(value) for key, value in (function.__kwdefaults__ or {}).items()}
+        attributes = {key: self._value(value) for key, value in vars(function).items()}
+        pairs = [
+            (closure, new.__closure__ or ()),
+            (defaults, function.__defaults__ or ()),
+            (keywords.values(), (function.__kwdefaults__ or {}).values()),
+            (attributes.values(), vars(function).values()),
+        ]
+        if all(a is b for left, right in pairs for a, b in zip(left, right, strict=True)):
+            return new
+        if all(a is b or a is cell for a, b in zip(closure, new.__closure__ or (), strict=True)) and new is function:
+            if all(a is b for left, right in pairs[1:] for a, b in zip(left, right, strict=True)):
+                return new  # it only refers to itself
+        new = copy_of(new, new.__code__, tuple(closure))
+        new.__defaults__ = defaults or None
+        new.__kwdefaults__ = keywords or None
+        new.__dict__.update(attributes)
+        return new
+
+    def _new_cell(self, value: Any) -> CellType | None:
+        changed = self._value(value)
+        return None if changed is value else CellType(changed)
+
+    def _value(self, value: Any) -> Any:
+        """What takes the place of a value that a function holds."""
+        if isinstance(value, FunctionType) and not function_of(value):
+            return value if value in self._under_way else self.function(value)
+        if isinstance(value, MethodType) and isinstance(value.__func__, FunctionType):
+            new = self.function(value.__func__, first_argument(value.__func__, value.__func__))
+            return value if new is value.__func__ else MethodType(new, value.__self__)
+        if self.only_places or isinstance(value, nn.Module | type):
+            return value
+        if not self.substitutes.holds(value) or not self.has_functions:
+            return value
+        return self.substitutes.either(value)
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether functions can stand for all new activations, which then need no place in a module."""
+        return all(map(is_plain, self.substitutes.table.values()))
+
+    # Classes.
+
+    def cls(self, cls: type) -> "Rewritten":
+        """The class as it is to be, and the activations found in it."""
+        if cls not in self._classes:
+            self._classes[cls] = self._rewritten(cls)
+        return self._classes[cls]
+
+    def _rewritten(self, cls: type) -> "Rewritten":
+        used = used_names(cls)
+        layers: list[tuple[type, dict[str, Any]]] = []
+        found: list[Found] = []
+        unread: dict[str, str] = {}
+        overridden: set[tuple[type, str]] = set()  # by the edited methods of a class that was rewritten before
+        seen: dict[str, list[FunctionType]] = {}
+        for base in cls.__mro__:
+            own: dict[str, Any] = {}
+            made_of = vars(base).get(MADE_OF)
+            for name, item in vars(base).items():
+                if made_of is not None:
+                    overridden.add((made_of, name))
+                if is_foreign(base) or name not in used or (base, name) in overridden:
+                    continue
+                for function in functions_in_item(item):
+                    before = seen.setdefault(name, [])
+                    reached = not before or any(names_in(each.__code__) & {"super", base.__name__} for each in before)
+                    before.append(function)
+                    self.function(function, first_argument(function, item) if issubclass(cls, nn.Module) else "")
+                    if reached:
+                        found += self.all_found(function)
+                        unread |= {function.__qualname__: self.unread[function]} if function in self.unread else {}
+                new = self._new_item(item)
+                if new is not item:
+                    own[name] = new
+                    if not functions_in_item(item):
+                        place: Place = (base.__module__, (0, 0, 0, 0))
+                        operation = next((OPERATIONS[k] for k in self.substitutes.table), "")
+                        found.append(Found(operation, place))
+            if base in self.substitutes.table and base is not cls and not self.only_places:
+                calls = seen.get("forward", [])
+                if any(names_in(each.__code__) & {"super", base.__name__} for each in calls):
+                    forward = self.substitutes.forward(base)
+                    own = own if forward is None else {"forward": forward}
+            if own:
+                layers.append((base, own))
+        found = list(dict.fromkeys(found))
+        if not layers:
+            return Rewritten(cls, found, unread)
+        return Rewritten(_subclass(cls, layers, self.specification), found, unread)
+
+    def all_found(self, function: FunctionType) -> list[Found]:
+        """What was found in a function, and in those that it calls."""
+        result: list[Found] = []
+        seen, pending = {function}, [function]
+        while pending:
+            for each in self.found.get(pending.pop(0), ()):
+                if isinstance(each, Found):
+                    result.append(each)
+                elif each not in seen:
+                    seen.add(each)
+                    pending.append(each)
+        return result
+
+    def _new_item(self, item: Any) -> Any:
+        """What takes the place of a class attribute."""
+        if isinstance(item, FunctionType):
+            return self._functions.get(item, item)
+        if isinstance(item, staticmethod | classmethod) and isinstance(item.__func__, FunctionType):
+            if not function_of(item.__func__):
+                new = self._functions.get(item.__func__, item.__func__)
+                return item if new is item.__func__ else type(item)(new)
+        if isinstance(item, property):
+            new = [self._functions.get(each, each) for each in (item.fget, item.fset, item.fdel)]
+            same = all(a is b for a, b in zip(new, (item.fget, item.fset, item.fdel), strict=True))
+            return item if same else property(*new, item.__doc__)
+        if isinstance(item, partialmethod):
+            values = [item.func, *item.args, *item.keywords.values()]
+            new = [self._value(value) for value in values]
+            if all(a is b for a, b in zip(new, values, strict=True)):
+                return item
+            count = len(item.args) + 1
+            return partialmethod(*new[:count], **dict(zip(item.keywords, new[count:], strict=True)))
+        if self.only_places:
+            return item
+        value = item.__func__ if isinstance(item, staticmethod) else item
+        if self.substitutes.is_module(value):
+            return self.substitutes.module(value)
+        if not self.substitutes.holds(value) or not self.has_functions:
+            return item
+        new = self.substitutes.either(value)
+        return item if new is value else staticmethod(new) if callable(new) else new
+
+
+class Rewritten(NamedTuple):
+    """What became of a class."""
+
+    cls: type  # the subclass, or the class itself where nothing was to be edited
+    found: list[Found]
+    unread: dict[str, str]  # why the source of methods that mention an activation was not edited
+
+
+def _functions_in(value: Any, depth: int = 3) -> Iterator[FunctionType]:
+    """The user's functions that a container holds."""
+    if not isinstance(value, list | tuple | dict) or not depth or len(value) > LARGEST:
+        return
+    for item in dict.values(value) if isinstance(value, dict) else value:
+        if isinstance(item, FunctionType) and not is_foreign(item):
+            yield item
+        yield from _functions_in(item, depth - 1)
+
+
+def _globals(function: FunctionType) -> list[Any]:
+    """The globals that the function names, and what it may take from those that are modules."""
+    names, scope = names_in(function.__code__), function.__globals__
+    found = [scope[name] for name in names if name in scope]
+    modules = [
+        value for value in found if isinstance(value, ModuleType) and value.__name__ not in sys.stdlib_module_names
+    ]
+    return found + [
+        vars(each)[name]
+        for each in modules
+        if not each.__name__.startswith(("torch.", "numpy")) and each is not torch
+        for name in names
+        if name in vars(each)
+    ]
+
+
+class _Held:
+    """A rewritten function that a pickle can name: by the function that it was made of."""
+
+    def __init__(self, function: FunctionType, specification: Specification, new: FunctionType) -> None:
+        self.__wrapped__, self._specification, self._new = function, specification, new
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._new(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _held, (self.__wrapped__, self._specification)
+
+
+def _held(function: FunctionType, specification: Specification) -> Any:
+    table, places, only_places = specification
+    return Rewriter(Substitutes(dict(table)), places, only_places).held(function)
+
+
+def _is_importable(function: FunctionType) -> bool:
+    found: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is function
+
+
+class _Pickled(Quiet):
+    """A pickle cannot name a made class, so it holds what the class is made of."""
+
+    _leakyrelu_specifications: ClassVar[tuple[Any, ...]]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _new, self._leakyrelu_specifications, self.__getstate__()
+
+
+def _new(cls: type, *specifications: Specification) -> Any:
+    return object.__new__(_made(cls, specifications))
+
+
+def _made(cls: type, specifications: tuple[Specification, ...]) -> type:
+    for table, places, only_places in specifications:
+        rewritten = Rewriter(Substitutes(dict(table)), places, only_places).cls(cls)
+        if rewritten.cls is cls:
+            reason = next(iter(rewritten.unread.values()), "its activations are not found in its source any more")
+            raise ValueError(f"{cls.__name__} was saved with another activation, and cannot be made again: {reason}")
+        cls = rewritten.cls
+    return cls
+
+
+_classes: WeakKeyDictionary[type, WeakValueDictionary[Any, type]] = WeakKeyDictionary()
+
+
+def _subclass(cls: type, layers: list[tuple[type, dict[str, Any]]], specification: Specification) -> type:
+    """A subclass with the new attributes of each base right in front of that base, where `super()` finds them."""
+    table, places, only_places = specification
+    key = tuple((kind, type(new), repr(vars(new))) for kind, new in table), places, only_places
+    known = _classes.setdefault(cls, WeakValueDictionary())
+    if key in known and all(is_plain(new) for _, new in table):
+        return known[key]
+    own = dict(layers).get(cls, {})
+    mixins = tuple(
+        make_class(base, (type("Quiet", (), dict(vars(Quiet))), base), attributes, base)
+        for base, attributes in layers
+        if base is not cls
+    )
+    original, earlier = (
+        vars(cls).get("_leakyrelu_specifications", (cls,))[0],
+        vars(cls).get("_leakyrelu_specifications", (cls,))[1:],
+    )
+    attributes = own | {"_leakyrelu_specifications": (original, *earlier, specification)}
+    known[key] = made = make_class(cls, (type("_Pickled", (_Pickled,), {}), cls, *mixins), attributes, cls)
+    return made
