@@ -52,7 +52,7 @@ def leaky_relu(x: Any, alpha: Any = 0.01, **keywords: Unpack[Keywords]) -> Any:
     ValueError
         `alpha` is a single number that is NaN or infinite, or the shapes do not broadcast.
     TypeError
-        `x` or `alpha` is not real, but complex, text, dates or objects.
+        `x` or `alpha` is not real, but complex, text, dates or objects; or `alpha` is a bool, or an array of bools.
     OverflowError
         A Python integer is too large for a float.
 

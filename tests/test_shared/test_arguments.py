@@ -7,12 +7,17 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from leakyrelu._shared.arguments import ascending_pair, finite_slope, one_slope, positive_integer
-
-
-@pytest.mark.parametrize(
-    "alpha", [0.1, -2, 0, 1e300, True, Fraction(1, 4), np.float32(0.5), np.int8(-3), np.array(0.25)]
+from leakyrelu._shared.arguments import (
+    ascending_pair,
+    finite_slope,
+    one_slope,
+    positive_integer,
+    refuse_bool,
+    true_or_false,
 )
+
+
+@pytest.mark.parametrize("alpha", [0.1, -2, 0, 1e300, Fraction(1, 4), np.float32(0.5), np.int8(-3), np.array(0.25)])
 def test_one_slope_is_a_float_of_the_same_value(alpha):
     assert type(one_slope(alpha)) is float
     assert one_slope(alpha) == alpha
@@ -47,12 +52,62 @@ def test_a_slope_is_real(check, alpha, what):
         check(alpha)
 
 
+@pytest.mark.parametrize("check", [one_slope, finite_slope, refuse_bool])
+@pytest.mark.parametrize("alpha", [True, False, np.True_])
+def test_a_bool_is_no_slope(check, alpha):
+    written = f"^alpha must be a number, got {alpha}; write {float(alpha)} for a slope of {int(alpha)}$"
+    with pytest.raises(TypeError, match=written):
+        check(alpha)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax.numpy", "array_api_strict", "pandas", "dask.array"])
+@pytest.mark.parametrize("check", [finite_slope, refuse_bool])
+def test_an_array_of_bools_is_no_array_of_slopes(check, library):
+    module = pytest.importorskip(library)
+    make = {"torch": "tensor", "pandas": "Series", "dask.array": "from_array"}.get(library, "asarray")
+    values = np.array([True, False]) if library == "dask.array" else [True, False]
+    with pytest.raises(
+        TypeError, match=r"^alpha must be real, got [a-z._]*bool; convert it to floats if it holds slopes$"
+    ):
+        check(getattr(module, make)(values))
+
+
+@pytest.mark.parametrize("alpha", [[True, False], (True,), [[False]], np.array(True)])
+def test_bools_in_lists_are_no_slopes(alpha):
+    with pytest.raises(TypeError, match=r"^alpha must be real, got bool"):
+        finite_slope(alpha)
+
+
+def test_a_nullable_bool_of_pandas_is_a_bool():
+    alpha = pytest.importorskip("pandas").Series([True, None], dtype="boolean")
+    with pytest.raises(TypeError, match=r"^alpha must be real, got boolean"):
+        finite_slope(alpha)
+
+
+def test_the_error_names_the_call_that_may_be_meant():
+    with pytest.raises(
+        TypeError, match=r"^slope must be a number, got True; write f\(flag=True\) if you mean inplace, or "
+    ):
+        refuse_bool(True, "slope", instead="f(flag={})")
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_])
+def test_a_bool_is_true_or_false(value):
+    assert true_or_false("inplace", value) is bool(value)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.2, None, "True", [], np.array(True)])
+def test_anything_else_is_neither(value):
+    with pytest.raises(TypeError, match=r"^inplace must be True or False, got "):
+        true_or_false("inplace", value)
+
+
 @pytest.mark.parametrize("alpha", [0.1, -2, 0])
 def test_a_python_number_is_taken_as_it_is(alpha):
     assert finite_slope(alpha) is alpha
 
 
-@pytest.mark.parametrize("alpha", [np.float32(0.5), np.int64(2), np.array(0.25), Fraction(1, 2), True])
+@pytest.mark.parametrize("alpha", [np.float32(0.5), np.int64(2), np.array(0.25), Fraction(1, 2)])
 def test_other_single_numbers_become_floats(alpha):
     assert type(finite_slope(alpha)) is float
     assert finite_slope(alpha) == alpha
@@ -63,7 +118,7 @@ def test_a_longdouble_keeps_its_precision():
     assert finite_slope(alpha) is alpha
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int8, np.bool, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int8, ml_dtypes.bfloat16])
 def test_an_array_of_slopes_is_taken_as_it_is(dtype):
     alpha = np.ones(3, dtype)
     assert finite_slope(alpha) is alpha
@@ -115,7 +170,7 @@ def test_a_range_is_two_floats(value):
     assert all(type(end) is float for end in ascending_pair("limits", value))
 
 
-@pytest.mark.parametrize("value", [3, None, (1,), (1, 2, 3), "ab", (1, None)])
+@pytest.mark.parametrize("value", [3, None, (1,), (1, 2, 3), "ab", (1, None), (False, True), (0.1, np.True_)])
 def test_what_is_not_two_numbers_is_no_range(value):
     with pytest.raises(ValueError, match=r"^limits must be two numbers, the smaller first, got "):
         ascending_pair("limits", value)

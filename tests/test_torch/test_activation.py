@@ -10,8 +10,10 @@ import pickle
 import subprocess
 import sys
 import unittest
+from abc import ABC
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from fractions import Fraction
 from functools import partial
 from types import SimpleNamespace
 
@@ -38,9 +40,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
+import leakyrelu
 from benchmarks import timing, torch_activation
 from benchmarks.torch_activation import activations_kept, convolutional, images, linear, rows, storages_kept
-from leakyrelu.torch import LeakyReLU, leaky_relu
+from leakyrelu.torch import LeakyReLU, leaky_relu, replace_relu
 
 # PyTorch itself scripts formulas, for forward-mode derivatives and for compilation, and warns of it.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script(_method)?` is deprecated:DeprecationWarning")
@@ -181,7 +184,7 @@ def test_every_layout_stays_what_it_is(layout, context):
         same_with_gradient(layout(torch.randn(4, 3, 6, 7)), 0.1)
 
 
-@pytest.mark.parametrize("slope", [1, True, np.float32(0.1), torch.tensor(0.1)])
+@pytest.mark.parametrize("slope", [1, np.float32(0.1), torch.tensor(0.1)])
 def test_slopes_may_have_any_type_that_pytorch_takes(slope):
     same_with_gradient(torch.tensor([-2.0, 3.0]), slope)
 
@@ -208,6 +211,95 @@ def test_a_module_is_one_of_pytorchs(arguments):
     for twin in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
         assert type(twin) is LeakyReLU
         assert (twin.negative_slope, twin.inplace) == (ours.negative_slope, ours.inplace)
+
+
+BOOLS = [True, False, np.True_, np.array(True), torch.tensor(False), torch.tensor([True, False])]
+
+
+@pytest.mark.parametrize("slope", BOOLS)
+def test_a_bool_is_no_slope(slope):
+    x = torch.tensor([-2.0, 3.0], requires_grad=True)
+    layer = LeakyReLU()
+    layer.negative_slope = slope
+    for call in (
+        lambda: LeakyReLU(slope),
+        lambda: LeakyReLU(negative_slope=slope, inplace=True),
+        lambda: leaky_relu(x, slope),
+        lambda: leaky_relu(x.detach(), negative_slope=slope),
+        lambda: leakyrelu.leaky_relu(x, slope),
+        lambda: layer(x),
+        lambda: replace_relu(nn.Sequential(nn.ReLU()), slope),
+    ):
+        with pytest.raises(TypeError, match=r"^(negative_slope|alpha) must be (a number|real|one slope), got "):
+            call()
+
+
+def test_the_error_says_how_inplace_is_written():
+    written = (
+        r"^negative_slope must be a number, got {0}; write {1} if you mean inplace, or {2} for a slope of {2:.0f}$"
+    )
+    for value in (True, False):
+        with pytest.raises(TypeError, match=written.format(value, rf"LeakyReLU\(inplace={value}\)", float(value))):
+            LeakyReLU(value)
+        with pytest.raises(TypeError, match=written.format(value, rf"leaky_relu\(x, inplace={value}\)", float(value))):
+            leaky_relu(torch.ones(2), value)
+
+
+@pytest.mark.parametrize("inplace", [0.2, 1, -0.1, "yes", [True], torch.tensor(0.1)])
+def test_a_second_slope_is_no_bool(inplace):
+    x = torch.tensor([-2.0, 3.0])
+    for call in (lambda: LeakyReLU(0.1, inplace), lambda: leaky_relu(x, 0.1, inplace)):
+        with pytest.raises(TypeError, match=r"^inplace must be True or False, got "):
+            call()
+    same(x, torch.tensor([-2.0, 3.0]))
+
+
+@pytest.mark.parametrize("inplace", [0, 0.0, None])
+def test_the_layer_takes_no_number_for_false(inplace):
+    with pytest.raises(TypeError, match=rf"^inplace must be True or False, got {inplace}$"):
+        LeakyReLU(0.1, inplace)
+
+
+@pytest.mark.parametrize(
+    ("slope", "what"),
+    [
+        ("0.1", "be a real number or an array of them, got str"),
+        (None, "be a real number or an array of them, got NoneType"),
+        (1j, "be a real number or an array of them, got complex"),
+        ([0.1], r"be one slope, got \[0.1\]"),
+        (torch.tensor([0.1]), r"be one slope, got tensor\(\[0.1000\]\)"),
+        (nn.Parameter(torch.tensor(0.1)), "be a number that stays the same, got a tensor that requires a gradient"),
+    ],
+)
+def test_the_layer_takes_one_real_number(slope, what):
+    with pytest.raises(TypeError, match=f"^negative_slope must {what}"):
+        LeakyReLU(slope)
+
+
+@pytest.mark.parametrize("slope", [np.nan, np.inf, torch.tensor(-np.inf), np.float32(np.nan)])
+def test_the_slope_of_the_layer_is_finite(slope):
+    with pytest.raises(ValueError, match=r"^negative_slope must be finite, got "):
+        LeakyReLU(slope)
+
+
+@pytest.mark.parametrize("slope", [1, np.float32(0.5), np.array(0.25), torch.tensor(0.5), Fraction(1, 4), -2])
+def test_the_layer_keeps_its_slope_as_a_float_and_inplace_as_a_bool(slope):
+    layer = LeakyReLU(slope, np.True_)
+    assert (type(layer.negative_slope), type(layer.inplace)) == (float, bool)
+    assert (layer.negative_slope, layer.inplace) == (slope, True)
+    same(layer(torch.tensor([-2.0, 3.0])), native(torch.tensor([-2.0, 3.0]), float(slope)))
+
+
+def test_a_subclass_is_initialized_with_all_its_bases():
+    class Named(nn.Module, ABC):
+        def __init__(self):
+            super().__init__()
+            self.name = type(self).__name__
+
+    class Both(LeakyReLU, Named):
+        pass
+
+    assert (Both(0.2).negative_slope, Both().name) == (0.2, "Both")
 
 
 def test_weights_go_to_and_from_a_model_with_pytorchs():
@@ -384,6 +476,51 @@ def test_compiled_whole_it_gives_the_same():
 @pytest.mark.usefixtures("compiler")
 def test_a_compiled_model_trains_the_same():
     trains_the_same(lambda network, x: torch.compile(network, fullgraph=True, backend="aot_eager")(x))
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("arguments", [(), (0.2,), (2, True)])
+def test_a_layer_that_a_compiled_function_makes_gives_the_same(arguments):
+    compiled = torch.compile(lambda x: LeakyReLU(*arguments)(x + 1), fullgraph=True, backend="eager")
+    same(compiled(torch.tensor([-2.0, 3.0])), nn.LeakyReLU(*arguments)(torch.tensor([-1.0, 4.0])))
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("slope", [1, np.float32(0.5)])
+def test_compiled_it_takes_other_numbers_too(slope):
+    compiled = torch.compile(lambda x: leaky_relu(x, slope), backend="eager")
+    same(compiled(torch.tensor([-2.0, 3.0])), native(torch.tensor([-2.0, 3.0]), slope))
+
+
+@pytest.mark.usefixtures("compiler")
+def test_a_bool_is_no_slope_where_it_is_compiled_or_traced():
+    for call in (
+        torch.compile(Applied(True), backend="eager"),
+        vmap(Applied(True)),
+        lambda _: torch.fx.symbolic_trace(Applied(True)),
+        lambda x: torch.fx.symbolic_trace(leaky_relu)(x, True),
+        lambda x: torch.export.export(Applied(True), (x,), strict=False),
+    ):
+        with pytest.raises(
+            TypeError, match=r"^negative_slope must be a number, got True; write leaky_relu\(x, inplace"
+        ):
+            call(torch.ones(2))
+
+
+class Applied(nn.Module):
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, x):
+        return leaky_relu(x, self.slope)
+
+
+def test_a_slope_and_inplace_that_fx_records_are_arguments_of_the_traced_function():
+    traced = torch.fx.symbolic_trace(leaky_relu)
+    assert [node.op for node in traced.graph.nodes] == 3 * ["placeholder"] + ["call_function", "output"]
+    x = torch.tensor([-2.0, 3.0])
+    assert traced(x, 0.2, True) is x
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")

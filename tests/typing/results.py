@@ -84,7 +84,7 @@ def lists() -> None:
 
 
 def slopes() -> None:
-    assert_type(leaky_relu(single, True), npt.NDArray[np.float32])
+    assert_type(leaky_relu(single, 1), npt.NDArray[np.float32])
     assert_type(leaky_relu(single, np.float64(0.1)), npt.NDArray[np.float32])
     assert_type(leaky_relu(single, double), npt.NDArray[np.float32])
     assert_type(leaky_relu(single, alpha=[0.1, 0.2]), npt.NDArray[np.float32])

@@ -18,6 +18,7 @@ from torch.overrides import handle_torch_function
 
 from leakyrelu._backends.operands import not_real, of_one_library
 from leakyrelu._backends.torch_private import SavedTensors, has_own_function, native_leaky_relu, saved_tensors
+from leakyrelu._shared.arguments import refuse_bool, true_or_false
 
 __all__ = ["compute", "leaky_relu"]
 
@@ -46,6 +47,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
     Raises
     ------
+    TypeError
+        `negative_slope` is a bool, or `inplace` is something else that counts as true, such as a second slope.
     RuntimeError, NotImplementedError
         PyTorch raises these: the type is not a real floating-point type; or, in the backward pass, the result was
         changed in place before.
@@ -70,14 +73,19 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     (True, [0.10000000149011612, 0.10000000149011612, 1.0])
     """
     # When it is scripted, traced, compiled or exported, it is the native operation: the compiler chooses what is kept.
-    if not is_scripting() and not is_compiling():
-        if has_own_function(input):  # a subclass, a mode, or a tracer of torch.fx
-            result: Tensor = handle_torch_function(
-                leaky_relu, (input,), input, negative_slope=negative_slope, inplace=inplace
-            )
-            return result
-        if not inplace and isinstance(input, Tensor) and input.requires_grad and is_grad_enabled():
-            return _keeping_output(input, negative_slope)
+    if not is_scripting():
+        if negative_slope.__class__ is not float:
+            refuse_bool(negative_slope, "negative_slope", instead="leaky_relu(x, inplace={})")
+        if not is_compiling():
+            if has_own_function(input):  # a subclass, a mode, or a tracer of torch.fx
+                result: Tensor = handle_torch_function(
+                    leaky_relu, (input,), input, negative_slope=negative_slope, inplace=inplace
+                )
+                return result
+            if inplace:
+                true_or_false("inplace", inplace)
+            elif isinstance(input, Tensor) and input.requires_grad and is_grad_enabled():
+                return _keeping_output(input, negative_slope)
     return functional.leaky_relu(input, negative_slope, inplace)
 
 

@@ -7,9 +7,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PYTHON_NUMBERS", "ascending_pair", "finite_slope", "one_slope", "positive_integer"]
+__all__ = [
+    "PYTHON_NUMBERS",
+    "ascending_pair",
+    "finite_slope",
+    "one_slope",
+    "positive_integer",
+    "refuse_bool",
+    "true_or_false",
+]
 
 PYTHON_NUMBERS = frozenset((float, int))
+_BOOL = bool | np.bool_  # np.bool_ is no bool
 
 
 def finite_slope(alpha: Any, name: str = "alpha") -> Any:
@@ -18,14 +27,15 @@ def finite_slope(alpha: Any, name: str = "alpha") -> Any:
     Raises
     ------
     TypeError
-        It is not real.
+        It is not real, or a bool.
     ValueError
         It is a single number, and NaN or infinite.
     """
     if isinstance(alpha, list | tuple):
         alpha = np.asarray(alpha)
+    refuse_bool(alpha, name)
     if isinstance(alpha, np.ndarray | np.generic):
-        if alpha.dtype.kind not in "biuf" and alpha.dtype.name != "bfloat16":
+        if alpha.dtype.kind not in "iuf" and alpha.dtype.name != "bfloat16":
             raise TypeError(f"{name} must be real, got {alpha.dtype}")
         if alpha.ndim > 0:
             return alpha
@@ -48,11 +58,46 @@ def one_slope(alpha: Any, name: str = "alpha") -> float:
     TypeError, ValueError
         It is not a single real and finite number.
     """
+    if type(alpha) in PYTHON_NUMBERS and -inf < alpha < inf:
+        return float(alpha)  # torch.compile cannot follow np.ndim
     if np.ndim(alpha):
         raise TypeError(f"{name} must be one slope, got {alpha!r}")
     number = float(finite_slope(alpha, name))
     finite_slope(number, name)  # checked again, as only now it is known what an array of another library holds
     return number
+
+
+def refuse_bool(slope: Any, name: str = "alpha", *, instead: str = "") -> None:
+    """Refuse True, False and arrays of them as the slope called `name`: Python would compute with them as 1 and 0.
+
+    `instead` is the call that may be meant, with ``{}`` for the bool.
+
+    Raises
+    ------
+    TypeError
+        It is a bool, or an array of bools.
+    """
+    if isinstance(slope, _BOOL):
+        advice = f"{float(slope)} for a slope of {int(slope)}"
+        if instead:
+            advice = f"{instead.format(slope)} if you mean inplace, or {advice}"
+        raise TypeError(f"{name} must be a number, got {slope}; write {advice}")
+    # The type is asked first, because a proxy that records what is done with it would record this, too.
+    if hasattr(type(slope), "dtype") and str(slope.dtype).rpartition(".")[2] in ("bool", "boolean"):
+        raise TypeError(f"{name} must be real, got {slope.dtype}; convert it to floats if it holds slopes")
+
+
+def true_or_false(name: str, value: Any) -> bool:
+    """The value of the argument called `name`, which must be a bool.
+
+    Raises
+    ------
+    TypeError
+        It is something else, such as a second slope.
+    """
+    if not isinstance(value, _BOOL):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def positive_integer(name: str, value: Any) -> int:
@@ -70,7 +115,7 @@ def positive_integer(name: str, value: Any) -> int:
     except TypeError:
         number = None
     # Before NumPy 2.3, index() takes NumPy's truth values, too.
-    if number is None or isinstance(value, bool | np.bool_):
+    if number is None or isinstance(value, _BOOL):
         raise TypeError(f"{name} must be a positive integer, got {value!r}")
     if number < 1:
         raise ValueError(f"{name} must be at least 1, got {value!r}")
@@ -86,10 +131,16 @@ def ascending_pair(name: str, value: Any, *, above_zero: bool = False) -> tuple[
         It is something else, or not above zero where it has to be.
     """
     try:
-        low, high = map(float, value)
+        low, high = map(_number, value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be two numbers, the smaller first, got {value!r}") from None
     if not (0 if above_zero else -inf) < low < high < inf:
         wanted = "two finite numbers above zero" if above_zero else "two finite numbers"
         raise ValueError(f"{name} must be {wanted}, the smaller first, got {value!r}")
     return low, high
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, _BOOL):
+        raise TypeError("a bool is no number here")
+    return float(value)

@@ -1,8 +1,11 @@
 """Leaky ReLU as a layer that needs no more memory in training than ReLU."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from leakyrelu._backends.torch import leaky_relu
+from leakyrelu._shared.arguments import one_slope, refuse_bool, true_or_false
 
 __all__ = ["LeakyReLU", "leaky_relu"]
 
@@ -15,9 +18,18 @@ class LeakyReLU(nn.LeakyReLU):
     Parameters
     ----------
     negative_slope : float, default 0.01
-        The slope for negative inputs.
+        The slope for negative inputs: a finite number of any real type, or a tensor that holds one. It is kept as a
+        float.
     inplace : bool, default False
         Whether to overwrite the input.
+
+    Raises
+    ------
+    TypeError
+        `negative_slope` is not one real number that stays the same, but a bool, text, several slopes, or a parameter
+        to be learned; or `inplace` is not a bool.
+    ValueError
+        `negative_slope` is NaN or infinite.
 
     See Also
     --------
@@ -31,6 +43,16 @@ class LeakyReLU(nn.LeakyReLU):
     >>> model[1], model(torch.zeros(5, 3)).shape
     (LeakyReLU(negative_slope=0.1), torch.Size([5, 2]))
     """
+
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        slope: Any = negative_slope
+        refuse_bool(slope, "negative_slope", instead="LeakyReLU(inplace={})")
+        if isinstance(slope, Tensor) and slope.requires_grad:
+            raise TypeError(
+                "negative_slope must be a number that stays the same, got a tensor that requires a gradient; "
+                "for a slope that is learned, use torch.nn.PReLU"
+            )
+        super().__init__(one_slope(slope, "negative_slope"), true_or_false("inplace", inplace))
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
         """Apply `leaky_relu` to `input`."""
