@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import fx, nn
+from torch.ao.quantization.fx.tracer import QuantizationTracer
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -135,6 +136,19 @@ def test_without_the_names_of_the_compiler_nothing_counts_as_compiled(monkeypatc
     assert not torch_private.is_wrapper_of_compiled(model)
     monkeypatch.delattr(nn.Module, "_compiled_call_impl")
     assert not torch_private.is_compiled(nn.Linear(2, 2))
+
+
+def test_without_the_tracer_for_quantization_nothing_is_traced_by_it(monkeypatch):
+    tracer = QuantizationTracer([], [])
+    tracer.graph = fx.Graph()
+    proxy = tracer.create_proxy("placeholder", "x", (), {})
+    assert torch_private.is_traced_for_quantization(proxy)
+    assert not torch_private.is_traced_for_quantization(fx.Proxy(proxy.node))
+    assert not torch_private.is_traced_for_quantization(torch.empty(0))
+    monkeypatch.delattr("torch.ao.quantization.fx.tracer.QuantizationTracer")
+    assert not torch_private.is_traced_for_quantization(proxy)
+    monkeypatch.setitem(sys.modules, "torch.ao.quantization.fx.tracer", None)
+    assert not torch_private.is_traced_for_quantization(proxy)
 
 
 class Checkpointed(nn.Module):

@@ -17,7 +17,13 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function
 
 from leakyrelu._backends.operands import not_real, of_one_library
-from leakyrelu._backends.torch_private import SavedTensors, has_own_function, native_leaky_relu, saved_tensors
+from leakyrelu._backends.torch_private import (
+    SavedTensors,
+    has_own_function,
+    is_traced_for_quantization,
+    native_leaky_relu,
+    saved_tensors,
+)
 from leakyrelu._shared.arguments import refuse_bool, true_or_false
 
 __all__ = ["compute", "leaky_relu"]
@@ -78,6 +84,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
             refuse_bool(negative_slope, "negative_slope", instead="leaky_relu(x, inplace={})")
         if not is_compiling():
             if has_own_function(input):  # a subclass, a mode, or a tracer of torch.fx
+                if is_traced_for_quantization(input):  # which knows how to convert PyTorch's own function
+                    return functional.leaky_relu(input, negative_slope, inplace)
                 result: Tensor = handle_torch_function(
                     leaky_relu, (input,), input, negative_slope=negative_slope, inplace=inplace
                 )

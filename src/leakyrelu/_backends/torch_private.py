@@ -26,6 +26,7 @@ __all__ = [
     "is_compiled",
     "is_fake",
     "is_managed_by_fsdp",
+    "is_traced_for_quantization",
     "is_within_functorch",
     "is_wrapper_of_compiled",
     "native_leaky_relu",
@@ -179,6 +180,12 @@ def copy_of_graph(graph: fx.Graph, copies: dict[fx.Node, fx.Node]) -> fx.Graph:
     if codegen is not None:  # otherwise the graph of an exported program takes and returns flat lists
         new.set_codegen(codegen)
     return new
+
+
+def is_traced_for_quantization(tensor: object) -> bool:
+    """Whether it is no tensor but a proxy, of `torch.ao.quantization`'s tracer; False if that cannot be asked."""
+    tracer = getattr(sys.modules.get("torch.ao.quantization.fx.tracer"), "QuantizationTracer", ())
+    return isinstance(getattr(tensor, "tracer", None), tracer)
 
 
 def dynamo_is_loaded() -> bool:

@@ -1,6 +1,8 @@
 """Leaky ReLU as a layer that needs no more memory in training than ReLU."""
 
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ class LeakyReLU(nn.LeakyReLU):
     """Leaky ReLU as a module that needs no more memory in training than `torch.nn.ReLU`.
 
     It replaces `torch.nn.LeakyReLU`, of which it is a subclass: values and gradients are the same to the bit.
+    Quantization by `torch.ao.quantization` and the attributions of Captum's DeepLift are the same, too.
 
     Parameters
     ----------
@@ -57,3 +60,25 @@ class LeakyReLU(nn.LeakyReLU):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
         """Apply `leaky_relu` to `input`."""
         return leaky_relu(input, self.negative_slope, self.inplace)
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
+        """Call `fn` with this module, as `torch.nn.Module.apply` does."""
+        # Captum walks through a model by this method before it looks up the modules' types, and it may have been
+        # imported at any time until now.
+        _be_treated_as_native("captum.attr._core.deep_lift", "SUPPORTED_NON_LINEAR")
+        return super().apply(fn)
+
+
+def _be_treated_as_native(module: str, table: str) -> None:
+    """Give `LeakyReLU` the row of `torch.nn.LeakyReLU` in another library's table, if that module is loaded.
+
+    A tool that looks up `type(module)` does not find a subclass there, and leaves it out without a word. If a metaclass
+    made the two classes equal, any tool would find it. But a dictionary that tells the two apart would lose one of
+    them, and `torch.compile`, whose `super` searches for equal classes, would call PyTorch's constructor without end.
+    """
+    rows = getattr(sys.modules.get(module), table, {})
+    if nn.LeakyReLU in rows:
+        rows.setdefault(LeakyReLU, rows[nn.LeakyReLU])
+
+
+_be_treated_as_native("torch.ao.quantization.quantization_mappings", "DEFAULT_STATIC_QUANT_MODULE_MAPPINGS")
