@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from leakyrelu.torch.replacement.generated import is_plain
 from leakyrelu.torch.replacement.reasons import OTHERS
 from leakyrelu.torch.replacement.rewriting import Rewriter
 from leakyrelu.torch.replacement.substitutes import Substitutes, mapped, stands_in
+from leakyrelu.torch.replacement.values import Values
 
 
 class Holder:
@@ -47,7 +47,9 @@ class Holder:
     ) -> None:
         self.model, self.modules, self.top, self.table, self.changes = model, modules, top, table, changes
         self.new = Substitutes(table)
-        self._made: dict[int, tuple[Any, Any]] = {}  # by id: the values seen before, and what became of them
+        self.pending = list(modules.items())  # the modules whose turn comes; those that are found are added
+        self.known = set(modules.values())
+        self._values: Values | None = None
 
     # Modules.
 
@@ -78,30 +80,36 @@ class Holder:
 
     # Functions and modules that are held in attributes.
 
-    def hold_all(
-        self, module: nn.Module, rewriter: Rewriter, pending: list[tuple[str, nn.Module]], known: set[nn.Module]
-    ) -> Iterator[tuple[str, str]]:
+    def hold_all(self, module: nn.Module, rewriter: Rewriter) -> Iterator[tuple[str, str]]:
         """Replace what the module holds; for each site, its operation and the reason if it is left."""
+        if self._values is None:
+            self._values = Values(rewriter, self._add_child, self._found)
         used = used_names(type(module), code=True)
         for key, value in list(vars(module).items()):
+            inner = value.func if isinstance(value, partial) else value
             if key in ("_forward_hooks", "_forward_pre_hooks"):
                 for number, hook in list(value.items()):
-                    new, found = self._rewritten_function(hook, rewriter)
-                    if new is not hook:
-                        self.changes.set(value, number, new)
-                        yield from found
+                    self._change(value, number, hook, self._values.rewritten(hook))
+            elif _is_internal(key):
                 continue
-            if _is_internal(key):
-                continue
-            if self.new.is_function(value) or (isinstance(value, partial) and self.new.is_function(value.func)):
-                operation = OPERATIONS[function_of(getattr(value, "func", value)).kind]  # type: ignore[union-attr]
-                yield operation, self.hold(module, key, value)
-                continue
-            sites: list[tuple[str, str]] = []
-            new = self._held(value, key in used, rewriter, sites, pending, known)
-            if new is not value:
-                self.changes.set(vars(module), key, new)
-            yield from sites
+            elif self.new.is_function(inner):
+                yield OPERATIONS[function_of(inner).kind], self.hold(module, key, value)  # type: ignore[union-attr]
+            else:
+                self._change(vars(module), key, value, self._values.of(value, key in used))
+            yield from self._values.take_sites()
+
+    def _change(self, mapping: dict[Any, Any], key: Any, old: Any, new: Any) -> None:
+        if new is not old:
+            self.changes.set(mapping, key, new)
+
+    def _found(self, module: nn.Module) -> None:
+        """A module was met in an attribute; if it was never registered, its sites are called after its class."""
+        if module not in self.known:
+            for path, each in module.named_modules():
+                if each not in self.known:
+                    self.known.add(each)
+                    self.pending.append((path or type(module).__name__, each))
+                    self.modules[f"{path} of {type(module).__name__} at {id(module):x}"] = each
 
     def hold(self, module: nn.Module, key: str, value: Any) -> str:
         """Something else in place of a function that is an attribute; or why not."""
@@ -119,88 +127,10 @@ class Holder:
         self.changes.set(vars(module)["_modules"], key, self._like(module, self.new.copy_for(kind, bool(in_place))))
         return ""
 
-    def _held(
-        self,
-        value: Any,
-        is_used: bool,
-        rewriter: Rewriter,
-        sites: list[tuple[str, str]],
-        pending: list[tuple[str, nn.Module]],
-        known: set[nn.Module],
-    ) -> Any:
-        """What takes the place of a value; the same for the same value."""
-        if isinstance(value, nn.Module):
-            if value not in known:  # it was never registered, so its sites are called after its class
-                known.add(value)
-                pending.append((type(value).__name__, value))
-                if self.new.is_module(value):
-                    self.modules.setdefault(f"{type(value).__name__} ({id(value):x})", value)
-                else:
-                    for path, each in value.named_modules():
-                        if each not in known:
-                            known.add(each)
-                            pending.append((path, each))
-                    self.modules |= {f"{id(each):x}": each for each in value.modules()}
-            return value if not self.new.is_module(value) else self.new.module(value)
-        if id(value) in self._made:
-            return self._made[id(value)][1]
-        new = value
-        if isinstance(value, MethodType) and self.new.is_module(value.__self__):  # such as self.relu.forward
-            new = getattr(self.new.module(value.__self__), value.__func__.__name__)
-        elif isinstance(value, FunctionType | MethodType) and not function_of(value):
-            new, found = self._rewritten_function(value, rewriter)
-            sites += found
-        elif self.new.is_class(value):
-            new = self.new.made(value) if is_used else value
-            sites += [(OPERATIONS[value], "")] if is_used else []
-        elif self.new.is_function(value) or (isinstance(value, partial) and self.new.is_function(value.func)):
-            kind = function_of(getattr(value, "func", value)).kind  # type: ignore[union-attr]
-            if is_plain(self.table[kind]):
-                new = self.new.either(value)
-                sites.append((OPERATIONS[kind], ""))
-            else:
-                sites.append(
-                    (OPERATIONS[kind], "is held in a container, where the new parameters would not be trained")
-                )
-        elif isinstance(value, partial) and self.new.is_class(value.func):
-            new = self.new.either(value) if is_used else value
-            sites += [(OPERATIONS[value.func], "")] if is_used else []
-        elif isinstance(value, partial):
-            change = partial(self._held, is_used=is_used, rewriter=rewriter, sites=sites, pending=pending, known=known)
-            function = change(value.func) if not isinstance(value.func, type) else value.func
-            args, keywords = mapped(value.args, change), mapped(value.keywords, change)
-            if function is not value.func or args is not value.args or keywords is not value.keywords:
-                new = partial(function, *args, **keywords)
-        else:
-            self._made[id(value)] = value, value  # in case that it holds itself
-            change = partial(self._held, is_used=is_used, rewriter=rewriter, sites=sites, pending=pending, known=known)
-            new = mapped(value, change)
-        self._made[id(value)] = value, new
-        return new
-
-    def _rewritten_function(self, value: Any, rewriter: Rewriter) -> tuple[Any, list[tuple[str, str]]]:
-        """A function that the module holds, rewritten; and the sites in it."""
-        function = value.__func__ if isinstance(value, MethodType) else value
-        if not isinstance(function, FunctionType):
-            return value, []
-        is_method = isinstance(value, MethodType) and isinstance(value.__self__, nn.Module)
-        name = function.__code__.co_varnames[0] if is_method and function.__code__.co_argcount else ""
-        new = rewriter.function(function, name)
-        sites = [(each.operation, each.reason) for each in rewriter.all_found(function)]
-        if function in rewriter.unread:
-            sites.append((OPERATIONS[next(iter(self.table))], f"{function.__name__} {rewriter.unread[function]}"))
-        if new is function:
-            return value, [site for site in sites if site[1]]
-        if is_method:
-            for each in rewriter.all_found(function):
-                self._add_child(value.__self__, each)
-        return (MethodType(new, value.__self__) if isinstance(value, MethodType) else rewriter.held(function)), sites
-
     # Calls.
 
-    def rewrite(self, module: nn.Module, rewriter: Rewriter, name: Callable[[str], str]) -> list[Any]:
+    def rewrite(self, module: nn.Module, rewriter: Rewriter) -> list[Found]:
         """Give the module a class whose methods call the new activations; return what was found in the old one."""
-        del name
         cls = type(module)
         parametrized = parametrize.is_parametrized(module)
         base = cls.__bases__[0] if parametrized else cls
@@ -225,7 +155,7 @@ class Holder:
                 self._add_child(module, each)
         return found
 
-    def _add_child(self, module: nn.Module, found: Any) -> None:
+    def _add_child(self, module: nn.Module, found: Found) -> None:
         if found.child and found.child not in module._modules:  # noqa: SLF001  # as nn.Module.add_module does
             kind = next(kind for kind in self.table if OPERATIONS[kind] == found.operation)
             new = self._like(module, self.new.copy_for(kind))
@@ -237,7 +167,8 @@ class Holder:
         old = module.graph
         values: dict[fx.Node, fx.Node] = {}
         graph = copy_of_graph(old, values)
-        replaced, skipped = [], {}
+        replaced: list[str] = []
+        skipped: dict[str, str] = {}
         for node in old.nodes:
             operation, known = _operation(node)
             if operation in OTHERS and nn.ReLU in self.table:

@@ -18,7 +18,8 @@ from leakyrelu.torch.replacement.holding import Holder
 from leakyrelu.torch.replacement.reasons import OTHERS, reason_against
 from leakyrelu.torch.replacement.report import Replacement, summary
 from leakyrelu.torch.replacement.rewriting import Rewriter
-from leakyrelu.torch.replacement.runs import Seen, caller, in_order, is_same, still_called, where, without_number
+from leakyrelu.torch.replacement.runs import Seen, caller, in_order, is_same, still_called, without_number
+from leakyrelu.torch.replacement.selection import Selection
 from leakyrelu.torch.running import checked, copies, evaluating, run_batch
 
 
@@ -106,75 +107,37 @@ class Work:
         return left + [seen._replace(gone=True) for seen in gone]
 
     def _only(self, only: list[str]) -> tuple[list[str], dict[str, str]]:
-        replaced: list[str] = []
-        skipped: dict[str, str] = {}
-        swap: dict[str, nn.Module] = {}
-        static = self._module_sites()
-        by_name = {seen.name: seen for seen in self.seen}
-        places: dict[nn.Module, set[Place]] = {}
-        held: dict[nn.Module, set[str]] = {}
-        for name in only:
-            first, _, number = name.rpartition(":")
-            later = name not in static and number.isdecimal() and first in static
-            if name in static or later:
-                site = static[name if name in static else first]
-                if isinstance(site, str):
-                    skipped[name] = site
-                elif later and self.batches is not None and name not in by_name:
-                    raise ValueError(f"{first!r} is called once on these batches, so there is no {name!r}")
-                elif name in static:
-                    swap[name] = site
-                    replaced.append(name)
-                elif first not in only:
-                    skipped[name] = f"a later call cannot be replaced alone; {first!r} stands for all of them"
-            elif name in self.flat:
-                skipped[name] = self.flat[name]
-            elif name in by_name:
-                seen = by_name[name]
-                same = [each.name for each in self.seen if (each.module, each.place) == (seen.module, seen.place)]
-                missing = [each for each in same if each not in only]
-                if missing:
-                    skipped[name] = (
-                        f"one of {len(same)} runs of the same expression ({where(seen)}), which cannot be replaced "
-                        f"alone; name all of them: {listed(same, 8)}"
-                    )
-                elif seen.foreign:
-                    held.setdefault(seen.module, set()).add(name)
-                else:
-                    places.setdefault(seen.module, set()).add(seen.place)
-            elif self.batches is None and (self._has_own_code() or name in self._held_names()):
-                if name in self._held_names():
-                    held.setdefault(self._held_names()[name], set()).add(name)
-                else:
-                    raise ValueError(
-                        f"no module of this kind is named {name!r} (the names of modules are: {listed(list(static), 8) or 'none'}); "
-                        "if it is a call in a forward, give batches, as only a run tells which expression it is"
-                    )
-            else:
-                known = listed(list(dict.fromkeys((*static, *self._held_names(), *by_name, *self.flat))), 50) or "none"
-                raise ValueError(f"no {self._kinds()} is named {name!r}; the names are: {known}")
-        if swap:
-            self.holder.swap(set(swap.values()))
-        for module, names in held.items():
+        chosen = Selection(only, self._module_sites(), self._held_names(), self.seen, self.flat)
+        if chosen.unknown:
+            self._refuse(chosen)
+        self.holder.swap(set(chosen.modules.values()))
+        replaced = [*chosen.modules, *chosen.held]
+        for module in dict.fromkeys(chosen.held.values()):
             for key, value in list(vars(module).items()):
                 if self.holder.new.is_function(value):
                     self.holder.hold(module, key, value)
-            replaced += names
-        for module, wanted in places.items():
-            rewriter = Rewriter(self.holder.new, wanted, only_places=True)
-            found = self.holder.rewrite(module, rewriter, lambda operation: operation)
-            names = [seen.name for seen in self.seen if seen.module is module and seen.place in wanted]
-            edited = {each.place for each in found if not each.reason}
-            for seen in self.seen:
-                if seen.module is module and seen.place in wanted and seen.name not in replaced:
-                    if seen.place in edited:
-                        replaced.append(seen.name)
-                    else:
-                        why = next((each.reason for each in found if each.place == seen.place and each.reason), "")
-                        skipped[seen.name] = still_called(seen, why)
+        for module, seen in chosen.calls.items():
+            rewriter = Rewriter(self.holder.new, {each.place for each in seen}, only_places=True)
+            found = {each.place: each.reason for each in self.holder.rewrite(module, rewriter)}
+            for each in seen:
+                if reason := found.get(each.place, "it is not reached from the forward of its module"):
+                    chosen.skipped[each.name] = still_called(each, reason)
+                else:
+                    replaced.append(each.name)
         self.holder.leave_fast_paths()
-        order = [name for name in dict.fromkeys(only) if name in replaced]
-        return order, {name: skipped[name] for name in dict.fromkeys(only) if name in skipped}
+        order = list(dict.fromkeys(only))
+        skipped = {name: chosen.skipped[name] for name in order if name in chosen.skipped}
+        return [name for name in order if name in replaced], skipped
+
+    def _refuse(self, chosen: "Selection") -> None:
+        """Raise an error, as a name is not known."""
+        name = chosen.unknown[0]
+        if self.batches is None and self._has_own_code():
+            raise ValueError(
+                f"no module of this kind is named {name!r}; modules are: {listed(chosen.known, 8) or 'none'}. "
+                "If it is a call in a forward, give batches, as only a run tells which expression it is"
+            )
+        raise ValueError(f"no {self._kinds()} is named {name!r}; the names are: {listed(chosen.known, 50) or 'none'}")
 
     # What a run shows.
 
@@ -208,11 +171,6 @@ class Work:
 
     # What there is to replace.
 
-    @property
-    def modules_by_name(self) -> dict[str, nn.Module]:
-        """The activations that are modules, by the names of their sites."""
-        return {name: site for name, site in self._module_sites().items() if isinstance(site, nn.Module)}
-
     def _module_sites(self) -> dict[str, nn.Module | str]:
         """The modules to be replaced, and the reasons for other sites that are modules."""
         sites: dict[str, nn.Module | str] = dict(self.opaque)
@@ -243,11 +201,9 @@ class Work:
         replaced: list[str] = []
         skipped: dict[str, str] = dict(self.opaque)
         names = SiteNames()
-        pending = list(self.modules.items())
-        known = set(self.modules.values())
         swap: set[nn.Module] = set()
         places = {seen.place for seen in self.seen}
-        for path, module in pending:
+        for path, module in self.holder.pending:
             name = partial(names.name, path, module)
             kind = module_kind(module)
             if reason := reason_against(module, self.table):
@@ -260,12 +216,12 @@ class Work:
                 replaced += done
                 skipped |= left
             else:
-                for operation, reason in self.holder.hold_all(module, rewriter, pending, known):
+                for operation, reason in self.holder.hold_all(module, rewriter):
                     if reason:
                         skipped[name(operation)] = reason
                     else:
                         replaced.append(name(operation))
-                for found in self.holder.rewrite(module, rewriter, name):
+                for found in self.holder.rewrite(module, rewriter):
                     if not found.is_sure and self.batches is not None and found.place not in places:
                         continue  # these batches do not show that it is an activation
                     if found.reason:
