@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["Changes"]
 
+
 _MISSING: Any = object()
 
 

@@ -12,6 +12,20 @@ from typing import Any
 from leakyrelu.torch.operations import function_of
 from leakyrelu.torch.replacement.sources import Unreadable, nested, read
 
+__all__ = [
+    "MADE_OF",
+    "Quiet",
+    "content",
+    "contents",
+    "first_argument",
+    "functions_in_item",
+    "is_foreign",
+    "make_class",
+    "names_in",
+    "takes_more",
+    "used_names",
+]
+
 _LIBRARIES = {"torch", "leakyrelu", "numpy", *sys.stdlib_module_names} - {"__main__", "builtins"}
 
 
@@ -127,10 +141,12 @@ def make_class(like: type, bases: tuple[type, ...], attributes: dict[str, Any], 
 
 
 def contents(function: FunctionType) -> list[Any]:
+    """What the cells of a function's closure hold."""
     return [content(cell) for cell in function.__closure__ or ()]
 
 
 def content(cell: CellType) -> Any:
+    """What a cell holds; None if it is empty."""
     try:
         return cell.cell_contents
     except ValueError:  # it is set later

@@ -21,6 +21,8 @@ from leakyrelu.torch.replacement.sources import Edit, Source, Unreadable, import
 if TYPE_CHECKING:
     from leakyrelu.torch.replacement.rewriting import Rewriter
 
+__all__ = ["FLAT", "SPACES", "Editor", "Found", "Place", "place_of"]
+
 Place: TypeAlias = tuple[str, tuple[Any, ...]]  # the name of a Python module, and the position of an expression in it
 
 
@@ -69,7 +71,7 @@ class Editor:
 
     # What an expression stands for.
 
-    def value(self, node: object) -> Any:
+    def value(self, node: object) -> Any:  # noqa: PLR0911  # a case per kind of expression
         """What an expression stands for wherever the function runs; `_NOTHING` if that is not known."""
         match node:
             case ast.Name(id=name) if name in self._imported:
@@ -91,7 +93,7 @@ class Editor:
 
     # The visit. Each case visits the parts of its node itself.
 
-    def visit(self, node: ast.AST | None) -> None:
+    def visit(self, node: ast.AST | None) -> None:  # noqa: C901  # a case per kind of node
         """Look at a node and all that is in it."""
         match node:
             case None | ast.pattern() | ast.JoinedStr():
@@ -151,7 +153,7 @@ class Editor:
         elif called is getattr and node.args and any(self.value(node.args[0]) is space for space in SPACES):
             self._either(node, node.args[1] if len(node.args) > 1 else node)
         elif _is_method_call(node, called):
-            self._method(node, wanted)
+            self._method(node)
         elif function_of(called) or self.substitutes.is_class(called):
             self._direct_call(node, called)
         elif isinstance(node.func, ast.Attribute) and self._is_read_of_container(node.func):
@@ -178,13 +180,12 @@ class Editor:
 
     def _visit_callee(self, node: ast.Call) -> None:
         called = self.value(node.func)
-        if isinstance(called, type) and not is_foreign(called) and not issubclass(called, BaseException | tuple):
-            if self._edits_all:
-                rewritten = self.rewriter.cls(called)
-                self.found += rewritten.found
-                if rewritten.cls is not called:
-                    self._put(node.func, self._use(called.__name__, CellType(rewritten.cls)))
-                    return
+        if self._edits_all and isinstance(called, type) and not is_foreign(called):
+            rewritten = self.rewriter.cls(called)
+            self.found += rewritten.found
+            if rewritten.cls is not called:
+                self._put(node.func, self._use(called.__name__, CellType(rewritten.cls)))
+                return
         self.visit(node.func)
 
     def _is_read_of_container(self, node: ast.Attribute) -> bool:
@@ -198,28 +199,29 @@ class Editor:
             return False
         if isinstance(value, FunctionType) and not function_of(value):
             return self._helper(node, value)
-        if isinstance(cached := getattr(value, "__wrapped__", None), FunctionType) and hasattr(value, "cache_clear"):
-            if self.rewriter.is_relevant(cached):
-                kind = next(iter(self.substitutes.table))
-                self._leave(node, kind, f"{cached.__name__} has a cache, which would keep what the old activation gave")
-            return True
-        if isinstance(value, torch.jit.ScriptFunction):
-            for kind in self.substitutes.table:
-                if f"{OPERATIONS[kind]}(" in value.code:
-                    self._leave(node, kind, f"{value.name} is scripted; replace before torch.jit.script")
-            return True
+        self._list_opaque(node, value)
         if not self._edits_all:
             return False
         if self.substitutes.is_function(value) or self.substitutes.is_class(value):
             self._value(node, value)
-            return True
-        if isinstance(value, nn.Module | ModuleType | type) or not self.rewriter.holds(value):
-            if self.substitutes.is_module(value):
-                self._global_module(node, value)
-                return True
+        elif self.substitutes.is_module(value):
+            self._global_module(node, value)
+        elif not isinstance(value, nn.Module | ModuleType | type) and self.rewriter.holds(value):
+            self._either(node, node)
+        else:
             return False
-        self._either(node, node)
         return True
+
+    def _list_opaque(self, node: ast.AST, value: Any) -> None:
+        """List a function that cannot be rewritten, if it calls an activation."""
+        if isinstance(value, torch.jit.ScriptFunction):
+            for kind in self.substitutes.table:
+                if f"{OPERATIONS[kind]}(" in str(value.code):
+                    self._leave(node, kind, f"{value.name} is scripted; replace before torch.jit.script")
+        cached = getattr(value, "__wrapped__", None) if hasattr(value, "cache_clear") else None
+        if isinstance(cached, FunctionType) and self.rewriter.is_relevant(cached):
+            reason = f"{cached.__name__} has a cache, which would keep what the old activation gave"
+            self._leave(node, next(iter(self.substitutes.table)), reason)
 
     def _helper(self, node: ast.Name | ast.Attribute, value: FunctionType) -> bool:
         """A function that has activations of its own: the rewritten one is called."""
@@ -237,15 +239,14 @@ class Editor:
 
     def _global_module(self, node: ast.Name | ast.Attribute, value: nn.Module) -> None:
         """A module that no other one holds: the new one takes its place here."""
-        kind = module_kind(value)
-        assert kind is not None
+        kind: Any = module_kind(value)
         if not is_plain(self.substitutes.table[kind]):
             self._leave(node, kind, "no module holds it, so the parameters of the new activation have no place")
             return
         self._put(node, self._use("module", CellType(self.substitutes.module(value))))
         self._note(node, kind)
 
-    def _value(self, node: ast.Name | ast.Attribute, value: Any, site: ast.AST | None = None) -> None:
+    def _value(self, node: ast.expr, value: Any, site: ast.AST | None = None) -> None:
         """A function or a class; `site` is the call of it, if it is called at once."""
         site = site or node
         kind = value if self.substitutes.is_class(value) else function_of(value).kind  # type: ignore[union-attr]
@@ -272,7 +273,7 @@ class Editor:
             self._flat_call(node, called)
             return
         if is_plain(self.substitutes.table[kind]):
-            self._value(node.func, called, node)  # type: ignore[arg-type]
+            self._value(node.func, called, node)
             return
         child = self._child(node, kind)
         if not child:
@@ -285,26 +286,25 @@ class Editor:
         else:
             self._put(node.func, f"{self._use('adapted', CellType(_adapted(known.in_place)))}({child})")
 
-    def _method(self, node: ast.Call, wanted: bool) -> None:
+    def _method(self, node: ast.Call) -> None:
         """``x.relu()``: the end is taken off, and what is before becomes the argument of a function."""
-        assert isinstance(node.func, ast.Attribute)
+        function: Any = node.func
         if nn.ReLU not in self.substitutes.table:
-            self.visit(node.func.value)
+            self.visit(function.value)
             return
-        child = ""
         if is_plain(self.substitutes.table[nn.ReLU]):
-            name = self._use(node.func.attr, CellType(self.substitutes.method(node.func.attr)))
+            name = self._use(function.attr, CellType(self.substitutes.method(function.attr)))
             self._note(node, nn.ReLU, is_sure=False)
         elif child := self._child(node, nn.ReLU):
-            adapted = _adapted_method(node.func.attr)
+            adapted = _adapted_method(function.attr)
             name = f"{self._use('adapted', CellType(adapted))}({child})"
         else:
-            self.visit(node.func.value)
+            self.visit(function.value)
             return
-        dot = self._dot(node.func)
+        dot = self._dot(function)
         self._insert(_start(node), f"{name}(")
-        self.edits.append(Edit(dot, _end(node), "\n" * (node.end_lineno - dot[0]) + ")"))  # type: ignore[operator]
-        self.visit(node.func.value)
+        self.edits.append(Edit(dot, _end(node), "\n" * (_end(node)[0] - dot[0]) + ")"))
+        self.visit(function.value)
 
     def _dot(self, node: ast.Attribute) -> tuple[int, int]:
         """Where the dot before an attribute is; only space may be around it."""
@@ -450,7 +450,7 @@ def _is_stored(node: ast.Name) -> bool:
     return not isinstance(node.ctx, ast.Load)
 
 
-def _bound_names(node: ast.AST) -> tuple[set[str], dict[str, Any]]:
+def _bound_names(node: ast.AST) -> tuple[set[str], dict[str, Any]]:  # noqa: C901  # a case per kind of statement
     """The variables of a function and of those in it; and what those stand for that are set by an import."""
     bound: set[str] = set()
     imported: dict[str, Any] = {}

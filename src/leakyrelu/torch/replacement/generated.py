@@ -18,6 +18,8 @@ from leakyrelu.torch.operations import OPERATIONS, mark
 from leakyrelu.torch.replacement.modules import HOOKS, REPLACES, working_in_place
 from leakyrelu.torch.replacement.sources import written
 
+__all__ = ["ARGUMENTS", "EXPRESSIONS", "function_for", "is_generated", "is_plain", "maker_for", "method_for", "parts"]
+
 ARGUMENTS = {  # of the functions, after the input, as PyTorch has them
     "relu": "inplace: bool = False",
     "relu6": "inplace: bool = False",
@@ -110,7 +112,7 @@ def is_generated(value: object) -> bool:
     return isinstance(value, FunctionType) and value.__module__ == __name__
 
 
-def parts(new: nn.Module) -> tuple[type[nn.Module], tuple[tuple[str, Any], ...]]:
+def parts(new: nn.Module) -> tuple[Any, Any]:
     """The class of a new module, and the numbers that its expression needs."""
     names = re.findall(r"{(\w+)!r}", EXPRESSIONS[type(new)])
     return type(new), tuple((name, getattr(new, name)) for name in names)
@@ -141,9 +143,7 @@ def function_for(
 
 
 @functools.lru_cache(64)
-def maker_for(
-    kind: type[nn.Module], new: type[nn.Module], numbers: tuple[tuple[str, Any], ...]
-) -> Callable[..., nn.Module]:
+def maker_for(kind: type[nn.Module], new: Any, numbers: tuple[tuple[str, Any], ...]) -> Callable[..., nn.Module]:
     """A function with the arguments of the activation's class, which makes another module."""
     construction = _CONSTRUCTIONS[new].format(**dict(numbers))
     arguments = _MODULE_ARGUMENTS[OPERATIONS[kind]]
@@ -162,6 +162,7 @@ def maker_for(
 
 @functools.lru_cache(64)
 def method_for(name: str, expression: str) -> Callable[[Tensor], Tensor]:
+    """A function in place of the method ``relu`` or ``relu_``; on what is no tensor, it calls the method."""
     result = _in_place(expression) if name.endswith("_") else _not_in_place(expression)
     source = (
         f"def {name}(input: Tensor) -> Tensor:\n"
@@ -185,8 +186,8 @@ def __getattr__(name: str) -> Callable[..., Any]:
     """The function that a pickle names, made anew."""
     try:
         operation, in_place, index, numbers = json.loads(bytes.fromhex(name.rpartition("_")[2]))
-        kind = next(kind for kind, other in OPERATIONS.items() if other == operation)
-        new = list(EXPRESSIONS)[index]
+        kind: Any = next(kind for kind, other in OPERATIONS.items() if other == operation)
+        new: Any = list(EXPRESSIONS)[index]
         names = re.findall(r"{(\w+)!r}", EXPRESSIONS[new])
         parts = new, tuple(zip(names, numbers, strict=True))
         return maker_for(kind, *parts) if in_place is None else function_for(kind, bool(in_place), *parts)

@@ -19,6 +19,8 @@ from leakyrelu.torch.replacement.rewriting import Rewriter
 from leakyrelu.torch.replacement.substitutes import Substitutes, mapped, stands_in
 from leakyrelu.torch.replacement.values import Values
 
+__all__ = ["Holder"]
+
 
 class Holder:
     """Puts new activations where a model holds old ones.
@@ -193,7 +195,7 @@ class Holder:
         return replaced, skipped
 
     def leave_fast_paths(self) -> None:
-        """Turn off the fused kernels of transformers, which compute ReLU if a flag says so, whatever the activation is."""
+        """Turn off the fused kernels of transformers, which compute ReLU if a flag says so."""
         for module in list(self.modules.values()):
             layers = module.layers if isinstance(module, nn.TransformerEncoder) else [module]
             if not any(stands_in(getattr(layer, "activation", None), self.table) for layer in layers):

@@ -1,4 +1,4 @@
-"""Modules that take the place of others: with the hooks and the mode of the old one, in place where it worked in place."""
+"""Modules that take the place of others, with their hooks and their mode, in place where the old one was."""
 
 import functools
 from collections.abc import Container
@@ -9,6 +9,17 @@ from torch import Tensor, nn
 
 from leakyrelu.torch.activation import LeakyReLU
 from leakyrelu.torch.operations import module_kind
+
+__all__ = [
+    "HOOKS",
+    "REPLACES",
+    "as_replaced",
+    "in_place_of",
+    "is_new",
+    "made_by",
+    "working_in_place",
+    "works_by_itself",
+]
 
 HOOKS = tuple(key for key in vars(nn.Module()) if "hook" in key)
 REPLACES = "_leakyrelu_replaces"
@@ -51,11 +62,13 @@ def in_place_of(old: nn.Module, given: nn.Module, kind: type[nn.Module]) -> nn.M
     if "inplace" in own:
         vars(new)["inplace"] = in_place
     elif in_place:
-        new.__class__ = working_in_place(type(new))
+        cls: Any = type(new)
+        new.__class__ = working_in_place(cls)
     return new
 
 
 def made_by(kind: type[nn.Module], new: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+    """A module in place of one that would be made with these arguments."""
     return in_place_of(kind(*args, **kwargs), new, kind)
 
 
@@ -68,15 +81,16 @@ class _InPlace(nn.Module):
         return input.copy_(super().forward(input.clone()))
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return _new_in_place, (self._made_of,), self.__getstate__()
+        return _new_in_place, (self._made_of,), self.__getstate__()  # type: ignore[no-untyped-call]
 
 
 @functools.lru_cache(64)
 def working_in_place(cls: type[nn.Module]) -> type[nn.Module]:
+    """A subclass that writes into its input."""
     own = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
     return type(cls.__name__, (_InPlace, cls), own | {"_made_of": cls})
 
 
-def _new_in_place(cls: type[nn.Module]) -> nn.Module:
+def _new_in_place(cls: Any) -> nn.Module:
     made: nn.Module = object.__new__(working_in_place(cls))
     return made

@@ -7,6 +7,8 @@ from torch import nn
 from leakyrelu.torch.operations import module_kind
 from leakyrelu.torch.replacement.modules import works_by_itself
 
+__all__ = ["OTHERS", "reason_against"]
+
 _BOUNDED = "is bounded above, too, which Leaky ReLU is not"
 
 

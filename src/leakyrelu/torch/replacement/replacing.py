@@ -15,6 +15,8 @@ from leakyrelu.torch.operations import OPERATIONS, function_of, module_kind
 from leakyrelu.torch.replacement.report import Replacement
 from leakyrelu.torch.replacement.work import Work
 
+__all__ = ["replace", "replace_relu"]
+
 
 def replace_relu(
     model: nn.Module,
@@ -156,11 +158,13 @@ def replace(
 
 
 def check_model(model: object) -> None:
+    """Raise an error if it is no module."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
 
 
 def checked_table(activations: Any) -> dict[type[nn.Module], nn.Module]:
+    """The argument as a dictionary; an error says what is wrong with it."""
     kinds = ", ".join(f"nn.{kind.__name__}" for kind in OPERATIONS)
     if not isinstance(activations, Mapping):
         raise TypeError(

@@ -8,6 +8,8 @@ from torch import nn
 from leakyrelu._shared.wording import listed
 from leakyrelu.torch.replacement.changes import Changes
 
+__all__ = ["Replacement", "summary"]
+
 
 @dataclass(frozen=True, eq=False)
 class Replacement:

@@ -6,7 +6,7 @@ its parameters and hooks, and `isinstance` gives the same answers.
 """
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partialmethod
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar, NamedTuple
@@ -32,6 +32,8 @@ from leakyrelu.torch.replacement.editor import FLAT, SPACES, Editor, Found, Plac
 from leakyrelu.torch.replacement.generated import is_plain
 from leakyrelu.torch.replacement.sources import Unreadable, copy_of, edited, nested, read
 from leakyrelu.torch.replacement.substitutes import LARGEST, Substitutes
+
+__all__ = ["Rewriter", "Rewritten"]
 
 Specification = tuple[tuple[tuple[type, nn.Module], ...], frozenset[Place], bool]
 
@@ -72,13 +74,16 @@ class Rewriter:
         """Whether the function, or one that it calls, may mention an activation; its source is not read for this."""
         if function in self._relevant:
             return self._relevant[function]
-        seen = [function]
-        for each in seen:
+        seen, pending = {function}, [function]
+        while pending:
+            each = pending.pop()
             if self._relevant.get(each) or (each not in self._relevant and self._mentions(each)):
                 self._relevant[function] = True
                 return True
             if each not in self._relevant:
-                seen += [other for other in self._callees(each) if other not in seen]
+                new = set(self._callees(each)) - seen
+                seen |= new
+                pending += new
         self._relevant |= dict.fromkeys(seen, False)
         return False
 
@@ -103,24 +108,21 @@ class Rewriter:
         return any(self.substitutes.holds(value) or isinstance(value, torch.jit.ScriptFunction) for value in values)
 
     def _callees(self, function: FunctionType) -> Iterator[FunctionType]:
+        """The user's functions that a function may call, as far as its names tell."""
         for value in contents(function):
-            value = value.__func__ if isinstance(value, MethodType) else value
-            if isinstance(value, FunctionType):
-                yield value
+            inner = value.__func__ if isinstance(value, MethodType) else value
+            if isinstance(inner, FunctionType):
+                yield inner
         if is_foreign(function):
             return
+        names = names_in(function.__code__)
         for value in (*_globals(function), *vars(function).values()):
             yield from _functions_in(value)
-            value = getattr(value, "__wrapped__", value) if hasattr(value, "cache_clear") else value
-            if isinstance(value, FunctionType) and not is_foreign(value):
-                yield value
-            elif isinstance(value, type) and not is_foreign(value):
-                used = names_in(function.__code__) | ({"forward"} if issubclass(value, nn.Module) else set())
-                for cls in value.__mro__[:-1]:
-                    if not is_foreign(cls):
-                        yield from (
-                            each for name, item in vars(cls).items() if name in used for each in functions_in_item(item)
-                        )
+            inner = getattr(value, "__wrapped__", value) if hasattr(value, "cache_clear") else value
+            if isinstance(inner, FunctionType) and not is_foreign(inner):
+                yield inner
+            elif isinstance(inner, type) and not is_foreign(inner):
+                yield from _methods(inner, names)
 
     def holds(self, value: Any) -> bool:
         """Whether the value is, or contains, something to be replaced or a function to be rewritten."""
@@ -193,11 +195,11 @@ class Rewriter:
             (keywords.values(), (function.__kwdefaults__ or {}).values()),
             (attributes.values(), vars(function).values()),
         ]
-        if all(a is b for left, right in pairs for a, b in zip(left, right, strict=True)):
+        refers_to_itself = [a for a in closure if a is cell] and new is function
+        if refers_to_itself:
+            pairs[0] = [a for a in closure if a is not cell], [a for a in new.__closure__ or () if a in closure]
+        if all(a is b for left, right in pairs for a, b in zip(left, right, strict=False)):
             return new
-        if all(a is b or a is cell for a, b in zip(closure, new.__closure__ or (), strict=True)) and new is function:
-            if all(a is b for left, right in pairs[1:] for a, b in zip(left, right, strict=True)):
-                return new  # it only refers to itself
         new = copy_of(new, new.__code__, tuple(closure))
         new.__defaults__ = defaults or None
         new.__kwdefaults__ = keywords or None
@@ -235,46 +237,47 @@ class Rewriter:
         return self._classes[cls]
 
     def _rewritten(self, cls: type) -> "Rewritten":
-        used = used_names(cls)
+        result = Rewritten(cls, [], {})
         layers: list[tuple[type, dict[str, Any]]] = []
-        found: list[Found] = []
-        unread: dict[str, str] = {}
         overridden: set[tuple[type, str]] = set()  # by the edited methods of a class that was rewritten before
-        seen: dict[str, list[FunctionType]] = {}
+        seen: dict[str, list[FunctionType]] = {}  # the functions of each name, in the order of the bases
+        used = used_names(cls)
         for base in cls.__mro__:
             own: dict[str, Any] = {}
-            made_of = vars(base).get(MADE_OF)
-            for name, item in vars(base).items():
-                if made_of is not None:
-                    overridden.add((made_of, name))
-                if is_foreign(base) or name not in used or (base, name) in overridden:
-                    continue
-                for function in functions_in_item(item):
-                    before = seen.setdefault(name, [])
-                    reached = not before or any(names_in(each.__code__) & {"super", base.__name__} for each in before)
-                    before.append(function)
-                    self.function(function, first_argument(function, item) if issubclass(cls, nn.Module) else "")
-                    if reached:
-                        found += self.all_found(function)
-                        unread |= {function.__qualname__: self.unread[function]} if function in self.unread else {}
-                new = self._new_item(item)
-                if new is not item:
-                    own[name] = new
-                    if not functions_in_item(item):
-                        place: Place = (base.__module__, (0, 0, 0, 0))
-                        operation = next((OPERATIONS[k] for k in self.substitutes.table), "")
-                        found.append(Found(operation, place))
-            if base in self.substitutes.table and base is not cls and not self.only_places:
-                calls = seen.get("forward", [])
-                if any(names_in(each.__code__) & {"super", base.__name__} for each in calls):
-                    forward = self.substitutes.forward(base)
-                    own = own if forward is None else {"forward": forward}
+            if MADE_OF in vars(base):
+                overridden |= {(vars(base)[MADE_OF], name) for name in vars(base)}
+            for name, item in () if is_foreign(base) else vars(base).items():
+                if name in used and (base, name) not in overridden:
+                    self._rewrite_item(cls, base, item, seen.setdefault(name, []), result)
+                    new = self._new_item(item)
+                    own |= {} if new is item else {name: new}
+                    if new is not item and not functions_in_item(item):
+                        operation = OPERATIONS[next(iter(self.substitutes.table))]
+                        result.found.append(Found(operation, (base.__module__, (0, 0, 0, 0))))
+            own |= self._new_forward(cls, base, seen.get("forward", []))
             if own:
                 layers.append((base, own))
-        found = list(dict.fromkeys(found))
-        if not layers:
-            return Rewritten(cls, found, unread)
-        return Rewritten(_subclass(cls, layers, self.specification), found, unread)
+        found = list(dict.fromkeys(result.found))
+        made = _subclass(cls, layers, self.specification) if layers else cls
+        return Rewritten(made, found, result.unread)
+
+    def _rewrite_item(self, cls: type, base: type, item: Any, before: list[FunctionType], result: "Rewritten") -> None:
+        """Rewrite the functions of a class attribute; report them unless those `before` hide them."""
+        for function in functions_in_item(item):
+            is_reached = not before or _calls_super(before, base)
+            before.append(function)
+            self.function(function, first_argument(function, item) if issubclass(cls, nn.Module) else "")
+            if is_reached:
+                result.found.extend(self.all_found(function))
+            if is_reached and function in self.unread:
+                result.unread[function.__qualname__] = self.unread[function]
+
+    def _new_forward(self, cls: type, base: type, forwards: list[FunctionType]) -> dict[str, Any]:
+        """The forward in front of an activation's class that a user's class extends."""
+        if base not in self.substitutes.table or base is cls or self.only_places or not _calls_super(forwards, base):
+            return {}
+        forward = self.substitutes.forward(base)
+        return {} if forward is None else {"forward": forward}
 
     def all_found(self, function: FunctionType) -> list[Found]:
         """What was found in a function, and in those that it calls."""
@@ -293,30 +296,51 @@ class Rewriter:
         """What takes the place of a class attribute."""
         if isinstance(item, FunctionType):
             return self._functions.get(item, item)
-        if isinstance(item, staticmethod | classmethod) and isinstance(item.__func__, FunctionType):
-            if not function_of(item.__func__):
-                new = self._functions.get(item.__func__, item.__func__)
-                return item if new is item.__func__ else type(item)(new)
         if isinstance(item, property):
-            new = [self._functions.get(each, each) for each in (item.fget, item.fset, item.fdel)]
-            same = all(a is b for a, b in zip(new, (item.fget, item.fset, item.fdel), strict=True))
-            return item if same else property(*new, item.__doc__)
+            functions: list[Any] = [item.fget, item.fset, item.fdel]
+            return _remade(item, functions, [self._functions.get(each, each) for each in functions])
         if isinstance(item, partialmethod):
-            values = [item.func, *item.args, *item.keywords.values()]
-            new = [self._value(value) for value in values]
-            if all(a is b for a, b in zip(new, values, strict=True)):
-                return item
-            count = len(item.args) + 1
-            return partialmethod(*new[:count], **dict(zip(item.keywords, new[count:], strict=True)))
-        if self.only_places:
-            return item
+            values = item.func, *item.args, *item.keywords.values()
+            return _remade(item, values, list(map(self._value, values)))
+        wraps = isinstance(item, staticmethod | classmethod) and isinstance(item.__func__, FunctionType)
+        if wraps and not function_of(item.__func__):
+            return _remade(item, (item.__func__,), [self._functions.get(item.__func__, item.__func__)])
         value = item.__func__ if isinstance(item, staticmethod) else item
+        new = value if self.only_places else self._new_value(value)
+        return item if new is value else staticmethod(new) if callable(new) and not isinstance(new, nn.Module) else new
+
+    def _new_value(self, value: Any) -> Any:
         if self.substitutes.is_module(value):
             return self.substitutes.module(value)
         if not self.substitutes.holds(value) or not self.has_functions:
-            return item
-        new = self.substitutes.either(value)
-        return item if new is value else staticmethod(new) if callable(new) else new
+            return value
+        return self.substitutes.either(value)
+
+
+def _remade(item: Any, old: Sequence[Any], new: Sequence[Any]) -> Any:
+    """A class attribute of the same kind with other functions; itself if they are the same."""
+    if all(a is b for a, b in zip(old, new, strict=True)):
+        return item
+    if isinstance(item, property):
+        getter, setter, deleter = new
+        return property(getter, setter, deleter, item.__doc__)
+    if isinstance(item, partialmethod):
+        count = len(item.args) + 1
+        return partialmethod(*new[:count], **dict(zip(item.keywords, new[count:], strict=True)))
+    return type(item)(*new)
+
+
+def _calls_super(functions: Iterable[FunctionType], base: type) -> bool:
+    """Whether one of the functions may call what it overrides in a base."""
+    return any(names_in(function.__code__) & {"super", base.__name__} for function in functions)
+
+
+def _methods(cls: type, names: Collection[str]) -> Iterator[FunctionType]:
+    """The functions of a class that code which uses these names may call."""
+    for base in cls.__mro__:
+        for name, item in () if is_foreign(base) else vars(base).items():
+            if name in names or name == "forward":
+                yield from functions_in_item(item)
 
 
 class Rewritten(NamedTuple):

@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Container
-from types import FrameType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
@@ -11,6 +10,11 @@ from leakyrelu.torch.capture import Call
 from leakyrelu.torch.replacement.editor import Place, place_of
 from leakyrelu.torch.replacement.modules import is_new
 from leakyrelu.torch.replacement.sources import original_file
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["Seen", "caller", "in_order", "is_same", "still_called", "where", "without_number"]
 
 
 class Seen(NamedTuple):
@@ -33,7 +37,8 @@ def caller(call: Call, path: str, kinds: Container[type[nn.Module]]) -> Seen | N
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # as inspect.currentframe has it
     new, foreign = is_new(call.module, kinds), False
     while frame is not None:
-        names, code, owner = frame.f_globals, frame.f_code, frame.f_locals.get("self")
+        names, code = frame.f_globals, frame.f_code
+        owner: Any = frame.f_locals.get("self")
         if "__name__" not in names and code.co_filename.startswith("<leakyrelu "):
             new = True  # a function in place of the activation's
         elif is_new(owner, kinds) and code is getattr(type(owner).forward, "__code__", None):
@@ -55,18 +60,22 @@ def is_same(one: Seen, other: Seen) -> bool:
 
 
 def where(seen: Seen) -> str:
+    """The file and the line of a call."""
     return f"{seen.file}:{seen.line}"
 
 
 def still_called(seen: Seen, reason: str) -> str:
+    """The reason for a call that is left."""
     called = "called in the first of two runs alone, so it is not known," if seen.gone else "still called"
     return f"{called} at {where(seen)}, in {seen.function}" + (f": {reason}" if reason else "")
 
 
 def without_number(name: str) -> str:
+    """The name of a site without the number of the call."""
     first, _, number = name.rpartition(":")
     return first if number.isdecimal() else name
 
 
 def in_order(seen: list[Seen]) -> list[str]:
+    """The names of calls, each once."""
     return list(dict.fromkeys(each.name for each in seen))

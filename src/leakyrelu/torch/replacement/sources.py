@@ -99,6 +99,7 @@ def _read(code: CodeType, file: str) -> Source:  # the file is an argument, as c
     if not lines:
         raise Unreadable("its source is not available")
     first = code.co_firstlineno
+    source: Source | None
     try:
         source = _lambda(code, lines) if code.co_name == "<lambda>" else _statement(code, lines[first - 1 :])
         compiled = _compiled(source, source.lines, code.co_freevars, file)
@@ -131,8 +132,8 @@ def _lambda(code: CodeType, lines: list[str]) -> Source:
         if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno and position_of(node.body) in positions
     ]
     (node,) = candidates
-    assert node.end_lineno is not None
-    return Source(code, node, [line.encode() for line in lines[node.lineno - 1 : node.end_lineno]], node.lineno)
+    _, last, _, _ = position_of(node)
+    return Source(code, node, [line.encode() for line in lines[node.lineno - 1 : last]], node.lineno)
 
 
 @lru_cache(32)
@@ -218,23 +219,21 @@ def _applied(source: Source, edits: Iterable[Edit]) -> list[bytes]:
 
 def _compiled(source: Source, lines: list[bytes], free: Iterable[str], file: str) -> CodeType | None:
     """The code of a function with these lines, compiled where it stands: in its class, with its closure."""
-    node = _parsed_lambda(lines, source) if source.is_lambda else _parsed(lines, source.first)
+    node: Any = _parsed_lambda(lines, source) if source.is_lambda else _parsed(lines, source.first)
     code = source.code
     if not source.is_lambda and getattr(node, "name", None) != code.co_name:
         return None
-    body: ast.stmt = _alone(node)
+    body: Any = _alone(node)
     *_, outer, _ = ("<locals>", *code.co_qualname.split("."))
     if outer != "<locals>":  # for names such as __x, which the class completes, and for super()
-        body = ast.ClassDef(outer, [], [], [body], [], **({"type_params": []} if hasattr(node, "type_params") else {}))
+        body = _typed(ast.ClassDef(outer, [], [], [body], []))
     names = [name for name in dict.fromkeys(free) if name != "__class__"]
     outside = [name for name in (outer, code.co_name) if not name.startswith("<") and name not in names]
     arguments = ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
-    factory = ast.FunctionDef("factory", arguments, [*([ast.Global(outside)] if outside else []), body], [])
-    if hasattr(node, "type_params"):
-        factory.type_params = []
+    factory = _typed(ast.FunctionDef("factory", arguments, [*([ast.Global(outside)] if outside else []), body], []))
     module = ast.fix_missing_locations(ast.Module([factory], []))
     flags = code.co_flags & _FUTURE
-    compiled = compile(module, file, "exec", flags=flags, dont_inherit=True)
+    compiled: CodeType = compile(module, file, "exec", flags=flags, dont_inherit=True)
     path = ("factory", *((outer,) if outer != "<locals>" else ()), code.co_name)
     for name in path:
         found = [each for each in compiled.co_consts if isinstance(each, CodeType) and each.co_name == name]
@@ -244,20 +243,24 @@ def _compiled(source: Source, lines: list[bytes], free: Iterable[str], file: str
     return compiled.replace(co_qualname=code.co_qualname)
 
 
+def _typed(node: Any) -> Any:
+    """The node with a field that Python 3.12 and later ask for."""
+    if "type_params" in node._fields:
+        node.type_params = []
+    return node
+
+
 def _parsed_lambda(lines: list[bytes], source: Source) -> ast.Lambda:
     """The lambda in these lines; what surrounds it on them is not parsed."""
     node = source.node
-    assert node.end_lineno is not None
-    assert node.end_col_offset is not None
-    behind = len(source.lines[-1]) - node.end_col_offset
+    behind = len(source.lines[-1]) - position_of(node)[3]
     lines = list(lines)
     lines[-1] = lines[-1][: len(lines[-1]) - behind]
     lines[0] = b" " * (node.col_offset - 1) + b"(" + lines[0][node.col_offset :]
     text = b"(" + b"\n" * (source.first - 1) + b"".join(lines) + b"))"
     if not node.col_offset:
         text = b"(" + b"\n" * (source.first - 1) + b"".join(lines)[1:] + b")"
-    found = ast.parse(text, mode="eval").body
-    assert isinstance(found, ast.Lambda)
+    found: ast.Lambda = ast.parse(text, mode="eval").body  # type: ignore[assignment]  # as the text is one
     return found
 
 

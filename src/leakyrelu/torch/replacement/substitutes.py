@@ -24,6 +24,8 @@ from leakyrelu.torch.replacement.generated import (
 )
 from leakyrelu.torch.replacement.modules import in_place_of, is_new, made_by, works_by_itself
 
+__all__ = ["LARGEST", "Substitutes", "mapped", "stands_in"]
+
 Table = Mapping[type[nn.Module], nn.Module]
 
 
@@ -75,8 +77,7 @@ class Substitutes:
 
     def function(self, value: Any) -> Callable[..., Tensor]:
         """The function in place of an activation."""
-        known = function_of(value)
-        assert known is not None
+        known: Any = function_of(value)
         return function_for(known.kind, known.in_place, *parts(self.table[known.kind]))
 
     def method(self, name: str) -> Callable[[Tensor], Tensor]:
@@ -90,8 +91,7 @@ class Substitutes:
     def module(self, old: nn.Module) -> nn.Module:
         """The module in place of another one: the same for all that hold it, with its hooks and its mode."""
         if old not in self._modules:
-            kind = module_kind(old)
-            assert kind is not None
+            kind: Any = module_kind(old)
             self._modules[old] = in_place_of(old, self.table[kind], kind)
         return self._modules[old]
 
@@ -100,7 +100,7 @@ class Substitutes:
         return in_place_of(nn.ReLU(in_place), self.table[kind], kind)
 
     def forward(self, kind: type[nn.Module]) -> Callable[..., Tensor] | None:
-        """The forward in place of the one of an activation's class, for ``super().forward(x)``; None if there is none."""
+        """The forward in place of that of an activation's class, for ``super().forward(x)``; None if there is none."""
         if not is_plain(self.table[kind]):
             return None
         function = self.function(getattr(functional, OPERATIONS[kind]))
@@ -111,7 +111,7 @@ class Substitutes:
 
         return forward if kind not in (nn.Hardtanh, nn.Threshold, nn.PReLU, nn.RReLU) else None
 
-    def made(self, kind: type[nn.Module]) -> Callable[..., nn.Module]:
+    def made(self, kind: Any) -> Callable[..., nn.Module]:
         """What makes modules in place of a class that does."""
         new = self.table[kind]
         if is_plain(new):
@@ -140,32 +140,33 @@ class Substitutes:
 
         def either(value: Any) -> Any:
             if isinstance(value, FUNCTION_TYPES):
-                return functions[value] if value in functions else rewritten(value)
+                return functions[value] if value in functions else self._of_function(value)
             if isinstance(value, type):
                 return classes.get(value, value)
             if isinstance(value, nn.Module):
-                return modules[value] if value in modules else within(value)
-            return within(value)
-
-        def rewritten(value: Any) -> Any:
-            if isinstance(value, FunctionType):
-                return value if function_of(value) else self.rewritten(value)
-            of_tensor = isinstance(getattr(value, "__self__", None), Tensor) and nn.ReLU in self.table
-            if of_tensor and value.__name__ in ("relu", "relu_"):
-                return functools.partial(self.method(value.__name__), value.__self__)
-            return value
-
-        def within(value: Any) -> Any:
-            if isinstance(value, fx.proxy.Attribute):  # a method of what torch.fx traces
-                is_relu = value.attr in ("relu", "relu_") and nn.ReLU in self.table
-                return functools.partial(self.method(value.attr), value.root) if is_relu else value
-            if self.is_module(value):
-                return self.module(value)
-            if isinstance(value, functools.partial):
-                return functools.partial(either(value.func), *value.args, **value.keywords)
-            return mapped(value, either)
+                return modules[value] if value in modules else self._of_other(value)
+            return self._of_other(value)
 
         return either
+
+    def _of_function(self, value: Any) -> Any:
+        """What takes the place of a user's function, or of the method of a tensor."""
+        if isinstance(value, FunctionType):
+            return value if function_of(value) else self.rewritten(value)
+        tensor: Any = getattr(value, "__self__", None)
+        is_relu = isinstance(tensor, Tensor) and value.__name__ in ("relu", "relu_") and nn.ReLU in self.table
+        return functools.partial(self.method(value.__name__), tensor) if is_relu else value
+
+    def _of_other(self, value: Any) -> Any:
+        if isinstance(value, fx.proxy.Attribute):  # a method of what torch.fx traces
+            is_relu = value.attr in ("relu", "relu_") and nn.ReLU in self.table
+            method: Any = self.method(value.attr) if is_relu else None
+            return functools.partial(method, value.root) if is_relu else value
+        if self.is_module(value):
+            return self.module(value)
+        if isinstance(value, functools.partial):
+            return functools.partial(self.either(value.func), *value.args, **value.keywords)
+        return mapped(value, self.either)
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:

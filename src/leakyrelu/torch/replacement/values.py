@@ -60,7 +60,7 @@ class Values:
         return self._known[id(value)][1]
 
     def _changed(self, value: Any, is_used: bool) -> Any:
-        inner = value.func if isinstance(value, partial) else value
+        inner: Any = value.func if isinstance(value, partial) else value
         if self._new.is_function(inner):
             return self._function(value, inner)
         if self._new.is_class(inner):
@@ -77,8 +77,7 @@ class Values:
         return value if same else partial(function, *args, **keywords)
 
     def _function(self, value: Any, function: Any) -> Any:
-        known = function_of(function)
-        assert known is not None  # noqa: S101  # as it is to be replaced
+        known: Any = function_of(function)
         if is_plain(self._new.table[known.kind]):
             self.sites.append((OPERATIONS[known.kind], ""))
             return self._new.either(value)
@@ -95,7 +94,8 @@ class Values:
         return value if self._edited(value, "") is value else self._rewriter.held(value)
 
     def _method(self, value: MethodType) -> Any:
-        owner, function = value.__self__, value.__func__
+        owner: Any = value.__self__
+        function = value.__func__
         if self._new.is_module(owner):  # such as self.relu.forward
             return getattr(self._new.module(owner), value.__name__)
         if not isinstance(function, FunctionType):

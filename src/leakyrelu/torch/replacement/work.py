@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx, nn
@@ -13,7 +13,6 @@ from leakyrelu.torch.capture import Call, paths, watch
 from leakyrelu.torch.operations import OPERATIONS, SiteNames, function_of, module_kind
 from leakyrelu.torch.replacement.changes import Changes
 from leakyrelu.torch.replacement.classes import is_foreign
-from leakyrelu.torch.replacement.editor import Place
 from leakyrelu.torch.replacement.holding import Holder
 from leakyrelu.torch.replacement.reasons import OTHERS, reason_against
 from leakyrelu.torch.replacement.report import Replacement, summary
@@ -21,6 +20,11 @@ from leakyrelu.torch.replacement.rewriting import Rewriter
 from leakyrelu.torch.replacement.runs import Seen, caller, in_order, is_same, still_called, without_number
 from leakyrelu.torch.replacement.selection import Selection
 from leakyrelu.torch.running import checked, copies, evaluating, run_batch
+
+if TYPE_CHECKING:
+    from leakyrelu.torch.replacement.editor import Place
+
+__all__ = ["Work"]
 
 
 class Work:
@@ -182,7 +186,7 @@ class Work:
                 name = names.name(path, module, OPERATIONS[kind]) if kind else path or "model"
                 sites[name] = reason
             elif kind in self.table:
-                sites[names.name(path, module, OPERATIONS[kind])] = module  # type: ignore[index]
+                sites[names.name(path, module, OPERATIONS[kind])] = module
         return sites
 
     def _held_names(self) -> dict[str, nn.Module]:
@@ -209,7 +213,7 @@ class Work:
             if reason := reason_against(module, self.table):
                 skipped[name(OPERATIONS[kind]) if kind else path or "model"] = reason
             elif kind in self.table:
-                replaced.append(name(OPERATIONS[kind]))  # type: ignore[index]
+                replaced.append(name(OPERATIONS[kind]))
                 swap.add(module)
             elif isinstance(module, fx.GraphModule):
                 done, left = self.holder.edit_graph(module, name)
