@@ -110,10 +110,13 @@ def run_console(page, block, directory):
 def test_code_of_the_page(page, tmp_path, monkeypatch):
     """Python with prompts is run, with what came before on the page; files are written; commands are run beside them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     variables = {}
     for block in blocks(page):
         if block.file:
             Path(block.file).write_text(block.text)
+            monkeypatch.setitem(sys.modules, Path(block.file).stem, None)  # taken back at the end
+            del sys.modules[Path(block.file).stem]
         elif block.language == "python":
             assert ">>> " in block.text, f"{page}:{block.line}: neither prompts nor the name of a file"
             run_python(page, block, variables)

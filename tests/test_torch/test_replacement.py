@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from leakyrelu.torch import LeakyReLU, diagnose
-from leakyrelu.torch.replacement import Replacement, replace_relu
+from leakyrelu.torch.replacement import Replacement, replace, replace_relu
 
 SLOPE = 0.25
 
@@ -1170,3 +1170,11 @@ def test_a_replacement_is_frozen():
     assert isinstance(replacement, Replacement)
     with pytest.raises(AttributeError):
         replacement.model = None
+
+
+def test_new_parameters_are_refused_in_a_model_that_is_wrapped_already():
+    model = nn.DataParallel(nn.Sequential(nn.ReLU()))
+    with pytest.raises(TypeError, match="the model is wrapped for distributed training"):
+        replace(model, {nn.ReLU: nn.PReLU()})
+    assert isinstance(model.module[0], nn.ReLU)
+    assert replace(model, {nn.ReLU: nn.GELU()}).replaced == ("0",)

@@ -168,7 +168,9 @@ def traced(model):
     return fx.symbolic_trace(model)
 
 
-@pytest.mark.filterwarnings("ignore:For backward hooks to be called")  # a trace goes through LeakyReLU, not through nn.ReLU
+@pytest.mark.filterwarnings(
+    "ignore:For backward hooks to be called"
+)  # a trace goes through LeakyReLU, not through nn.ReLU
 def test_what_could_be_traced_can_be_traced(case):
     try:
         run(traced(case.pattern.model()), case.pattern)

@@ -11,7 +11,18 @@ from torch import Tensor
 from leakyrelu import get_num_threads, leaky_relu, leaky_relu_derivative, num_threads, set_num_threads
 from leakyrelu.check import Report, check
 from leakyrelu.plot import plot_leaky_relu
-from leakyrelu.torch import Diagnosis, LeakyReLU, Monitor, Replacement, Revival, Site, diagnose, replace_relu, revive
+from leakyrelu.torch import (
+    Diagnosis,
+    LeakyReLU,
+    Monitor,
+    Replacement,
+    Revival,
+    Site,
+    diagnose,
+    replace,
+    replace_relu,
+    revive,
+)
 from leakyrelu.torch import leaky_relu as torch_leaky_relu
 from leakyrelu.tuning import Slope, Tuning, tune
 
@@ -41,6 +52,8 @@ def networks(tensor: Tensor) -> None:
     assert_type(revival.skipped, Mapping[str, str])
     replacement = replace_relu(model, 0.1, only=["relu"])
     assert_type(replacement, Replacement)
+    assert_type(replace(model, {torch.nn.ReLU: LeakyReLU(0.1)}, batches=[tensor]), Replacement)
+    assert_type(replacement.parameters, tuple[str, ...])
     assert_type(replacement.skipped, Mapping[str, str])
     with Monitor(model, every=2) as monitor:
         assert_type(monitor.scalars(), dict[str, float])

@@ -130,7 +130,7 @@ class Substitutes:
 
     @functools.cached_property
     def either(self) -> Callable[[Any], Any]:
-        """A function that is called while the forward runs: it gives what takes the place of an activation.
+        """A function that gives what takes the place of an activation, for calls while the forward runs.
 
         Any other value stays as it is. It is written so that `torch.compile` can see through it.
         """

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from leakyrelu._backends.torch_private import is_compiled
+from leakyrelu._backends.torch_private import is_compiled, is_managed_by_fsdp
 from leakyrelu._shared.wording import listed
 from leakyrelu.torch.capture import Call, paths, watch
 from leakyrelu.torch.operations import OPERATIONS, SiteNames, function_of, module_kind
@@ -38,6 +39,8 @@ class Work:
         batches: Iterable[Any] | None,
     ) -> None:
         self.model, self.table, self.only = model, table, only
+        if any(True for new in table.values() for _ in new.parameters()):
+            _refuse_wrapped(model)
         self.changes = Changes()
         self.top = nn.ModuleList([model])  # so that the model has a parent, too
         self.modules, self.opaque = _visible(model)
@@ -247,6 +250,17 @@ class Work:
 
     def _kinds(self) -> str:
         return " or ".join(kind.__name__ for kind in self.table)
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    """Raise an error if new parameters would not take part in distributed training."""
+    for name, module in model.named_modules():
+        sharded = any(hasattr(parameter, "device_mesh") for parameter in module.parameters(recurse=False))
+        if sharded or isinstance(module, DataParallel | DistributedDataParallel) or is_managed_by_fsdp(module):
+            raise TypeError(
+                f"{name or 'the model'} is wrapped for distributed training, which would not see the parameters of the "
+                "new activation; replace before you wrap the model"
+            )
 
 
 def _visible(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, str]]:
