@@ -6,7 +6,7 @@ from typing import assert_type
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from leakyrelu import get_num_threads, leaky_relu, leaky_relu_derivative, num_threads, set_num_threads
 from leakyrelu.check import Report, check
@@ -52,7 +52,7 @@ def networks(tensor: Tensor) -> None:
     assert_type(revival.skipped, Mapping[str, str])
     replacement = replace_relu(model, 0.1, only=["relu"])
     assert_type(replacement, Replacement)
-    assert_type(replace(model, {torch.nn.ReLU: LeakyReLU(0.1)}, batches=[tensor]), Replacement)
+    assert_type(replace(model, {nn.ReLU: LeakyReLU(0.1)}, batches=[tensor]), Replacement)
     assert_type(replacement.parameters, tuple[str, ...])
     assert_type(replacement.skipped, Mapping[str, str])
     with Monitor(model, every=2) as monitor:
