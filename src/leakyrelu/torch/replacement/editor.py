@@ -41,10 +41,10 @@ def place_of(names: Mapping[str, Any], position: tuple[Any, ...]) -> Place:
     return str(names.get("__name__")), position
 
 
-SPACES = (functional, torch, nn, torch.ops.aten)
+SPACES = (functional, nn)  # where the activations are, for getattr
 
 
-FLAT = {"relu6", "hardtanh", "threshold", "clamp", "clamp_min", "clip"}
+FLAT = {name + end for name in ("relu6", "hardtanh", "threshold", "clamp", "clamp_min", "clip") for end in ("", "_")}
 
 
 _NOTHING: Any = object()
@@ -87,7 +87,7 @@ class Editor:
                 return _attribute(self.value(inner), name)
             case ast.Call(func=ast.Name(id="getattr"), args=[inner, ast.Constant(value=str(name))]):
                 space = self.value(inner)
-                return _attribute(space, name) if any(space is each for each in SPACES) else _NOTHING
+                return _attribute(space, name) if any(space is each for each in (*SPACES, torch)) else _NOTHING
             case _:
                 return _NOTHING
 
@@ -151,7 +151,7 @@ class Editor:
         if self.substitutes.is_function(self.value(node)) or self.substitutes.is_class(self.value(node)):
             self._value(node, self.value(node))  # getattr(F, "relu")
         elif called is getattr and node.args and any(self.value(node.args[0]) is space for space in SPACES):
-            self._either(node, node.args[1] if len(node.args) > 1 else node)
+            self._either(node, None)  # which name it is, only a run tells
         elif _is_method_call(node, called):
             self._method(node)
         elif function_of(called) or self.substitutes.is_class(called):
@@ -322,7 +322,7 @@ class Editor:
 
     def _flat_call(self, node: ast.Call, called: Any) -> None:
         """Another activation that is flat below zero, which is listed."""
-        if not self.rewriter.lists_flat:
+        if not (self.rewriter.lists_flat and self._self):
             return
         if called is _NOTHING and isinstance(node.func, ast.Attribute) and not _starts_with(node.func, self._self):
             name, first = node.func.attr, [float("nan")]
@@ -358,18 +358,21 @@ class Editor:
     def _insert(self, where: tuple[int, int], text: str) -> None:
         self.edits.append(Edit(where, where, text))
 
-    def _either(self, node: ast.AST, found: ast.AST) -> None:
-        """Ask, while the forward runs, whether a value is an activation."""
+    def _either(self, node: ast.AST, found: ast.AST | None) -> None:
+        """Ask, while the forward runs, whether a value is an activation; `found` is what may be one."""
+        kind = next(iter(self.substitutes.table))
         if not self.rewriter.has_functions:
-            kind = next(iter(self.substitutes.table))
-            self._leave(found, kind, "what is called is known only when it runs, so the new parameters have no place")
+            if found is not None:
+                reason = "what is called is known only when it runs, so the new parameters have no place"
+                self._leave(found, kind, reason)
             return
         for each in (found, getattr(found, "value", None)):
             self.substitutes.prepare(self.value(each))
         name = self._use("either", CellType(self.substitutes.either))
         self._insert(_start(node), f"{name}(")
         self._insert(_end(node), ")")
-        self._note(found, next(iter(self.substitutes.table)), is_sure=False)
+        if found is not None:
+            self._note(found, kind, is_sure=False)
 
     def _use(self, name: str, cell: CellType) -> str:
         """The name of a variable that holds what the cell holds."""

@@ -5,10 +5,12 @@ globals, closure and imports. A class gets a subclass with the edited methods; s
 its parameters and hooks, and `isinstance` gives the same answers.
 """
 
+import dis
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import partialmethod
-from types import CellType, FunctionType, MethodType, ModuleType
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partialmethod
+from itertools import takewhile
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -61,8 +63,6 @@ class Rewriter:
         self.words = {name for kind in substitutes.table for name in (kind.__name__, OPERATIONS[kind])}
         self.words |= {f"{word}_" for word in self.words}
         self.lists_flat = nn.ReLU in substitutes.table and not only_places
-        if self.lists_flat:
-            self.words |= FLAT | {f"{word}_" for word in FLAT}
         self._functions: dict[FunctionType, FunctionType] = {}
         self._under_way: dict[FunctionType, CellType] = {}
         self._relevant: dict[FunctionType, bool] = {}
@@ -103,7 +103,7 @@ class Rewriter:
         if not self.words.isdisjoint(names):
             return True
         values += [*_globals(function), *contents(function)]
-        if "getattr" in names and any(any(value is space for space in SPACES) for value in values):
+        if "getattr" in names and any(_gets(each, function.__globals__, self.words) for each in nested(code)):
             return True
         return any(self.substitutes.holds(value) or isinstance(value, torch.jit.ScriptFunction) for value in values)
 
@@ -138,7 +138,9 @@ class Rewriter:
         if function in self._functions:
             return self._functions[function]
         self._functions[function] = function
-        if not self.is_relevant(function):
+        is_relevant = self.is_relevant(function)
+        lists_flat = self.lists_flat and self_name and not FLAT.isdisjoint(names_in(function.__code__))
+        if not (is_relevant or lists_flat):
             return function
         self.found[function] = []
         cell = self._under_way[function] = CellType()
@@ -315,6 +317,32 @@ class Rewriter:
         if not self.substitutes.holds(value) or not self.has_functions:
             return value
         return self.substitutes.either(value)
+
+
+def _gets(code: CodeType, scope: Mapping[str, Any], words: Collection[str]) -> bool:
+    """Whether the code says ``getattr(F, ...)`` or ``getattr(nn, ...)``, or has one of these words as a text."""
+    if any(isinstance(constant, str) and constant in words for constant in code.co_consts):
+        return True
+    for first, *others in _got_from(code) if "getattr" in code.co_names else ():
+        space = scope.get(first)
+        for name in others:
+            space = vars(space).get(name) if isinstance(space, ModuleType) else None
+        if any(space is each for each in SPACES):
+            return True
+    return False
+
+
+@cache
+def _got_from(code: CodeType) -> list[list[str]]:
+    """For each ``getattr(a.b, ...)`` in the code, the names ``a`` and ``b``."""
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("PUSH_NULL", "CACHE", "PRECALL")]
+    found: list[list[str]] = []
+    for i, step in enumerate(steps):
+        if step.opname == "LOAD_GLOBAL" and step.argval == "getattr":
+            loads = takewhile(lambda inner: inner.opname in ("LOAD_GLOBAL", "LOAD_ATTR"), steps[i + 1 :])
+            names = [inner.argval for inner in loads]
+            found += [names] if names else []
+    return found
 
 
 def _remade(item: Any, old: Sequence[Any], new: Sequence[Any]) -> Any:
