@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from leakyrelu.torch import LeakyReLU, diagnose, leaky_relu
 from leakyrelu.torch.capture import Call, Capture
 from leakyrelu.torch.counts import Counts
+from leakyrelu.torch.layout import Part
 from leakyrelu.torch.operations import Activation
 
 DEAD = [1, 4]  # the units that `planted` kills
@@ -290,12 +291,12 @@ def test_maps_to_tokens_as_in_a_vision_transformer():
     assert (gelu.dead.tolist(), gelu.one_sided.tolist(), gelu.units) == ([], [3], 5)
 
 
-def test_heads_that_are_split_share_their_units():
+def test_each_feature_of_each_head_is_a_unit():
     model = Model(
         lambda self, x: functional.relu(self.fc(x).view(len(x), -1, 2, 3).transpose(1, 2)), fc=planted(nn.Linear(4, 6))
     )
     (site,) = diagnose(model, [torch.randn(50, 7, 4)]).sites
-    assert (site.units, site.dead.tolist()) == (3, [1])  # units 1 and 4 have the same place in two heads
+    assert (site.units, site.dead.tolist(), site.values) == (6, DEAD, 50 * 7)
 
 
 # The shape alone makes features that become an image its channels, as the convolution after them does.
@@ -356,7 +357,7 @@ def test_tokens_that_are_split_into_three_are_no_images(tokens):
         return functional.relu(self.fc(x).view(len(x), tokens, 2, -1))
 
     (site,) = diagnose(Model(forward, fc=nn.Linear(4, 6)), [torch.randn(50, tokens, 4)]).sites
-    assert site.units == 3
+    assert site.units == 6  # an image would have as many channels as there are tokens
 
 
 def test_one_example_that_becomes_an_image():
@@ -808,7 +809,7 @@ def test_counts_are_those_of_numpy(shape, data, dtype, operation, order):
             .to(dtype)
         )
         y = function(x)
-        counts(Call("a", activation, x, axis, 1))(y)
+        counts(Call("a", activation, x, () if axis == len(shape) else (Part(axis),), 1, nn.Identity()))(y)
         for tensor, into in ((x, seen), (y, made)):
             values = tensor.double().unsqueeze(-1).movedim(axis, 0)
             into.append(values.reshape(len(values), -1).numpy())

@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from leakyrelu.torch import Monitor, diagnose, revive
 from leakyrelu.torch.capture import paths
+from leakyrelu.torch.layout import Part
 from leakyrelu.torch.sharding import Layout
 
 
@@ -445,13 +446,13 @@ def test_the_part_of_a_rank_is_that_of_chunk(shape, mesh, draw):
     stub = SimpleNamespace(ndim=len(mesh), size=mesh.__getitem__, get_coordinate=lambda: at)
     layout = Layout(whole.shape, stub, placements)
     axis = draw.draw(st.integers(0, len(shape) - 1))
-    part = layout.part(local, axis)
+    part = layout.part(local, (Part(axis),))
     assert (part.units, part.here) == (shape[axis], local.shape[axis])
     if local.numel():
         others = int(np.prod(shape[axis + 1 :]))
         assert part.first == int(local.flatten()[0]) // others % shape[axis]
     assert part.repeated == any(i for i, placement in zip(at, placements, strict=True) if placement == Replicate())
-    assert layout.part(torch.empty([length + 1 for length in local.shape]), axis) is None
+    assert layout.part(torch.empty([length + 1 for length in local.shape]), (Part(axis),)) is None
 
 
 class Tagged(torch.Tensor):

@@ -1,118 +1,326 @@
-"""Finds the axis of a tensor on which the units are: a layer sets it, and it is followed from there to the activation.
+"""Finds where the units are in a tensor: a layer sets it, and it is followed from there to the activation.
 
-The shape alone does not tell: (N, C, L) comes from a convolution, (N, T, C) from a linear layer on tokens.
+The shape alone does not tell: (N, C, L) comes from a convolution, (N, T, C) from a linear layer on tokens. The units
+are on several axes where features were split into the heads of an attention, (N, H, T, D): each pair of a head and a
+position in it is a unit. `RULES` tells, by the name of a function, where the units are in its results.
 """
 
-import math
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from leakyrelu._backends.torch_private import base_of
+from leakyrelu.torch.layout import (
+    Factor,
+    Labels,
+    Part,
+    Shape,
+    Units,
+    agreed,
+    contracted,
+    kept,
+    reshaped,
+    settled,
+    spread,
+)
 
-__all__ = ["Axes"]
+__all__ = ["RULES", "Axes", "Operand", "Seen"]
+
+Sources: TypeAlias = frozenset[object]  # what made the units; other units have other sources
+
+
+class Operand(NamedTuple):
+    """What is known of a tensor that a function takes, whose shape may have been changed in place since."""
+
+    shape: Shape = ()  # () if its units are not known
+    units: Units | None = None  # None: not known
+    sources: Sources = frozenset()
+
+
+class Seen(NamedTuple):
+    """A call of a function, with the shape of one of its results."""
+
+    name: str
+    function: Any
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    tensors: Sequence[Tensor]  # among the arguments
+    operands: Sequence[Operand]  # one per tensor
+    made: Shape
+
+
+Rule: TypeAlias = Callable[[Seen], Units | None]
 
 
 class Axes:
-    """The axes of units, as far as they are known, for the tensors of one pass."""
+    """The units' axes, as far as they are known, for the tensors of one pass."""
 
     def __init__(self) -> None:
-        # The keys are ids. A weak reference is kept as another tensor may get the same id later, and the shape as it
-        # may be changed in place.
-        self._known: dict[int, tuple[weakref.ref[Tensor], torch.Size, int]] = {}
+        # The keys are ids. A weak reference is kept as another tensor may get the same id later.
+        self._known: dict[int, tuple[weakref.ref[Tensor], Operand]] = {}
 
-    def of(self, value: object) -> int | None:
-        """The axis of a tensor's units, if it is known."""
-        shape, axis = self._shape_and_axis(value)
-        return axis if shape == getattr(value, "shape", None) else None
+    def of(self, value: Tensor) -> Units | None:
+        """Where a tensor's units are, if it is known."""
+        shape, units, _ = self._operand(value)
+        return None if units is None or shape != value.shape else settled(units)
 
-    def remember(self, value: Tensor, axis: int | None) -> None:
-        """Store the axis of a tensor's units; None means that it is not known."""
-        if axis is None:
-            self._known.pop(id(value), None)
-        elif value.ndim:
-            self._known[id(value)] = weakref.ref(value), value.shape, axis
+    def remember(self, value: Tensor, units: Units, sources: Sources = frozenset()) -> None:
+        """Store where a tensor's units are."""
+        if value.ndim:
+            self._known[id(value)] = weakref.ref(value), Operand(value.shape, units, sources)
 
-    def _shape_and_axis(self, value: object) -> tuple[torch.Size, int | None]:
-        reference, shape, axis = self._known.get(id(value), (None, torch.Size(), None))
-        return (shape, axis) if reference is not None and reference() is value else (torch.Size(), None)
+    def carry(self, value: Tensor, output: Tensor) -> None:
+        """Remember that the units of an activation's output are where those of its input are."""
+        self._known[id(output)] = weakref.ref(output), self._operand(value)
+
+    def _operand(self, value: Tensor) -> Operand:
+        reference, operand = self._known.get(id(value), _UNKNOWN)
+        return operand if reference() is value else Operand()
 
     def follow(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: object) -> None:
-        """Remember the axis for the tensors that a function made of its arguments."""
-        results = [result for result in _each((output,)) if isinstance(result, Tensor)]
+        """Remember where the units are in the tensors that a function made of its arguments."""
+        results = [result for result in _each((output,)) if isinstance(result, Tensor) and not result.is_nested]
         if not results:
             return
         tensors = [item for item in _each((*args, *kwargs.values())) if isinstance(item, Tensor)]
-        sources = [(shape, axis) for shape, axis in map(self._shape_and_axis, tensors) if axis is not None]
+        operands = [self._operand(tensor) for tensor in tensors]
+        rule = RULES.get(name, _elementwise)
+        if rule is _elementwise and all(operand.units is None for operand in operands):
+            return
+        sources = _sources(name, tensors, operands)
         for result in results:
-            axis = self._of_layer(name, args, tensors, result.ndim)
-            if axis is None and len(sources) == 1:
-                axis = _carried(name, function, args, kwargs, *sources[0], result.shape)
-            elif axis is None:
-                axis = next((axis for shape, axis in sources if len(shape) == result.ndim), None)
-            if axis is None:
-                axis = _of_norm(name, args, tensors, result.ndim)
-            self.remember(result, axis)
-
-    def _of_layer(self, name: str, args: Sequence[Any], tensors: Sequence[Tensor], axes: int) -> int | None:
-        """The axis where a function makes new units or tells which axis they are on; None otherwise."""
-        if name in _LAST:
-            return axes - 1
-        if name in _CHANNELS and axes > 1:
-            return 1  # whatever was known before: each channel has its own scale and shift
-        if len(tensors) < 2:
-            return None
-        if name.startswith("conv"):
-            return axes + 1 - tensors[1].ndim  # the spatial axes follow it, as many as the weight has
-        if name == "einsum" and isinstance(args[0], str):
-            return _of_einsum(args[0], tensors, axes)
-        return self._of_product(name, tensors, axes - 1) if name in _PRODUCTS else None
-
-    def _of_product(self, name: str, tensors: Sequence[Tensor], last: int) -> int:
-        """The last axis; or the last but one for ``weight @ x``, unless the units of `x` are on its last axis."""
-        left, right = tensors[-2:] if name != "rmatmul" else tensors[-1:-3:-1]
-        from_left = _is_weight(left) and not _is_weight(right) and self.of(right) != right.ndim - 1
-        return max(last - 1, 0) if from_left else last
+            made = result.shape
+            units = rule(Seen(name, function, args, kwargs, tensors, operands, made))
+            if units is None:
+                self._known.pop(id(result), None)
+            elif name in _TAKING and _lengths(units, made) != _lengths(operands[0].units or (), operands[0].shape):
+                offset = result.storage_offset()
+                self.remember(result, units, frozenset((source, offset) for source in sources))
+            else:
+                self.remember(result, units, sources)
 
 
-_PRODUCTS = {"matmul", "mm", "bmm", "addmm", "baddbmm", "rmatmul"}
-_LAST = {"linear", "bilinear", "embedding", "scaled_dot_product_attention"}
-_LAST_NORMS = {"layer_norm", "native_layer_norm", "rms_norm"}
-_CHANNELS = {"batch_norm", "instance_norm", "group_norm", "native_batch_norm", "native_batch_norm_legit_no_training"}
-_RESHAPING = {"view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze"}
-_PERMUTING = {*("transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims"), *("t", "T", "mT", "H", "mH")}
-_REDUCING = {*("getitem", "select", "unbind"), *("mean", "sum", "max", "min", "amax", "amin", "median", "logsumexp")}
+_UNKNOWN = (lambda: None), Operand()
 
 
-def _carried(
-    name: str,
-    function: Any,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    shape: torch.Size,
-    axis: int,
-    made: torch.Size,
-) -> int | None:
-    """The axis of the units in a result of shape `made`, if it was `axis` in the argument of shape `shape`."""
-    moves = name in _PERMUTING or (name in _REDUCING and len(made) != len(shape))
-    if axis == len(shape) and (moves or name in _RESHAPING):
-        return len(made)
-    if moves:
-        return _moved(function, args, kwargs, shape, axis)
-    if name in _RESHAPING:
-        return _reshaped(shape, axis, made)
-    return axis if len(made) == len(shape) else None
+# Rules by the name of the function
 
 
-def _of_norm(name: str, args: Sequence[Any], tensors: Sequence[Tensor], axes: int) -> int | None:
-    """The axis that the function itself suggests, where nothing else tells it."""
-    if name == "unfold" and (tensors[0].ndim, axes) == (4, 3):
-        return 1
-    of_several_axes = len(args) > 1 and isinstance(args[1], Sequence) and len(args[1]) > 1  # (C, H, W)
-    return axes - 1 if name in _LAST_NORMS and not of_several_axes else None
+def _last(seen: Seen) -> Units:
+    return (Part(len(seen.made) - 1),)
+
+
+def _convolution(seen: Seen) -> Units | None:
+    """The spatial axes follow that of the channels, as many as the weight has."""
+    return (Part(len(seen.made) + 1 - seen.tensors[1].ndim),) if len(seen.tensors) > 1 else None
+
+
+def _channels(seen: Seen) -> Units | None:
+    """Whatever was known before: each channel has a scale and a shift of its own."""
+    return (Part(1),) if len(seen.made) > 1 else _elementwise(seen)
+
+
+def _last_norm(seen: Seen) -> Units | None:
+    of_several_axes = len(seen.args) > 1 and isinstance(seen.args[1], Sequence) and len(seen.args[1]) > 1  # (C, H, W)
+    units = _elementwise(seen)
+    return _last(seen) if units is None and not of_several_axes else units
+
+
+def _unfolding(seen: Seen) -> Units | None:
+    """`functional.unfold` makes columns of an image, (N, C * K, L); the method adds an axis at the end."""
+    if seen.tensors[0].ndim == 4 and len(seen.made) == 3:
+        return (Part(1),)
+    before = seen.operands[0]
+    return None if before.units is None else kept(before.units, (*before.shape, 1), seen.made)
+
+
+def _reshaping(seen: Seen) -> Units | None:
+    before = seen.operands[0]
+    return None if before.units is None else reshaped(before.units, before.shape, seen.made)
+
+
+def _moving(seen: Seen) -> Units | None:
+    """Functions that move or remove axes."""
+    before = seen.operands[0]
+    if before.units is None:
+        return None
+    if seen.kwargs or len(seen.tensors) > 1 or not all(isinstance(item, int | tuple) for item in seen.args[1:]):
+        return _moved(seen.function, seen.args, seen.kwargs, before.units, before.shape)
+    return _moved_by_numbers(seen.function, tuple(seen.args[1:]), before.units, before.shape)
+
+
+@lru_cache(1024)
+def _moved_by_numbers(function: Any, numbers: tuple[Any, ...], units: Units, shape: Shape) -> Units | None:
+    return _moved(function, (None, *numbers), {}, units, shape)
+
+
+def _moved(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], units: Units, shape: Shape) -> Units | None:
+    """Tried with a tensor without data, in which each axis of units has a length that no other axis has."""
+    lengths = list(shape)
+    for i, axis in enumerate({part.axis for part in units}):
+        lengths[axis] = sum(shape) + 2 + i
+    probe = torch.empty(lengths, device="meta")
+    kwargs = {key: probe if key in ("input", "self") else item for key, item in kwargs.items()}
+    try:
+        (result, *_) = _each((function(*([probe] if args else []), *args[1:], **kwargs),))
+    except Exception:  # noqa: BLE001  # a function may raise anything for a tensor without data
+        return None
+    places = {length: axis for axis, length in enumerate(result.shape)}
+    return tuple(part._replace(axis=places[lengths[part.axis]]) for part in units if lengths[part.axis] in places)
+
+
+def _reducing(seen: Seen) -> Units | None:
+    return _elementwise(seen) if len(seen.made) == seen.tensors[0].ndim else _moving(seen)
+
+
+def _indexing(seen: Seen) -> Units | None:
+    """Slices and lists leave an axis where it is, though not its length."""
+    index = seen.args[1] if isinstance(seen.args[1], tuple) else (seen.args[1],)
+    lists = sum(isinstance(item, Tensor | list) for item in index)
+    stays = [isinstance(item, slice) or (lists == 1 and _is_list(item)) for item in index]
+    if all(stay or item is Ellipsis for stay, item in zip(stays, index, strict=True)):
+        return _elementwise(seen)
+    plain = tuple(slice(None) if stay else item for stay, item in zip(stays, index, strict=True))
+    before = seen.operands[0]
+    return None if before.units is None else _moved(seen.function, (None, plain), {}, before.units, before.shape)
+
+
+def _is_list(item: object) -> bool:
+    return isinstance(item, list) or (isinstance(item, Tensor) and item.ndim == 1)
+
+
+def _stacking(seen: Seen) -> Units | None:
+    """The new axis counts units, too, if the units of all tensors are others, as in a list of heads."""
+    dim = int(seen.args[1] if len(seen.args) > 1 else seen.kwargs.get("dim", 0)) % len(seen.made)
+    known = [operand.units for operand in seen.operands if operand.units is not None]
+    units = agreed(known)
+    if units is None:
+        return None
+    units = tuple(part._replace(axis=part.axis + (part.axis >= dim)) for part in units)
+    sources = {operand.sources for operand in seen.operands}
+    return (Part(dim), *units) if len(sources) == len(seen.operands) > 1 else units
+
+
+def _elementwise(seen: Seen) -> Units | None:
+    """Sums, products by elements and concatenations; also whatever else keeps the axes, such as pooling."""
+    known = [(units, shape) for shape, units, _ in seen.operands if units is not None]
+    if known and all(one == (known[0][0], seen.made) for one in known):
+        return known[0][0]
+    full, partial = [], []
+    for units, shape in known:
+        if shape != seen.made and _fits(shape, seen.made):
+            partial.append(spread(units, shape, seen.made))
+        else:
+            full.append(kept(units, shape, seen.made))
+    return agreed([units for units in full if units is not None], [units for units in partial if units is not None])
+
+
+def _fits(shape: Shape, made: Shape) -> bool:
+    """Whether a tensor of this shape is broadcast in a result of shape `made`."""
+    return len(shape) <= len(made) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(made), strict=False))
+
+
+def _product(seen: Seen) -> Units | None:
+    """A product of matrices, the last two arguments; `addmm` and the like add it to their first one."""
+    if len(seen.tensors) < 2:
+        return None
+    left, right = _factors(seen)[-2:]
+    if seen.name == "rmatmul":
+        left, right = right, left
+    factors: tuple[Factor, ...] = left, right
+    labels, result = _matrix_labels(len(left.shape), len(right.shape), len(seen.made))
+    if (left.kind, right.kind) == ("weight", "known") and all(labels[1][part.axis] != "sum" for part in right.units):
+        factors, labels = factors[1:], labels[1:]  # the weight mixes rows, such as the neighbours in a learned graph
+    if left.kind == right.kind == "unknown":
+        return _last(seen)
+    return contracted(factors, labels, result, seen.made)
+
+
+@lru_cache
+def _matrix_labels(left: int, right: int, made: int) -> tuple[tuple[Labels, ...], Labels]:
+    """The labels of two matrices (with one axis: vectors) and of their product, which have so many axes."""
+    examples = tuple(range(max(left, right) - 2))
+    labels: list[Labels] = [
+        (*examples[len(examples) + 2 - axes :], *matrix) if axes > 1 else ("sum",)
+        for axes, matrix in ((left, ("row", "sum")), (right, ("sum", "column")))
+    ]
+    result: Labels = (*examples, *("row",) * (left > 1), *("column",) * (right > 1))
+    return tuple(labels), result[len(result) - made :]
+
+
+def _einsum(seen: Seen) -> Units | None:
+    if not isinstance(seen.args[0], str):
+        return _elementwise(seen)
+    inputs, arrow, result = seen.args[0].replace(" ", "").partition("->")
+    if not arrow:
+        once = sorted(letter for letter in inputs if letter.isalpha() and inputs.count(letter) == 1)
+        result = "".join(["..."] * ("..." in inputs) + once)
+    factors = _factors(seen)
+    labels = tuple(_letters(term, factor.shape) for term, factor in zip(inputs.split(","), factors, strict=True))
+    return contracted(factors, labels, _letters(result, seen.made), seen.made)
+
+
+def _letters(term: str, shape: Shape) -> Labels:
+    """The letters of an einsum, one per axis; the axes of "..." are numbered from the last one on."""
+    before, dots, after = term.partition("...")
+    return (*before, *range(len(shape) - len(before + after) if dots else 0, 0, -1), *after)
+
+
+def _factors(seen: Seen) -> tuple[Factor, ...]:
+    return tuple(map(_factor, seen.tensors, seen.operands))
+
+
+def _factor(value: Tensor, operand: Operand) -> Factor:
+    if _is_weight(value):
+        strides = value.stride()  # 0 where it was expanded
+        return Factor(value.shape, tuple(Part(axis) for axis, stride in enumerate(strides) if stride), "weight")
+    if operand.units is None:
+        return Factor(value.shape, tuple(map(Part, range(value.ndim))), "unknown")
+    return Factor(operand.shape, operand.units, "known")
+
+
+def _attention(seen: Seen) -> Units | None:
+    """A weighted sum of the values, the third argument, over the last axis but one."""
+    values = seen.operands[2]
+    if values.units is None or len(values.shape) != len(seen.made):
+        return _last(seen)
+    return tuple(part for part in values.units if part.axis != len(seen.made) - 2)
+
+
+_TAKING = {"getitem", "select", "unbind", "chunk", "split", "split_with_sizes", "tensor_split", "narrow"}
+_LAYERS: dict[str, Rule] = {
+    **dict.fromkeys(("linear", "bilinear", "embedding", "embedding_bag", "multi_head_attention_forward"), _last),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _last),
+    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _last),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), _convolution),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _convolution),
+}
+_PRODUCTS: dict[str, Rule] = {
+    **dict.fromkeys(("matmul", "rmatmul", "mm", "bmm", "mv", "addmm", "addmv", "addbmm", "baddbmm"), _product),
+    "einsum": _einsum,
+}
+RULES: Mapping[str, Rule] = {
+    **_LAYERS,
+    **_PRODUCTS,
+    "scaled_dot_product_attention": _attention,
+    **dict.fromkeys(("batch_norm", "native_batch_norm", "native_batch_norm_legit_no_training"), _channels),
+    **dict.fromkeys(("instance_norm", "group_norm"), _channels),
+    **dict.fromkeys(("layer_norm", "native_layer_norm", "rms_norm"), _last_norm),
+    **dict.fromkeys(("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "ravel"), _reshaping),
+    **dict.fromkeys(("squeeze", "unsqueeze"), _reshaping),
+    **dict.fromkeys(("transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims"), _moving),
+    **dict.fromkeys(("t", "T", "mT", "H", "mH", "adjoint"), _moving),
+    **dict.fromkeys(("select", "unbind"), _moving),
+    **dict.fromkeys(("mean", "sum", "max", "min", "amax", "amin", "median", "logsumexp"), _reducing),
+    **dict.fromkeys(("prod", "std", "var", "norm", "nanmean", "nansum"), _reducing),
+    "getitem": _indexing,
+    "stack": _stacking,
+    "unfold": _unfolding,
+}
 
 
 def _each(items: Iterable[Any]) -> list[Any]:
@@ -123,52 +331,17 @@ def _is_weight(value: Tensor) -> bool:
     return isinstance(base_of(value), nn.Parameter)
 
 
-def _of_einsum(equation: str, operands: Sequence[Tensor], axes: int) -> int | None:
-    """The axis that a weight adds: the last letter of the result that the weight has and no other operand has."""
-    inputs, _, made = equation.replace(" ", "").partition("->")
-    terms = inputs.split(",")
-    weights = [term for term, operand in zip(terms, operands, strict=False) if _is_weight(operand)]
-    for i, letter in enumerate(reversed(made), 1):
-        if letter != "." and any(letter in term for term in weights) and inputs.count(letter) == 1:
-            return axes - i
-    return None
+def _sources(name: str, tensors: Sequence[Tensor], operands: Sequence[Operand]) -> Sources:
+    """What made the units of a function's results: a weight, or what made those of its operands."""
+    if name in _LAYERS or name in _PRODUCTS:
+        for tensor in tensors[1::-1]:
+            if _is_weight(tensor):
+                return frozenset({(id(base_of(tensor)), tensor.storage_offset())})
+        if name in _LAYERS:
+            return frozenset()  # its weight is computed anew at each call
+    several = [operand.sources for operand in operands if operand.sources]
+    return several[0] if len(several) == 1 else frozenset().union(*several)
 
 
-def _reshaped(old: Sequence[int], axis: int, new: Sequence[int]) -> int | None:
-    """Where the axis is after a change of shape: the same axis, the one it is merged into, or its innermost part."""
-    inner = math.prod(old[axis + 1 :])
-    inners = [math.prod(new[i + 1 :]) for i in range(len(new))]
-    for i, length in enumerate(new):
-        if (inners[i], length) == (inner, old[axis]):
-            return i
-    if old[axis] == 1:
-        return len(new)
-    if _is_made_an_image(old, axis, new):
-        return None
-    return next((i for i, length in enumerate(new) if inners[i] <= inner < inners[i] * length), None)
-
-
-def _is_made_an_image(old: Sequence[int], axis: int, new: Sequence[int]) -> bool:
-    """Whether the axis of the units is split into three or four axes, all but the first one, as in a decoder of images.
-
-    Only what follows tells which of them has the channels: a norm, or a permutation of (N, H, W, C). So the axis is
-    not known from here on, and of four or five axes the second one is taken. Splitting into the heads of an attention,
-    (B, T, H, D), is another case: it keeps the axes before.
-    """
-    if len(new) not in (4, 5) or new[0] != math.prod(old[:axis]) or math.prod(old[axis + 1 :]) != 1:
-        return False
-    if axis == len(old) - 1:
-        return axis < 2 or list(new[:axis]) != list(old[:axis])
-    return new[-1] > 1  # otherwise they are groups of the channels of one pixel
-
-
-def _moved(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], shape: torch.Size, axis: int) -> int | None:
-    """Where a function moves the axis: tried with a tensor without data, in which no other axis has its length."""
-    length = sum(shape) + 2
-    probe = torch.empty((*shape[:axis], length, *shape[axis + 1 :]), device="meta")
-    kwargs = {key: probe if key in ("input", "self") else item for key, item in kwargs.items()}
-    try:
-        results = _each((function(*([probe] if args else []), *args[1:], **kwargs),))
-        return list(results[0].shape).index(length)
-    except Exception:  # noqa: BLE001  # a function may raise anything for a tensor without data
-        return None
+def _lengths(units: Units, shape: Shape) -> list[int]:
+    return [part.length or shape[part.axis] for part in units]

@@ -26,8 +26,9 @@ from leakyrelu._backends.torch_private import (
     without_subclass_functions,
 )
 from leakyrelu.torch.axes import Axes
+from leakyrelu.torch.layout import Part, Units, guessed
 from leakyrelu.torch.operations import Activation, SiteNames, activation_of, plain_name
-from leakyrelu.torch.sharding import Layout, Locals, Part, is_sharded
+from leakyrelu.torch.sharding import Layout, Locals, Share, is_sharded
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -44,10 +45,10 @@ class Call(NamedTuple):
     name: str  # of the site
     activation: Activation
     input: Tensor  # as it was before the call; of a sharded tensor, the part on this rank
-    axis: int  # of the units; the number of axes if all values belong to one unit
+    units: Units  # where they are; () if all values belong to one unit
     examples: int
     module: nn.Module  # that makes it
-    part: Part | None = None  # None: the input is whole
+    part: Share | None = None  # None: the input is whole
 
 
 Forward = Callable[[Any, Any], object]  # is called with a model and a batch
@@ -179,14 +180,15 @@ class Capture:
         """Tell the observer of a call."""
         module = self.running
         name = mode.names.name(self._path(module), module, activation.operation)
-        local, whole, axis, part = values
+        local, whole, units, part = values
         if mode.examples is None:
             mode.examples = whole[0] if whole else 1
-        examples = mode.examples if axis else 1  # where units come first, there is no axis of examples
-        if axis and examples == local.shape[0] < whole[0]:
+        alone = not whole or units == (Part(0),)  # where units come first, there is no axis of examples
+        examples = 1 if alone else mode.examples
+        if not alone and examples == local.shape[0] < whole[0]:
             examples = whole[0]  # each rank was given its own
         mode.seen.add(examples)
-        return self._observe(Call(name, activation, local.detach(), axis, examples, module, part))
+        return self._observe(Call(name, activation, local.detach(), units, examples, module, part))
 
     def _path(self, module: nn.Module) -> str:
         """The module's name in the model, also if it was added later: a replacement takes over the hooks."""
@@ -333,8 +335,8 @@ class _Values(NamedTuple):
 
     local: Tensor  # without a subclass; of a sharded tensor, the part on this rank
     whole: torch.Size  # the shape of the tensor, on all ranks together
-    axis: int
-    part: Part | None
+    units: Units
+    part: Share | None
 
 
 class _Mode(TorchFunctionMode):
@@ -389,7 +391,7 @@ class _Mode(TorchFunctionMode):
                 return output
             then = then or self._capture.see(activation, values, self)
             then(made.detach())
-            self._axes.remember(output, values.axis)
+            self._axes.carry(value, output)
             if is_sharded(output):
                 self._made(output)
             elif values.part is not None:
@@ -406,9 +408,9 @@ class _Mode(TorchFunctionMode):
             if strange:
                 self._note(f"{activation.operation} is called with {strange}; its units are not seen")
             return None
-        axis = self.unit_axis(value)
+        units = self.units(value)
         if is_sharded(value):
-            part = self._made(value).part(local, axis)
+            part = self._made(value).part(local, units)
             known, strange = part is not None, f"DTensors placed as {value.placements}"
         else:
             known, part = self._locals.part(value)
@@ -416,7 +418,7 @@ class _Mode(TorchFunctionMode):
         if not known:
             self._note(f"{activation.operation} is called with {strange}; its units are not seen")
             return None
-        return _Values(local, value.shape, axis, part)
+        return _Values(local, value.shape, units, part)
 
     def _follow(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: object) -> None:
         with without_subclass_functions():
@@ -432,7 +434,7 @@ class _Mode(TorchFunctionMode):
 
     def _made(self, tensor: Any) -> Layout:
         """Take note of a sharded tensor."""
-        layout = self._locals.made(tensor, self.unit_axis(tensor))
+        layout = self._locals.made(tensor, self.units(tensor))
         self._capture.meshes[layout.mesh] = None
         return layout
 
@@ -454,11 +456,10 @@ class _Mode(TorchFunctionMode):
     def _note(self, note: str) -> None:
         self._capture.notes[note] = None
 
-    def unit_axis(self, value: Tensor) -> int:
-        """The units' axis: as the layers before tell; otherwise the last of two or three axes, the second of more."""
-        axis = self._axes.of(value)
-        if axis is not None:
-            return axis
-        if value.ndim < 2:
-            return int(value.shape == (self.examples,))  # one number per example
-        return value.ndim - 1 if value.ndim <= 3 else 1
+    def units(self, value: Tensor) -> Units:
+        """Where the units are: as the layers before tell; otherwise as the shape suggests."""
+        units = self._axes.of(value)
+        if units is None:
+            units = guessed(value.shape, self.examples)
+            self._axes.remember(value, units)
+        return units

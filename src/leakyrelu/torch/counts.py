@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from leakyrelu.torch.capture import Call
+from leakyrelu.torch.layout import Units, refined
 from leakyrelu.torch.operations import Activation
-from leakyrelu.torch.sharding import Part, whole
+from leakyrelu.torch.sharding import Share, whole
 from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.sites import Bools, Floats, Integers, Site
 
@@ -101,7 +102,7 @@ class Counts:
 
     def __call__(self, call: Call) -> Callable[[Tensor], None]:
         """Count what enters the activation, and return a function that counts what leaves it."""
-        part = call.part or whole(by_unit(call.input, call.axis).shape[1])
+        part = call.part or whole(by_unit(call.input, call.units).shape[1])
         key = call.name, call.activation, part.units, call.input.device
         if key not in self._sites:
             self._sites[key] = _SiteCounts(call, part.units, self._scratch)
@@ -133,7 +134,7 @@ class _SiteCounts:
         self.maximum = torch.full((units,), -math.inf, dtype=exact, device=device)
         self.magnitude = torch.zeros(units, dtype=exact, device=device)  # the sum of |output|
 
-    def add(self, call: Call, part: Part) -> Callable[[Tensor], None]:
+    def add(self, call: Call, part: Share) -> Callable[[Tensor], None]:
         self.examples += call.examples if call.input.numel() else 0
         if part.repeated:
             return lambda output: None
@@ -141,7 +142,7 @@ class _SiteCounts:
         fired, below, maximum, magnitude = (
             every[here] for every in (self.fired, self.below, self.maximum, self.magnitude)
         )
-        values = by_unit(call.input, call.axis)
+        values = by_unit(call.input, call.units)
         if part.measures and values.numel():
             rows, _, positions = values.shape
             self.values += rows * positions
@@ -158,7 +159,7 @@ class _SiteCounts:
         def add_output(output: Tensor) -> None:
             # The output of a flat activation is never below zero, except that of `threshold`, whose value is a choice.
             at_least_zero = self.activation.flat and self.activation.operation != "threshold"
-            for each in _parts(by_unit(output, call.axis)):
+            for each in _parts(by_unit(output, call.units)):
                 magnitude.add_(_per_unit(torch.sum, each if at_least_zero else each.abs()))
 
         return add_output
@@ -190,15 +191,28 @@ class _Scratch:
         return self._memory[key][: part.numel()].view(part.shape)
 
 
-def by_unit(values: Tensor, axis: int) -> Tensor:
+def by_unit(values: Tensor, units: Units) -> Tensor:
     """The same values in the shape (rows, units, positions); contiguous or channels-last memory is not copied."""
-    if axis == values.ndim:  # all values belong to one unit
+    if not units:  # all values belong to one unit
         return values.reshape(-1, 1, 1)
+    (axis, _, length), *others = units
+    if others or length is not None:
+        values, axis = _on_one_axis(values, units)
     last = values.movedim(axis, -1)
     if last.is_contiguous():
         return last.reshape(math.prod(last.shape[:-1]), last.shape[-1], 1)
     rows, positions = math.prod(values.shape[:axis]), math.prod(values.shape[axis + 1 :])
     return values.reshape(rows, values.shape[axis], positions)
+
+
+def _on_one_axis(values: Tensor, units: Units) -> tuple[Tensor, int]:
+    """The same values in a shape with one axis for all units, and that axis."""
+    lengths, axes = refined(units, values.shape)
+    values = values.reshape(lengths)
+    if axes != list(range(axes[0], axes[0] + len(axes))):
+        values = values.movedim(axes, list(range(-len(axes), 0)))
+        axes = list(range(values.ndim - len(axes), values.ndim))
+    return values.flatten(axes[0], axes[-1]), axes[0]
 
 
 def split(values: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from leakyrelu._shared.wording import listed
 from leakyrelu.torch.capture import Call, Forward, recorded, watch
 from leakyrelu.torch.counts import by_unit, largest_change, split
 from leakyrelu.torch.diagnosis import diagnose
+from leakyrelu.torch.layout import Part, Units
 from leakyrelu.torch.running import checked, copies, evaluating, refuse_foreign_weights, run_batch, seen_through
 from leakyrelu.torch.wiring import BATCH_NORMS, CHANNEL_NORMS, Consumer, Unproven, Wiring, wirings
 from leakyrelu.units.diagnosis import Diagnosis
@@ -275,10 +276,10 @@ class _Surgery:
             found = wirings(self._model, *calls[0][0])
         except Unproven as untraced:
             return {}, untraced
-        axes: dict[str, int] = {}
-        watch(self._model, copies(batch), self._forward, lambda call: axes.update({call.name: call.axis}))
+        units: dict[str, Units] = {}
+        watch(self._model, copies(batch), self._forward, lambda call: units.update({call.name: call.units}))
         for name, wiring in found.items():
-            if isinstance(wiring, Wiring) and axes.get(name) != wiring.axis:
+            if isinstance(wiring, Wiring) and units.get(name) != (Part(wiring.axis),):
                 found[name] = Unproven("its units are counted along another axis")
         return found, Unproven("it is not in the traced graph")
 
@@ -382,7 +383,7 @@ class _Surgery:
                 step = max(1, -(-site.values // _VALUES))
                 while math.gcd(step, call.input.numel()) > 1:
                     step += 1  # a common divisor would take the same positions again and again
-                values = by_unit(call.input, call.axis)[:, [unit for _, unit in units]]
+                values = by_unit(call.input, call.units)[:, [unit for _, unit in units]]
                 parts.append(values.movedim(1, 0).flatten(1)[:, ::step].cpu().double())
 
         watch(self._model, copies(self._batches), self._forward, look)

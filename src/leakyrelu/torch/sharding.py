@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, distributed, nn
 
 from leakyrelu.torch.axes import Axes
+from leakyrelu.torch.layout import Units
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.tensor import DTensor
 
-__all__ = ["Layout", "Locals", "Part", "gathered", "is_sharded", "ranks_of", "whole"]
+__all__ = ["Layout", "Locals", "Share", "gathered", "is_sharded", "ranks_of", "whole"]
 
 _T = TypeVar("_T")
 
 
-class Part(NamedTuple):
+class Share(NamedTuple):
     """What a rank adds to the counts of a site whose values are spread over several ranks."""
 
     units: int  # of all ranks together
@@ -29,9 +30,9 @@ class Part(NamedTuple):
     measures: bool  # whether this rank counts how many values there are; another one does if only its units differ
 
 
-def whole(units: int) -> Part:
+def whole(units: int) -> Share:
     """The part of a rank that has values of its own for all units."""
-    return Part(units, 0, units, repeated=False, measures=True)
+    return Share(units, 0, units, repeated=False, measures=True)
 
 
 class Layout(NamedTuple):
@@ -46,10 +47,14 @@ class Layout(NamedTuple):
         """The layout of a sharded tensor."""
         return cls(tensor.shape, tensor.device_mesh, tensor.placements)
 
-    def part(self, local: Tensor, axis: int) -> Part | None:
-        """The part that `local` is, if the units are on this axis; None if it cannot be told."""
-        known, at = _module(), self.mesh.get_coordinate()
-        if at is None or any(type(each) not in (known.Shard, known.Replicate) for each in self.placements):
+    def part(self, local: Tensor, units: Units) -> Share | None:
+        """The part that `local` is, if the units are there; None if it cannot be told."""
+        known, at, axis = _module(), self.mesh.get_coordinate(), _axis(units, len(self.shape))
+        if (
+            axis is None
+            or at is None
+            or any(type(each) not in (known.Shard, known.Replicate) for each in self.placements)
+        ):
             return None  # for example, the ranks hold summands
         extents = [self._extent(i) for i in range(len(self.shape))]
         if [length for _, length in extents] != list(local.shape):
@@ -57,7 +62,7 @@ class Layout(NamedTuple):
         of_one = axis == len(self.shape)  # all values belong to one unit
         first, here = (0, 1) if of_one else extents[axis]
         dims = list(zip(at, self.placements, strict=True))
-        return Part(
+        return Share(
             units=1 if of_one else self.shape[axis],
             first=first,
             here=here,
@@ -78,11 +83,11 @@ class Layout(NamedTuple):
     def _cuts(self, placement: Any, axis: int) -> bool:
         return bool(placement.is_shard()) and placement.dim % len(self.shape) == axis
 
-    def taken(self, local: Tensor, axis: int) -> Part | None:
+    def taken(self, local: Tensor, units: Units) -> Share | None:
         """The part that `local` is if it was taken from such a tensor, which may have been laid out anew before."""
         known = _module()
         anew = [[known.Replicate()], *([known.Shard(i)] for i in range(len(self.shape)))] if self.mesh.ndim == 1 else []
-        parts = (self._replace(placements=each).part(local, axis) for each in (self.placements, *anew))
+        parts = (self._replace(placements=each).part(local, units) for each in (self.placements, *anew))
         return next((part for part in parts if part is not None), None)
 
 
@@ -92,25 +97,25 @@ class Locals:
     def __init__(self, axes: Axes) -> None:
         self._axes = axes
         # The keys are ids. A weak reference is kept as another tensor may get the same id later. None: not known.
-        self._known: dict[int, tuple[weakref.ref[Tensor], Part | None]] = {}
-        self._last: tuple[Layout, int] | None = None  # the last sharded tensor that was made, and its units' axis
+        self._known: dict[int, tuple[weakref.ref[Tensor], Share | None]] = {}
+        self._last: tuple[Layout, Units] | None = None  # the last sharded tensor that was made, and its units
 
-    def made(self, tensor: "DTensor", axis: int) -> Layout:
+    def made(self, tensor: "DTensor", units: Units) -> Layout:
         """Take note of a sharded tensor that a function made."""
         layout = Layout.of(tensor)
-        self._last = layout, axis
+        self._last = layout, units
         return layout
 
     def left(self, value: Tensor) -> None:
         """Take note of a tensor that a module returns: if no function made it, it was taken from a sharded tensor."""
         if self._last is not None and self._axes.of(value) is None and not self._knows(value):
-            layout, axis = self._last
-            part = layout.taken(value, axis)
+            layout, units = self._last
+            part = layout.taken(value, units)
             self.remember(value, part)
             if part is not None:
-                self._axes.remember(value, axis)
+                self._axes.remember(value, units)
 
-    def part(self, value: Tensor) -> tuple[bool, Part | None]:
+    def part(self, value: Tensor) -> tuple[bool, Share | None]:
         """Whether it is known which part a plain tensor is, and the part; it is None where nothing was sharded."""
         if self._knows(value):
             part = self._known[id(value)][1]
@@ -127,18 +132,26 @@ class Locals:
         if part is not None and part.here == part.units and not all(map(self._knows, tensors)):
             return  # the others may differ from rank to rank
         for result in results:
-            axis = self._axes.of(result)
+            units = self._axes.of(result)
+            axis = None if units is None else _axis(units, result.ndim)
             kept = part is not None and axis is not None and result.shape[axis : axis + 1] == (part.here,)
             if kept or part is None or part.here != part.units:
                 self.remember(result, part if kept else None)
 
-    def remember(self, value: Tensor, part: Part | None) -> None:
+    def remember(self, value: Tensor, part: Share | None) -> None:
         """Store which part a plain tensor is."""
         self._known[id(value)] = weakref.ref(value), part
 
     def _knows(self, value: Tensor) -> bool:
         reference, _ = self._known.get(id(value), (None, None))
         return reference is not None and reference() is value
+
+
+def _axis(units: Units, axes: int) -> int | None:
+    """The axis of the units, or the number of axes if all values belong to one unit; None if they are on several."""
+    if not units:
+        return axes
+    return units[0].axis if len(units) == 1 and units[0].length is None else None
 
 
 def is_sharded(value: object) -> TypeGuard["DTensor"]:
