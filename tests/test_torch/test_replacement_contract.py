@@ -567,7 +567,9 @@ def test_a_flag_is_no_slope_of_the_layer(slope):
         LeakyReLU(slope)
 
 
-@pytest.mark.parametrize("model", [None, F.relu, nn.ReLU, "model", [nn.ReLU()]], ids=str)
+@pytest.mark.parametrize(
+    "model", [None, F.relu, nn.ReLU, "model", [nn.ReLU()]], ids=["None", "function", "class", "text", "list"]
+)
 def test_a_model_is_a_module(model):
     with pytest.raises(TypeError, match="model"):
         replace(model, {nn.ReLU: nn.Tanh()})
