@@ -1,3 +1,5 @@
+import re
+
 """What `replace` promises about activations, names, batches and errors, and what a replaced model can be put into."""
 
 import copy
@@ -28,6 +30,11 @@ FILES = (calls, classes, control, features, holding, layout)  # importing them f
 X = random_tensor(5, 4)
 
 # ruff: noqa: PLW0108  # a lambda is source that calls the function; the function itself would have none
+
+
+def named(value):
+    """A name for a test, the same in each process."""
+    return getattr(value, "__name__", None) or re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def replaced(model, new=None, **keywords):
@@ -163,7 +170,7 @@ class InPlaceUnused(Layers):
         return a, b, c, d, e
 
 
-@pytest.mark.parametrize("new", [nn.GELU(), LeakyReLU(SLOPE), nn.Tanh(), nn.SiLU()], ids=str)
+@pytest.mark.parametrize("new", [nn.GELU(), LeakyReLU(SLOPE), nn.Tanh(), nn.SiLU()], ids=named)
 def test_what_works_in_place_is_replaced_by_what_does(new):
     model = InPlaceUnused()
     replacement = replaced(model, {nn.ReLU: new}, batches=[X])
@@ -543,7 +550,7 @@ def test_an_empty_mapping_is_an_error():
         replace(nn.ReLU(), {})
 
 
-@pytest.mark.parametrize("activations", [None, nn.Tanh(), [nn.ReLU], 0.1, [(nn.ReLU, nn.Tanh())]], ids=str)
+@pytest.mark.parametrize("activations", [None, nn.Tanh(), [nn.ReLU], 0.1, [(nn.ReLU, nn.Tanh())]], ids=named)
 def test_activations_are_a_mapping(activations):
     with pytest.raises(TypeError, match="mapping"):
         replace(nn.ReLU(), activations)
