@@ -1,5 +1,3 @@
-import re
-
 """What `replace` promises about activations, names, batches and errors, and what a replaced model can be put into."""
 
 import copy
@@ -8,6 +6,7 @@ import inspect
 import linecache
 import multiprocessing
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -528,7 +527,7 @@ class InPlaceOnTheInput(nn.Module):
 @pytest.mark.parametrize(
     "kind",
     [F.relu, torch.relu, "relu", nn.ReLU(), nn.Linear, nn.Tanh, nn.Module, None, int],
-    ids=lambda kind: str(kind)[:30],
+    ids=named,
 )
 def test_a_key_is_the_class_of_an_activation(kind):
     model = nn.Sequential(nn.ReLU())
@@ -537,7 +536,7 @@ def test_a_key_is_the_class_of_an_activation(kind):
     assert type(model[0]) is nn.ReLU
 
 
-@pytest.mark.parametrize("new", [nn.Tanh, torch.tanh, None, 0.1, "tanh", lambda x: x], ids=lambda new: str(new)[:30])
+@pytest.mark.parametrize("new", [nn.Tanh, torch.tanh, None, 0.1, "tanh", lambda x: x], ids=named)
 def test_a_value_is_a_module(new):
     model = nn.Sequential(nn.ReLU(), nn.SiLU())
     with pytest.raises(TypeError):
