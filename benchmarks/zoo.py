@@ -193,13 +193,14 @@ def replaced(model: nn.Module, kinds: Iterable[str], **options: Any) -> Replacem
 def trains(untouched: nn.Module, model: nn.Module, batch: Batch, kinds: Sequence[str]) -> bool | None:
     """Whether training gives the outputs of the original under `Forcing`, and finite gradients.
 
-    None if the original cannot be trained on this batch.
+    None if the original cannot be trained on this batch, or draws random numbers that no seed determines.
     """
     try:
-        gradients = step(copy.deepcopy(untouched).train(), batch)[1]
+        outputs, gradients = step(copy.deepcopy(untouched).train(), batch)
+        again = run(copy.deepcopy(untouched).train(), batch, gradients=True)
     except Exception:  # noqa: BLE001  # whatever the reason
         return None
-    if not all(gradient.isfinite().all() for gradient in gradients.values()):
+    if not same(outputs, again) or not all(gradient.isfinite().all() for gradient in gradients.values()):
         return None
     with _Slow(), Dispatching() as mode:
         outputs, ours = step(model.train(), batch)
@@ -226,10 +227,10 @@ def seed() -> None:
 
 
 def stirred(model: nn.Module) -> nn.Module:
-    """The model without weights that are all zero, behind which activations would have no influence."""
+    """The model without weights that are all zero or nearly so, behind which activations would have no influence."""
     with torch.no_grad():
         for value in model.parameters():
-            if value.is_floating_point() and not value.any():
+            if value.is_floating_point() and value.numel() and value.abs().max() < 1e-4:
                 value.normal_(std=0.1)
     return model
 

@@ -426,17 +426,26 @@ def _stable_baselines() -> Iterator[Architecture]:
     for name, policy, seen, done, value in (
         ("ActorCriticCnnPolicy", policies.ActorCriticCnnPolicy, screen, key, pixels),
         ("MultiInputActorCriticPolicy", policies.MultiInputActorCriticPolicy, both, key, several),
-        ("DQN MlpPolicy", dqn.MlpPolicy, vector, key, numbers),
-        ("DQN CnnPolicy", dqn.CnnPolicy, screen, key, pixels),
-        ("DQN MultiInputPolicy", dqn.MultiInputPolicy, both, key, several),
         ("SAC MlpPolicy", sac.MlpPolicy, vector, action, numbers),
         ("SAC CnnPolicy", sac.CnnPolicy, screen, action, pixels),
     ):
         yield Architecture(name, built(policy, seen, done), batch(value))
     yield Architecture("TD3 MlpPolicy", built(td3.MlpPolicy, vector, action), numbers)
     yield Architecture("TD3 CnnPolicy", built(td3.CnnPolicy, screen, action), pixels)
+    for policy, seen, value in (
+        (dqn.MlpPolicy, vector, numbers),
+        (dqn.CnnPolicy, screen, pixels),
+        (dqn.MultiInputPolicy, both, several),
+    ):  # the policy itself gives the best action alone, which hardly depends on the activation
+        network = partial(_q_network, built(policy, seen, key))
+        yield Architecture(f"DQN {policy.__name__}", network, _given(obs=value))
     critic = _given(obs=numbers, actions=torch.ones(2, 2))
     yield Architecture("SAC critic", lambda: built(sac.MlpPolicy, vector, action)().critic, critic)
+
+
+def _q_network(policy: Callable[[], Any]) -> nn.Module:
+    network: nn.Module = policy().q_net
+    return network
 
 
 def _monai() -> Iterator[Architecture]:
