@@ -1178,3 +1178,27 @@ def test_new_parameters_are_refused_in_a_model_that_is_wrapped_already():
         replace(model, {nn.ReLU: nn.PReLU()})
     assert isinstance(model.module[0], nn.ReLU)
     assert replace(model, {nn.ReLU: nn.GELU()}).replaced == ("0",)
+
+
+def test_what_was_replaced_comes_back_in_the_mode_of_the_model():
+    model = nn.Sequential(nn.RReLU(), nn.Dropout())
+    replacement = replace(model, {nn.RReLU: LeakyReLU(SLOPE)})
+    model.eval()
+    replacement.undo()
+    assert isinstance(model[0], nn.RReLU)
+    assert not model[0].training
+
+
+def test_a_replacement_is_taken_back_before_those_that_came_before_it():
+    model = Method()
+    first = replace_relu(model, SLOPE)
+    second = replace(model, {nn.LeakyReLU: nn.Tanh()})
+    assert second.replaced == ("leaky_relu",)
+    with pytest.raises(RuntimeError, match="was changed since; undo the later changes first"):
+        first.undo()
+    x = random(5, 4)
+    assert torch.equal(model(x), torch.tanh(model.linear(x)) + 1)
+    second.undo()
+    first.undo()
+    assert type(model) is Method
+    assert torch.equal(model(x), F.relu(model.linear(x)) + 1)

@@ -30,6 +30,7 @@ class Changes:
     def __init__(self) -> None:
         self.given: Any = None
         self._made: list[_Change] = []
+        self._afterwards: list[Callable[[], object]] = []
 
     def __bool__(self) -> bool:
         return bool(self._made)
@@ -57,6 +58,10 @@ class Changes:
 
         self._make(_Change(owner, name, lambda: getattr(owner, name), write, getattr(owner, name), new))
 
+    def after_undo(self, function: Callable[[], object]) -> None:
+        """Call a function once everything is taken back."""
+        self._afterwards.append(function)
+
     def _make(self, change: _Change) -> None:
         change.write(change.new)
         self._made.append(change)
@@ -78,3 +83,5 @@ class Changes:
         while self._made:
             change = self._made.pop()
             change.write(change.old)
+        while self._afterwards:
+            self._afterwards.pop()()

@@ -57,6 +57,8 @@ class Holder:
 
     def swap(self, old: set[nn.Module]) -> None:
         """Put the new modules in place of the old ones, under all their names."""
+        for module in old:
+            self.changes.after_undo(partial(_take_mode, module, self.new.module(module)))
         for parent in (self.top, *self.modules.values()):
             children = vars(parent)["_modules"]
             for key, child in list(children.items()):
@@ -207,6 +209,11 @@ class Holder:
             elif isinstance(module, nn.TransformerDecoderLayer):
                 # its __setstate__ would set F.relu if this were missing
                 self.changes.set(vars(module), "activation", module.activation)
+
+
+def _take_mode(module: nn.Module, other: nn.Module) -> None:
+    """Put a module in the mode of another one, as the model's mode may have been changed in the meantime."""
+    module.training = other.training
 
 
 def _is_internal(key: str) -> bool:
