@@ -574,7 +574,7 @@ def test_a_second_time_there_is_nothing_to_do():
     replacement = replace_relu(model)
     assert (replacement.replaced, replacement.skipped) == ((), {})
     assert str(replacement).splitlines() == [
-        "no ReLU found in its modules and its source, nothing replaced",
+        "nothing replaced; its source does not show whether it calls ReLU",
         "only a run is sure: give batches",
     ]
 
@@ -1202,3 +1202,27 @@ def test_a_replacement_is_taken_back_before_those_that_came_before_it():
     first.undo()
     assert type(model) is Method
     assert torch.equal(model(x), F.relu(model.linear(x)) + 1)
+
+
+class Sigmoidal(nn.Module):
+    def forward(self, x):
+        return F.silu(x)
+
+
+REGISTRY = {"silu": Sigmoidal}
+
+
+def test_what_only_a_run_shows_is_never_called_absent():
+    class Model(nn.Module):
+        def forward(self, x):
+            return REGISTRY["silu"]()(x)
+
+    model, x = Model(), random(5, 4)
+    assert [site.operation for site in diagnose(model, [x]).sites] == ["silu"]
+    replacement = replace(model, {nn.SiLU: LeakyReLU(SLOPE)})
+    assert replacement.replaced == ()
+    assert "no SiLU" not in str(replacement)
+    assert "only a run is sure: give batches" in str(replacement)
+    (reason,) = replace(model, {nn.SiLU: LeakyReLU(SLOPE)}, batches=[x]).skipped.values()
+    assert "still called at" in reason
+    assert "Sigmoidal.forward" in reason

@@ -72,7 +72,7 @@ def summary(
         news = dict.fromkeys(type(new).__name__.replace("LeakyReLU", "Leaky ReLU") for new in table.values())
         lines.append(f"replaced by {', '.join(news)}: {len(replaced)} ({listed(replaced, 8)})")
     elif not is_sure:
-        lines.append(f"no {kinds} found in its modules and its source, nothing replaced")
+        lines.append(f"nothing replaced; its source does not show whether it calls {kinds}")
     elif not skipped:
         lines.append(f"no {kinds} {'called' if ran else 'found'}, nothing replaced")
     for reason in dict.fromkeys(skipped.values()):
