@@ -17,6 +17,7 @@ __all__ = [
     "Activation",
     "SiteNames",
     "activation_of",
+    "class_kind",
     "function_of",
     "functions_of",
     "mark",
@@ -115,7 +116,12 @@ _READERS: dict[str, Callable[[str, Argument], Activation | None]] = {
 
 def module_kind(module: object) -> type[nn.Module] | None:
     """The class in `OPERATIONS` that a module is of; ReLU6, although it is a kind of Hardtanh, is its own."""
-    return next((cls for cls in type(module).__mro__ if cls in OPERATIONS), None)
+    return class_kind(type(module))
+
+
+def class_kind(cls: type) -> type[nn.Module] | None:
+    """The class in `OPERATIONS` that a class is, or is a kind of."""
+    return next((base for base in cls.__mro__ if base in OPERATIONS), None)
 
 
 class Function(NamedTuple):

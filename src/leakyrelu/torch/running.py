@@ -20,7 +20,16 @@ from leakyrelu._backends.torch_private import (
     tree_map_only,
 )
 
-__all__ = ["attributes_kept", "checked", "copies", "evaluating", "refuse_foreign_weights", "run_batch", "seen_through"]
+__all__ = [
+    "attributes_kept",
+    "checked",
+    "copies",
+    "evaluating",
+    "is_parallel",
+    "refuse_foreign_weights",
+    "run_batch",
+    "seen_through",
+]
 
 
 def seen_through(model: nn.Module) -> nn.Module:
@@ -49,7 +58,7 @@ def refuse_foreign_weights(model: nn.Module) -> None:
     """Raise a `TypeError` unless the model holds its weights itself, whole and as plain tensors."""
     advice = "do this before the model is wrapped or converted, or load its full state_dict into one that is not"
     for name, module in model.named_modules():
-        if _is_parallel(module):
+        if is_parallel(module):
             raise TypeError(
                 f"{name or 'the model'} ({type(module).__name__}) is wrapped or hooked for parallel training, so its "
                 f"weights may lie on other processes or devices, too; {advice}"
@@ -62,7 +71,7 @@ def refuse_foreign_weights(model: nn.Module) -> None:
             raise TypeError(f"{name} is a {kind}, not a plain tensor, so its elements cannot be changed; {advice}")
 
 
-def _is_parallel(module: nn.Module) -> bool:
+def is_parallel(module: nn.Module) -> bool:
     """Whether `DataParallel` or something of `torch.distributed` manages the module, by its class or by its hooks."""
     hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())  # noqa: SLF001
     kinds = [kind.__module__ for kind in type(module).__mro__]

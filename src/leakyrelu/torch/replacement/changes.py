@@ -19,16 +19,9 @@ class _Change(NamedTuple):
 
 
 class Changes:
-    """Makes changes, and remembers what was there before.
-
-    Attributes
-    ----------
-    given : object
-        What `undo` is to return to its caller, if anything.
-    """
+    """Makes changes, and remembers what was there before."""
 
     def __init__(self) -> None:
-        self.given: Any = None
         self._made: list[_Change] = []
         self._afterwards: list[Callable[[], object]] = []
 

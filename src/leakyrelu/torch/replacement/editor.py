@@ -16,6 +16,7 @@ from leakyrelu.torch.operations import OPERATIONS, activation_of, function_of, m
 from leakyrelu.torch.replacement.classes import content, is_foreign
 from leakyrelu.torch.replacement.generated import is_plain
 from leakyrelu.torch.replacement.modules import as_replaced
+from leakyrelu.torch.replacement.reasons import CACHED, OTHERS, SCRIPTED
 from leakyrelu.torch.replacement.sources import Edit, Source, Unreadable, imported_names, position_of
 
 if TYPE_CHECKING:
@@ -217,11 +218,10 @@ class Editor:
         if isinstance(value, torch.jit.ScriptFunction):
             for kind in self.substitutes.table:
                 if f"{OPERATIONS[kind]}(" in str(value.code):
-                    self._leave(node, kind, f"{value.name} is scripted; replace before torch.jit.script")
+                    self._leave(node, kind, SCRIPTED.format(value.name))
         cached = getattr(value, "__wrapped__", None) if hasattr(value, "cache_clear") else None
         if isinstance(cached, FunctionType) and self.rewriter.is_relevant(cached):
-            reason = f"{cached.__name__} has a cache, which would keep what the old activation gave"
-            self._leave(node, next(iter(self.substitutes.table)), reason)
+            self._leave(node, next(iter(self.substitutes.table)), CACHED.format(cached.__name__))
 
     def _helper(self, node: ast.Name | ast.Attribute, value: FunctionType) -> bool:
         """A function that has activations of its own: the rewritten one is called."""
@@ -272,19 +272,11 @@ class Editor:
         if kind not in self.substitutes.table:
             self._flat_call(node, called)
             return
-        if is_plain(self.substitutes.table[kind]):
+        takes_more = known is not None and (known.in_place or len(node.args) != 1 or node.keywords)
+        if is_plain(self.substitutes.table[kind]) or takes_more:
             self._value(node.func, called, node)
-            return
-        child = self._child(node, kind)
-        if not child:
-            return
-        simple = known is not None and not known.in_place and len(node.args) == 1 and not node.keywords
-        if known is None:  # nn.ReLU(...), which makes a module at each call of the forward
-            self._put(node, child)
-        elif simple:
-            self._put(node.func, child)
-        else:
-            self._put(node.func, f"{self._use('adapted', CellType(_adapted(known.in_place)))}({child})")
+        elif child := self._child(node, kind):
+            self._put(node.func if known else node, child)  # nn.ReLU(...) makes a module at each call of the forward
 
     def _method(self, node: ast.Call) -> None:
         """``x.relu()``: the end is taken off, and what is before becomes the argument of a function."""
@@ -333,7 +325,8 @@ class Editor:
         args = first + [_number(each) for each in node.args]
         activation = activation_of(name, args, {each.arg or "": _number(each.value) for each in node.keywords})
         if activation and activation.flat and activation.operation != "relu" and not self._is_in_table(called):
-            self.found.append(Found(activation.operation, self._place(node), reason=activation.operation))
+            reason = OTHERS.get(activation.operation, activation.operation)
+            self.found.append(Found(activation.operation, self._place(node), reason=reason))
 
     def _is_in_table(self, called: Any) -> bool:
         known = function_of(called) if called is not _NOTHING else None
@@ -361,7 +354,7 @@ class Editor:
     def _either(self, node: ast.AST, found: ast.AST | None) -> None:
         """Ask, while the forward runs, whether a value is an activation; `found` is what may be one."""
         kind = next(iter(self.substitutes.table))
-        if not self.rewriter.has_functions:
+        if not self.substitutes.has_functions:
             if found is not None:
                 reason = "what is called is known only when it runs, so the new parameters have no place"
                 self._leave(found, kind, reason)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from leakyrelu._backends.torch import leaky_relu
 from leakyrelu.torch.activation import LeakyReLU
-from leakyrelu.torch.operations import OPERATIONS, mark
+from leakyrelu.torch.operations import OPERATIONS, class_kind, mark
 from leakyrelu.torch.replacement.modules import HOOKS, REPLACES, working_in_place
 from leakyrelu.torch.replacement.sources import written
 
@@ -63,43 +63,14 @@ EXPRESSIONS: dict[type[nn.Module], str] = {  # modules without parameters that c
 }
 
 
-_CONSTRUCTIONS = {  # the same modules, made anew
-    **{
-        cls: f"new_class({', '.join(names)})"
-        for cls, names in {
-            LeakyReLU: ("{negative_slope!r}", "inplace"),
-            nn.LeakyReLU: ("{negative_slope!r}", "inplace"),
-            nn.ReLU: ("inplace",),
-            nn.ReLU6: ("inplace",),
-            nn.Hardtanh: ("{min_val!r}", "{max_val!r}", "inplace"),
-            nn.Threshold: ("{threshold!r}", "{value!r}", "inplace"),
-            nn.ELU: ("{alpha!r}", "inplace"),
-            nn.CELU: ("{alpha!r}", "inplace"),
-            nn.SELU: ("inplace",),
-            nn.SiLU: ("inplace",),
-            nn.Mish: ("inplace",),
-            nn.Hardswish: ("inplace",),
-            nn.GELU: ("{approximate!r}",),
-            nn.Softplus: ("{beta!r}", "{threshold!r}"),
-            nn.Tanh: (),
-            nn.Sigmoid: (),
-            nn.Identity: (),
-        }.items()
-    },
-}
-
-
 def is_plain(module: nn.Module) -> bool:
     """Whether a function can stand for the module: it has no state, no mode and no hooks."""
     return type(module) in EXPRESSIONS and not any(vars(module).get(key) for key in HOOKS)
 
 
-_TENSORS = (Tensor, fx.Proxy)
-
-
 _NAMES: dict[str, Any] = {
     "Tensor": Tensor,
-    "TENSORS": _TENSORS,
+    "TENSORS": (Tensor, fx.Proxy),
     "functional": functional,
     "is_scripting": is_scripting,
     "leaky_relu": leaky_relu,
@@ -114,8 +85,11 @@ def is_generated(value: object) -> bool:
 
 def parts(new: nn.Module) -> tuple[Any, Any]:
     """The class of a new module, and the numbers that its expression needs."""
-    names = re.findall(r"{(\w+)!r}", EXPRESSIONS[type(new)])
-    return type(new), tuple((name, getattr(new, name)) for name in names)
+    return type(new), tuple((name, getattr(new, name)) for name in _fields(type(new)))
+
+
+def _fields(new: type[nn.Module]) -> list[str]:
+    return re.findall(r"{(\w+)!r}", EXPRESSIONS[new])
 
 
 @functools.lru_cache(256)
@@ -137,7 +111,7 @@ def function_for(
     else:
         body = f"    return {expression if 'inplace' in arguments else _not_in_place(expression)}\n"
     function: Callable[..., Tensor] = written(header + body, name, _NAMES)
-    mark(function, _kind_of(expression), in_place)
+    mark(function, class_kind(new) or nn.Module, in_place)
     _name(function, operation, in_place, new, numbers)
     return function
 
@@ -145,7 +119,8 @@ def function_for(
 @functools.lru_cache(64)
 def maker_for(kind: type[nn.Module], new: Any, numbers: tuple[tuple[str, Any], ...]) -> Callable[..., nn.Module]:
     """A function with the arguments of the activation's class, which makes another module."""
-    construction = _CONSTRUCTIONS[new].format(**dict(numbers))
+    given = [repr(number) for _, number in numbers] + ["inplace"] * ("inplace" in EXPRESSIONS[new])
+    construction = f"new_class({', '.join(given)})"
     arguments = _MODULE_ARGUMENTS[OPERATIONS[kind]]
     names = {"new_class": new, "in_place_class": working_in_place(new), "kind": kind}
     if "inplace" not in arguments:
@@ -161,8 +136,9 @@ def maker_for(kind: type[nn.Module], new: Any, numbers: tuple[tuple[str, Any], .
 
 
 @functools.lru_cache(64)
-def method_for(name: str, expression: str) -> Callable[[Tensor], Tensor]:
+def method_for(name: str, new: type[nn.Module], numbers: tuple[tuple[str, Any], ...]) -> Callable[[Tensor], Tensor]:
     """A function in place of the method ``relu`` or ``relu_``; on what is no tensor, it calls the method."""
+    expression = EXPRESSIONS[new].format(**dict(numbers))
     result = _in_place(expression) if name.endswith("_") else _not_in_place(expression)
     source = (
         f"def {name}(input: Tensor) -> Tensor:\n"
@@ -172,7 +148,7 @@ def method_for(name: str, expression: str) -> Callable[[Tensor], Tensor]:
         f"    return {result}\n"
     )
     function: Callable[[Tensor], Tensor] = written(source, name, _NAMES)
-    mark(function, _kind_of(expression), name.endswith("_"))
+    mark(function, class_kind(new) or nn.Module, name.endswith("_"))
     return function
 
 
@@ -188,16 +164,10 @@ def __getattr__(name: str) -> Callable[..., Any]:
         operation, in_place, index, numbers = json.loads(bytes.fromhex(name.rpartition("_")[2]))
         kind: Any = next(kind for kind, other in OPERATIONS.items() if other == operation)
         new: Any = list(EXPRESSIONS)[index]
-        names = re.findall(r"{(\w+)!r}", EXPRESSIONS[new])
-        parts = new, tuple(zip(names, numbers, strict=True))
+        parts = new, tuple(zip(_fields(new), numbers, strict=True))
         return maker_for(kind, *parts) if in_place is None else function_for(kind, bool(in_place), *parts)
     except (ValueError, TypeError, IndexError, StopIteration):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-
-
-def _kind_of(expression: str) -> type[nn.Module]:
-    name = re.match(r"[a-z.]*?([a-z_0-9]+)\(", expression)
-    return next((kind for kind, operation in OPERATIONS.items() if name and name[1] == operation), nn.Module)
 
 
 def _in_place(expression: str) -> str:

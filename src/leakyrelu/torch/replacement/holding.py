@@ -29,8 +29,8 @@ class Holder:
     ----------
     model : nn.Module
         The whole model, which tells the device and the type of new parameters.
-    modules : dict of str to nn.Module
-        The modules that may be changed, by path. Modules that are found in attributes are added.
+    modules : dict of nn.Module to str
+        The modules that may be changed, and their paths. Modules that are found in attributes are added.
     top : nn.Module
         Holds the model itself.
     table : dict
@@ -42,7 +42,7 @@ class Holder:
     def __init__(
         self,
         model: nn.Module,
-        modules: dict[str, nn.Module],
+        modules: dict[nn.Module, str],
         top: nn.Module,
         table: dict[type[nn.Module], nn.Module],
         changes: Changes,
@@ -50,7 +50,6 @@ class Holder:
         self.model, self.modules, self.top, self.table, self.changes = model, modules, top, table, changes
         self.new = Substitutes(table)
         self.pending = list(modules.items())  # the modules whose turn comes; those that are found are added
-        self.known = set(modules.values())
         self._values: Values | None = None
 
     # Modules.
@@ -59,7 +58,7 @@ class Holder:
         """Put the new modules in place of the old ones, under all their names."""
         for module in old:
             self.changes.after_undo(partial(_take_mode, module, self.new.module(module)))
-        for parent in (self.top, *self.modules.values()):
+        for parent in (self.top, *self.modules):
             children = vars(parent)["_modules"]
             for key, child in list(children.items()):
                 if child in old:
@@ -108,12 +107,11 @@ class Holder:
 
     def _found(self, module: nn.Module) -> None:
         """A module was met in an attribute; if it was never registered, its sites are called after its class."""
-        if module not in self.known:
+        if module not in self.modules:
             for path, each in module.named_modules():
-                if each not in self.known:
-                    self.known.add(each)
-                    self.pending.append((path or type(module).__name__, each))
-                    self.modules[f"{path} of {type(module).__name__} at {id(module):x}"] = each
+                if each not in self.modules:
+                    self.modules[each] = path or type(module).__name__
+                    self.pending.append((each, self.modules[each]))
 
     def hold(self, module: nn.Module, key: str, value: Any) -> str:
         """Something else in place of a function that is an attribute; or why not."""
@@ -141,9 +139,8 @@ class Holder:
         rewritten = rewriter.cls(base)
         found = list(rewritten.found)
         if rewritten.unread and not rewriter.only_places:
-            operation = OPERATIONS[next(iter(self.table))]
             found += [
-                Found(operation, ("", ()), reason=f"{function.rpartition('.')[2]} cannot be edited: {reason}")
+                Found(self.new.operation, ("", ()), reason=f"{function.rpartition('.')[2]} cannot be edited: {reason}")
                 for function, reason in rewritten.unread.items()
             ]
         children = [each for each in found if each.child]
@@ -198,7 +195,7 @@ class Holder:
 
     def leave_fast_paths(self) -> None:
         """Turn off the fused kernels of transformers, which compute ReLU if a flag says so."""
-        for module in list(self.modules.values()):
+        for module in self.modules:
             layers = module.layers if isinstance(module, nn.TransformerEncoder) else [module]
             if not any(stands_in(getattr(layer, "activation", None), self.table) for layer in layers):
                 continue

@@ -1,6 +1,6 @@
 """What a replacement did, and how it is taken back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -8,7 +8,7 @@ from torch import nn
 from leakyrelu._shared.wording import listed
 from leakyrelu.torch.replacement.changes import Changes
 
-__all__ = ["Replacement", "summary"]
+__all__ = ["Replacement", "names_of", "summary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,7 @@ class Replacement:
     lost: tuple[str, ...] = ()
     _text: str = field(default="", repr=False)
     _changes: Changes = field(default_factory=Changes, repr=False)
+    _given: nn.Module | None = field(default=None, repr=False)
 
     def undo(self) -> nn.Module:
         """Take everything back, and return the model as it was given.
@@ -47,10 +48,15 @@ class Replacement:
             Something that was replaced has been changed since, for example by another replacement: undo that first.
         """
         self._changes.undo()
-        return self._changes.given or self.model
+        return self.model if self._given is None else self._given
 
     def __str__(self) -> str:
         return self._text
+
+
+def names_of(kinds: Iterable[type[nn.Module]]) -> str:
+    """The names of the activations to be replaced, for a text."""
+    return " or ".join(kind.__name__ for kind in kinds)
 
 
 def summary(
@@ -66,7 +72,7 @@ def summary(
 
     `ran` is whether the model was run, and `is_sure` whether nothing but a run could show more.
     """
-    kinds = " or ".join(kind.__name__ for kind in table)
+    kinds = names_of(table)
     lines = []
     if replaced:
         news = dict.fromkeys(type(new).__name__.replace("LeakyReLU", "Leaky ReLU") for new in table.values())

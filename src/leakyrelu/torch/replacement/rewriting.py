@@ -33,7 +33,7 @@ from leakyrelu.torch.replacement.classes import (
 from leakyrelu.torch.replacement.editor import FLAT, SPACES, Editor, Found, Place
 from leakyrelu.torch.replacement.generated import is_plain
 from leakyrelu.torch.replacement.sources import Unreadable, copy_of, edited, nested, read
-from leakyrelu.torch.replacement.substitutes import LARGEST, Substitutes
+from leakyrelu.torch.replacement.substitutes import Substitutes, items_in
 
 __all__ = ["Rewriter", "Rewritten"]
 
@@ -183,34 +183,33 @@ class Rewriter:
 
     def _with_new_values(self, function: FunctionType, new: FunctionType, cell: CellType) -> FunctionType:
         """The function with what it holds replaced, too: in its closure, its defaults and its attributes."""
-        closure = []
-        for each in new.__closure__ or ():
-            value = content(each)
-            changed = cell if value is function else None if value is None else self._new_cell(value)
-            closure.append(changed or each)
+        old_cells = new.__closure__ or ()
+        cells = [cell if content(each) is function else self._new_cell(each) for each in old_cells]
         defaults = tuple(map(self._value, function.__defaults__ or ()))
         keywords = {key: self._value(value) for key, value in (function.__kwdefaults__ or {}).items()}
         attributes = {key: self._value(value) for key, value in vars(function).items()}
-        pairs = [
-            (closure, new.__closure__ or ()),
+        pairs = (
+            # That a function refers to itself is no reason to make another one.
+            (
+                [old if each is cell and new is function else each for each, old in zip(cells, old_cells, strict=True)],
+                old_cells,
+            ),
             (defaults, function.__defaults__ or ()),
             (keywords.values(), (function.__kwdefaults__ or {}).values()),
             (attributes.values(), vars(function).values()),
-        ]
-        refers_to_itself = [a for a in closure if a is cell] and new is function
-        if refers_to_itself:
-            pairs[0] = [a for a in closure if a is not cell], [a for a in new.__closure__ or () if a in closure]
-        if all(a is b for left, right in pairs for a, b in zip(left, right, strict=False)):
+        )
+        if all(a is b for left, right in pairs for a, b in zip(left, right, strict=True)):
             return new
-        new = copy_of(new, new.__code__, tuple(closure))
+        new = copy_of(new, new.__code__, tuple(cells))
         new.__defaults__ = defaults or None
         new.__kwdefaults__ = keywords or None
         new.__dict__.update(attributes)
         return new
 
-    def _new_cell(self, value: Any) -> CellType | None:
-        changed = self._value(value)
-        return None if changed is value else CellType(changed)
+    def _new_cell(self, cell: CellType) -> CellType:
+        value = content(cell)
+        changed = value if value is None else self._value(value)
+        return cell if changed is value else CellType(changed)
 
     def _value(self, value: Any) -> Any:
         """What takes the place of a value that a function holds."""
@@ -219,16 +218,7 @@ class Rewriter:
         if isinstance(value, MethodType) and isinstance(value.__func__, FunctionType):
             new = self.function(value.__func__, first_argument(value.__func__, value.__func__))
             return value if new is value.__func__ else MethodType(new, value.__self__)
-        if self.only_places or isinstance(value, nn.Module | type):
-            return value
-        if not self.substitutes.holds(value) or not self.has_functions:
-            return value
-        return self.substitutes.either(value)
-
-    @property
-    def has_functions(self) -> bool:
-        """Whether functions can stand for all new activations, which then need no place in a module."""
-        return all(map(is_plain, self.substitutes.table.values()))
+        return value if self.only_places or isinstance(value, nn.Module | type) else self._new_value(value)
 
     # Classes.
 
@@ -254,8 +244,7 @@ class Rewriter:
                     new = self._new_item(item)
                     own |= {} if new is item else {name: new}
                     if new is not item and not functions_in_item(item):
-                        operation = OPERATIONS[next(iter(self.substitutes.table))]
-                        result.found.append(Found(operation, (base.__module__, (0, 0, 0, 0))))
+                        result.found.append(Found(self.substitutes.operation, (base.__module__, (0, 0, 0, 0))))
             own |= self._new_forward(cls, base, seen.get("forward", []))
             if own:
                 layers.append((base, own))
@@ -314,7 +303,7 @@ class Rewriter:
     def _new_value(self, value: Any) -> Any:
         if self.substitutes.is_module(value):
             return self.substitutes.module(value)
-        if not self.substitutes.holds(value) or not self.has_functions:
+        if not self.substitutes.holds(value) or not self.substitutes.has_functions:
             return value
         return self.substitutes.either(value)
 
@@ -381,9 +370,7 @@ class Rewritten(NamedTuple):
 
 def _functions_in(value: Any, depth: int = 3) -> Iterator[FunctionType]:
     """The user's functions that a container holds."""
-    if not isinstance(value, list | tuple | dict) or not depth or len(value) > LARGEST:
-        return
-    for item in dict.values(value) if isinstance(value, dict) else value:
+    for item in items_in(value) if depth else ():
         if isinstance(item, FunctionType) and not is_foreign(item):
             yield item
         yield from _functions_in(item, depth - 1)
@@ -469,10 +456,7 @@ def _subclass(cls: type, layers: list[tuple[type, dict[str, Any]]], specificatio
         for base, attributes in layers
         if base is not cls
     )
-    original, earlier = (
-        vars(cls).get("_leakyrelu_specifications", (cls,))[0],
-        vars(cls).get("_leakyrelu_specifications", (cls,))[1:],
-    )
-    attributes = own | {"_leakyrelu_specifications": (original, *earlier, specification)}
+    before = vars(cls).get("_leakyrelu_specifications", (cls,))  # the user's class, and what was done to it
+    attributes = own | {"_leakyrelu_specifications": (*before, specification)}
     known[key] = made = make_class(cls, (type("_Pickled", (_Pickled,), {}), cls, *mixins), attributes, cls)
     return made

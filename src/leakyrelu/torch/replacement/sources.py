@@ -66,13 +66,6 @@ class Source:
     lines: list[bytes]
     first: int
 
-    def between(self, start: tuple[int, int], end: tuple[int, int]) -> bytes:
-        """The source between two positions."""
-        lines = self.lines[start[0] - self.first : end[0] - self.first + 1]
-        lines[-1] = lines[-1][: end[1]]
-        lines[0] = lines[0][start[1] :]
-        return b"".join(lines)
-
     @property
     def is_lambda(self) -> bool:
         """Whether it is an expression, and not a statement."""
@@ -252,15 +245,11 @@ def _typed(node: Any) -> Any:
 
 def _parsed_lambda(lines: list[bytes], source: Source) -> ast.Lambda:
     """The lambda in these lines; what surrounds it on them is not parsed."""
-    node = source.node
-    behind = len(source.lines[-1]) - position_of(node)[3]
-    lines = list(lines)
-    lines[-1] = lines[-1][: len(lines[-1]) - behind]
-    lines[0] = b" " * (node.col_offset - 1) + b"(" + lines[0][node.col_offset :]
-    text = b"(" + b"\n" * (source.first - 1) + b"".join(lines) + b"))"
-    if not node.col_offset:
-        text = b"(" + b"\n" * (source.first - 1) + b"".join(lines)[1:] + b")"
-    found: ast.Lambda = ast.parse(text, mode="eval").body  # type: ignore[assignment]  # as the text is one
+    column, end = source.node.col_offset, position_of(source.node)[3]
+    behind = len(source.lines[-1]) - end
+    text = b"".join(lines)[column : -behind or None]
+    space = b"\n" * (source.first - 1) + b" " * (column - (source.first == 1))
+    found: ast.Lambda = ast.parse(b"(" + space + text + b")", mode="eval").body  # type: ignore[assignment]  # it is one
     return found
 
 
@@ -273,9 +262,7 @@ def _alone(node: Any) -> ast.stmt:
         return ast.copy_location(ast.Expr(_without_defaults(node)), node)
     node.returns = None
     node.decorator_list = [ast.copy_location(ast.Constant(None), each) for each in node.decorator_list]
-    if hasattr(node, "type_params"):
-        node.type_params = []
-    node = _without_defaults(node)
+    node = _typed(_without_defaults(node))
     for argument in ast.walk(node.args):
         if isinstance(argument, ast.arg):
             argument.annotation = None

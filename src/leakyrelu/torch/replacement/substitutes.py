@@ -2,7 +2,7 @@
 
 import functools
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from copy import copy
 from types import FunctionType
 from typing import Any
@@ -14,7 +14,6 @@ from torch.nn import functional
 from leakyrelu.torch.operations import FUNCTION_TYPES, OPERATIONS, function_of, functions_of, module_kind
 from leakyrelu.torch.replacement.generated import (
     ARGUMENTS,
-    EXPRESSIONS,
     function_for,
     is_generated,
     is_plain,
@@ -24,14 +23,11 @@ from leakyrelu.torch.replacement.generated import (
 )
 from leakyrelu.torch.replacement.modules import in_place_of, is_new, made_by, works_by_itself
 
-__all__ = ["LARGEST", "Substitutes", "mapped", "stands_in"]
+__all__ = ["Substitutes", "items_in", "mapped", "stands_in"]
 
 Table = Mapping[type[nn.Module], nn.Module]
 
-
-LARGEST = 200  # containers with more items are not looked into
-
-
+_LARGEST = 200  # containers with more items are not looked into
 CONTAINERS = (list, tuple, dict, OrderedDict, defaultdict, deque)  # these, and no subclasses with ways of their own
 
 
@@ -51,6 +47,16 @@ class Substitutes:
         self._ready_modules: dict[nn.Module, nn.Module] = {}
         self._modules: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 
+    @property
+    def operation(self) -> str:
+        """One of the operations to be replaced, for a site of which only a run tells what it calls."""
+        return OPERATIONS[next(iter(self.table))]
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether functions can stand for all new activations, which then need no place in a module."""
+        return all(map(is_plain, self.table.values()))
+
     def is_function(self, value: object) -> bool:
         """Whether the value is a function to be replaced."""
         known = function_of(value)
@@ -66,10 +72,7 @@ class Substitutes:
             return True
         if isinstance(value, functools.partial):
             return self.holds(value.func, depth)
-        if not isinstance(value, list | tuple | dict | deque) or not depth or len(value) > LARGEST:
-            return False
-        items = dict.values(value) if isinstance(value, dict) else value
-        return any(self.holds(item, depth - 1) for item in items)
+        return depth > 0 and any(self.holds(item, depth - 1) for item in items_in(value))
 
     def is_class(self, value: object) -> bool:
         """Whether the value is a class of modules to be replaced."""
@@ -82,11 +85,7 @@ class Substitutes:
 
     def method(self, name: str) -> Callable[[Tensor], Tensor]:
         """The function in place of the method ``x.relu()`` or ``x.relu_()``; on what is no tensor, it calls it."""
-        return method_for(name, self._expression(nn.ReLU))
-
-    def _expression(self, kind: type[nn.Module]) -> str:
-        new, arguments = parts(self.table[kind])
-        return EXPRESSIONS[new].format(**dict(arguments))
+        return method_for(name, *parts(self.table[nn.ReLU]))
 
     def module(self, old: nn.Module) -> nn.Module:
         """The module in place of another one: the same for all that hold it, with its hooks and its mode."""
@@ -101,15 +100,15 @@ class Substitutes:
 
     def forward(self, kind: type[nn.Module]) -> Callable[..., Tensor] | None:
         """The forward in place of that of an activation's class, for ``super().forward(x)``; None if there is none."""
-        if not is_plain(self.table[kind]):
-            return None
+        if not is_plain(self.table[kind]) or kind in (nn.Hardtanh, nn.Threshold, nn.PReLU, nn.RReLU):
+            return None  # the functions of these take more than the input
         function = self.function(getattr(functional, OPERATIONS[kind]))
         takes = "inplace" in ARGUMENTS[OPERATIONS[kind]]
 
         def forward(self: nn.Module, input: Tensor) -> Tensor:  # noqa: A002  # its name in PyTorch
             return function(input, inplace=self.inplace) if takes else function(input)
 
-        return forward if kind not in (nn.Hardtanh, nn.Threshold, nn.PReLU, nn.RReLU) else None
+        return forward
 
     def made(self, kind: Any) -> Callable[..., nn.Module]:
         """What makes modules in place of a class that does."""
@@ -124,8 +123,8 @@ class Substitutes:
             self._ready_functions[value] = self.rewritten(value)
         elif self.is_module(value):
             self._ready_modules[value] = self.module(value)
-        elif isinstance(value, list | tuple | dict) and depth and len(value) <= LARGEST:
-            for item in dict.values(value) if isinstance(value, dict) else value:
+        elif depth:
+            for item in items_in(value):
                 self.prepare(item, depth - 1)
 
     @functools.cached_property
@@ -167,6 +166,13 @@ class Substitutes:
         if isinstance(value, functools.partial):
             return functools.partial(self.either(value.func), *value.args, **value.keywords)
         return mapped(value, self.either)
+
+
+def items_in(value: object) -> Iterable[Any]:
+    """What a container holds; nothing if it is none, or if it is not looked into."""
+    if not isinstance(value, list | tuple | dict | deque) or len(value) > _LARGEST:
+        return ()
+    return dict.values(value) if isinstance(value, dict) else value
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:

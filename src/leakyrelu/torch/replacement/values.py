@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from leakyrelu.torch.operations import OPERATIONS, function_of
+from leakyrelu.torch.replacement.classes import first_argument
 from leakyrelu.torch.replacement.generated import is_plain
 from leakyrelu.torch.replacement.rewriting import Rewriter
 from leakyrelu.torch.replacement.substitutes import mapped
@@ -100,11 +101,11 @@ class Values:
             return getattr(self._new.module(owner), value.__name__)
         if not isinstance(function, FunctionType):
             return value
-        is_method = isinstance(owner, nn.Module) and function.__code__.co_argcount
-        new = self._edited(function, function.__code__.co_varnames[0] if is_method else "")
+        self_name = first_argument(function, function) if isinstance(owner, nn.Module) else ""
+        new = self._edited(function, self_name)
         if new is function:
             return value
-        if is_method:
+        if self_name:
             for each in self._rewriter.all_found(function):
                 self._add_child(owner, each)
         return MethodType(new, owner)
@@ -113,7 +114,8 @@ class Values:
         new = self._rewriter.function(function, self_name)
         sites = [(each.operation, each.reason) for each in self._rewriter.all_found(function)]
         if function in self._rewriter.unread:
-            operation = OPERATIONS[next(iter(self._new.table))]
-            sites.append((operation, f"{function.__name__} cannot be edited: {self._rewriter.unread[function]}"))
+            sites.append(
+                (self._new.operation, f"{function.__name__} cannot be edited: {self._rewriter.unread[function]}")
+            )
         self.sites += sites if new is not function else [site for site in sites if site[1]]
         return new

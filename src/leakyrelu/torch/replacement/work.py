@@ -2,25 +2,26 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx, nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from leakyrelu._backends.torch_private import is_compiled, is_managed_by_fsdp
+from leakyrelu._backends.torch_private import is_compiled
 from leakyrelu._shared.wording import listed
 from leakyrelu.torch.capture import Call, paths, watch
 from leakyrelu.torch.operations import OPERATIONS, SiteNames, function_of, module_kind
 from leakyrelu.torch.replacement.changes import Changes
 from leakyrelu.torch.replacement.classes import is_foreign
 from leakyrelu.torch.replacement.holding import Holder
-from leakyrelu.torch.replacement.reasons import OTHERS, reason_against
-from leakyrelu.torch.replacement.report import Replacement, summary
+from leakyrelu.torch.replacement.reasons import OTHERS, is_hidden, reason_against
+from leakyrelu.torch.replacement.report import Replacement, names_of, summary
 from leakyrelu.torch.replacement.rewriting import Rewriter
 from leakyrelu.torch.replacement.runs import Seen, caller, in_order, is_same, still_called, without_number
 from leakyrelu.torch.replacement.selection import Selection
-from leakyrelu.torch.running import checked, copies, evaluating, run_batch
+from leakyrelu.torch.running import checked, copies, evaluating, is_parallel, run_batch
+from leakyrelu.torch.sharding import is_sharded
 
 if TYPE_CHECKING:
     from leakyrelu.torch.replacement.editor import Place
@@ -63,14 +64,13 @@ class Work:
             self.changes.undo()
             raise
         model = self.top[0]
-        self.changes.given = self.model
         now = dict(model.named_parameters())
         gained = tuple(name for name in now if self.parameters.get(name) is not now[name])
         lost = tuple(name for name in self.parameters if now.get(name) is not self.parameters[name])
         ran = self.batches is not None
         is_sure = ran or self.only is not None or not self._has_own_code()
         text = summary(self.table, replaced, skipped, gained, lost, ran, is_sure)
-        return Replacement(model, tuple(replaced), skipped, gained, lost, text, self.changes)
+        return Replacement(model, tuple(replaced), skipped, gained, lost, text, self.changes, self.model)
 
     # Everything, and only what is named.
 
@@ -89,16 +89,12 @@ class Work:
         for other in left:
             for name in [seen.name for seen in self.seen if is_same(seen, other)] or [other.name]:
                 still[name] = still_called(other, skipped.get(name, ""))
-        scripted = {
-            name: reason
-            for name, reason in skipped.items()
-            if ("is scripted" in reason or "has a cache" in reason) and name not in still
-        }
+        hidden = {name: reason for name, reason in skipped.items() if is_hidden(reason) and name not in still}
         static = {name: reason for name, reason in self._module_sites().items() if isinstance(reason, str)}
         ran = {without_number(seen.name) for seen in self.seen}
         not_run = [name for name in replaced if without_number(name) not in ran]
-        done = [name for name in in_order(self.seen) if name not in still and name not in scripted]
-        return done + not_run, static | self.flat | still | scripted
+        done = [name for name in in_order(self.seen) if name not in still and name not in hidden]
+        return done + not_run, static | self.flat | still | hidden
 
     def _left(self) -> list[Seen]:
         """What still calls an activation, or did before and cannot be seen any more."""
@@ -144,7 +140,9 @@ class Work:
                 f"no module of this kind is named {name!r}; modules are: {listed(chosen.known, 8) or 'none'}. "
                 "If it is a call in a forward, give batches, as only a run tells which expression it is"
             )
-        raise ValueError(f"no {self._kinds()} is named {name!r}; the names are: {listed(chosen.known, 50) or 'none'}")
+        raise ValueError(
+            f"no {names_of(self.table)} is named {name!r}; the names are: {listed(chosen.known, 50) or 'none'}"
+        )
 
     # What a run shows.
 
@@ -167,13 +165,12 @@ class Work:
             elif call.activation.flat and nn.ReLU in self.table and operation in OTHERS:
                 self.flat[call.name] = OTHERS[operation]
 
-        ran = False
         with evaluating(self.top[0]):
-            for batch in copies(self.batches):
-                ran = True
-                watch(self.top[0], [batch], run_batch, look)
-        if not ran:
-            raise ValueError("batches is empty, so there is nothing to run the model on")
+            for first in (batches := copies(self.batches)):
+                watch(self.top[0], chain([first], batches), run_batch, look)
+                break
+            else:
+                raise ValueError("batches is empty, so there is nothing to run the model on")
         return list(seen.values()), list(new.values())
 
     # What there is to replace.
@@ -182,7 +179,7 @@ class Work:
         """The modules to be replaced, and the reasons for other sites that are modules."""
         sites: dict[str, nn.Module | str] = dict(self.opaque)
         names = SiteNames()
-        for path, module in self.modules.items():
+        for module, path in self.modules.items():
             reason = reason_against(module, self.table)
             kind = module_kind(module)
             if reason:
@@ -197,7 +194,7 @@ class Work:
         names = SiteNames()
         return {
             names.name(path, module, OPERATIONS[function_of(value).kind]): module  # type: ignore[union-attr]
-            for path, module in self.modules.items()
+            for module, path in self.modules.items()
             if is_foreign(type(module))
             for value in vars(module).values()
             if self.holder.new.is_function(value)
@@ -210,7 +207,7 @@ class Work:
         names = SiteNames()
         swap: set[nn.Module] = set()
         places = {seen.place for seen in self.seen}
-        for path, module in self.holder.pending:
+        for module, path in self.holder.pending:
             name = partial(names.name, path, module)
             kind = module_kind(module)
             if reason := reason_against(module, self.table):
@@ -232,7 +229,7 @@ class Work:
                     if not found.is_sure and self.batches is not None and found.place not in places:
                         continue  # these batches do not show that it is an activation
                     if found.reason:
-                        skipped[name(found.operation)] = OTHERS.get(found.reason, found.reason)
+                        skipped[name(found.operation)] = found.reason
                     else:
                         replaced.append(name(found.operation))
         self.holder.swap(swap)
@@ -245,27 +242,23 @@ class Work:
         """Whether the model has functions that are not PyTorch's, so that only a run shows what they call."""
         return any(
             not is_foreign(type(module)) or "forward" in vars(module) or isinstance(module, fx.GraphModule)
-            for module in self.modules.values()
+            for module in self.modules
         )
-
-    def _kinds(self) -> str:
-        return " or ".join(kind.__name__ for kind in self.table)
 
 
 def _refuse_wrapped(model: nn.Module) -> None:
     """Raise an error if new parameters would not take part in distributed training."""
     for name, module in model.named_modules():
-        sharded = any(hasattr(parameter, "device_mesh") for parameter in module.parameters(recurse=False))
-        if sharded or isinstance(module, DataParallel | DistributedDataParallel) or is_managed_by_fsdp(module):
+        if is_parallel(module) or any(map(is_sharded, module.parameters(recurse=False))):
             raise TypeError(
                 f"{name or 'the model'} is wrapped for distributed training, which would not see the parameters of the "
                 "new activation; replace before you wrap the model"
             )
 
 
-def _visible(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, str]]:
-    """The modules by path; and, as skipped, those that are scripted or compiled, with all that is in them."""
-    modules: dict[str, nn.Module] = {}
+def _visible(model: nn.Module) -> tuple[dict[nn.Module, str], dict[str, str]]:
+    """The modules and their paths; and, as skipped, those that are scripted or compiled, with all that is in them."""
+    modules: dict[nn.Module, str] = {}
     opaque: dict[str, str] = {}
     inside: tuple[str, ...] = ()
     names = paths(model)
@@ -277,9 +270,7 @@ def _visible(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, str]]:
         elif is_compiled(module):
             opaque[names[module] or "model"] = "compiled; replace before torch.compile"
         else:
-            if (wrapper := modules.get(names[module])) is not None:
-                modules[f"{names[module]} in a wrapper"] = wrapper
-            modules[names[module]] = module
+            modules[module] = names[module]
             continue
         inside += (f"{path}." if path else "",)
     return modules, opaque
