@@ -1,28 +1,25 @@
 """Finds the expressions of a function that are an activation, and the edits that replace them."""
 
 import ast
-import builtins
-import inspect
-import sys
 from collections.abc import Mapping
 from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from leakyrelu.torch.operations import OPERATIONS, activation_of, function_of, module_kind, plain_name
 from leakyrelu.torch.replacement.classes import content, is_foreign
 from leakyrelu.torch.replacement.generated import is_plain
-from leakyrelu.torch.replacement.modules import as_replaced
+from leakyrelu.torch.replacement.modules import adapted, adapted_method, as_replaced
+from leakyrelu.torch.replacement.names import NOTHING, Names, is_space
 from leakyrelu.torch.replacement.reasons import CACHED, OTHERS, SCRIPTED
 from leakyrelu.torch.replacement.sources import Edit, Source, Unreadable, imported_names, position_of
 
 if TYPE_CHECKING:
     from leakyrelu.torch.replacement.rewriting import Rewriter
 
-__all__ = ["FLAT", "SPACES", "Editor", "Found", "Place", "place_of"]
+__all__ = ["FLAT", "Editor", "Found", "Place", "place_of"]
 
 Place: TypeAlias = tuple[str, tuple[Any, ...]]  # the name of a Python module, and the position of an expression in it
 
@@ -42,13 +39,7 @@ def place_of(names: Mapping[str, Any], position: tuple[Any, ...]) -> Place:
     return str(names.get("__name__")), position
 
 
-SPACES = (functional, nn)  # where the activations are, for getattr
-
-
 FLAT = {name + end for name in ("relu6", "hardtanh", "threshold", "clamp", "clamp_min", "clip") for end in ("", "_")}
-
-
-_NOTHING: Any = object()
 
 
 _MUTATING = {"append", "extend", "insert", "pop", "remove", "clear", "update", "setdefault", "popitem", "add"}
@@ -63,34 +54,9 @@ class Editor:
         self.edits: list[Edit] = []
         self.cells: dict[str, CellType] = {}
         self.found: list[Found | FunctionType] = []
-        self._names = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        self._bound, self._imported = _bound_names(source.node)
-        self._self = self_name if self_name not in self._stored() else ""
-
-    def _stored(self) -> set[str]:
-        return {node.id for node in ast.walk(self.source.node) if isinstance(node, ast.Name) and _is_stored(node)}
-
-    # What an expression stands for.
-
-    def value(self, node: object) -> Any:  # noqa: PLR0911  # a case per kind of expression
-        """What an expression stands for wherever the function runs; `_NOTHING` if that is not known."""
-        match node:
-            case ast.Name(id=name) if name in self._imported:
-                return self._imported[name]
-            case ast.Name(id=name) if name in self._bound:
-                return _NOTHING
-            case ast.Name(id=name) if name in self._names:
-                value = content(self._names[name])
-                return _NOTHING if value is None else value
-            case ast.Name(id=name):
-                return self.function.__globals__.get(name, getattr(builtins, name, _NOTHING))
-            case ast.Attribute(value=inner, attr=name):
-                return _attribute(self.value(inner), name)
-            case ast.Call(func=ast.Name(id="getattr"), args=[inner, ast.Constant(value=str(name))]):
-                space = self.value(inner)
-                return _attribute(space, name) if any(space is each for each in (*SPACES, torch)) else _NOTHING
-            case _:
-                return _NOTHING
+        self.names = Names(function, source)
+        self.value = self.names.of
+        self._self = "" if self.names.is_stored(self_name) else self_name
 
     # The visit. Each case visits the parts of its node itself.
 
@@ -111,7 +77,9 @@ class Editor:
                 self._visit_all(node.target, node.value)
             case ast.Call():
                 self._call(node)
-            case ast.Subscript(ctx=ast.Load()) if self._edits_all and self.rewriter.holds(self.value(node.value)):
+            case ast.Subscript(ctx=ast.Load()) if self._edits_all and self.rewriter.relevance.holds(
+                self.value(node.value)
+            ):
                 self._either(node, node.value)
                 self.visit(node.slice)
             case ast.Name() | ast.Attribute() if isinstance(node.ctx, ast.Load) and self._name(node):
@@ -151,7 +119,7 @@ class Editor:
             return
         if self.substitutes.is_function(self.value(node)) or self.substitutes.is_class(self.value(node)):
             self._value(node, self.value(node))  # getattr(F, "relu")
-        elif called is getattr and node.args and any(self.value(node.args[0]) is space for space in SPACES):
+        elif called is getattr and node.args and is_space(self.value(node.args[0])):
             self._either(node, None)  # which name it is, only a run tells
         elif _is_method_call(node, called):
             self._method(node)
@@ -191,12 +159,16 @@ class Editor:
 
     def _is_read_of_container(self, node: ast.Attribute) -> bool:
         value = self.value(node.value)
-        return isinstance(value, dict | list | tuple) and node.attr not in _MUTATING and self.rewriter.holds(value)
+        return (
+            isinstance(value, dict | list | tuple)
+            and node.attr not in _MUTATING
+            and self.rewriter.relevance.holds(value)
+        )
 
     def _name(self, node: ast.Name | ast.Attribute) -> bool:
         """Edit a name, if it stands for something to be replaced; tell whether that is all there is to visit."""
         value = self.value(node)
-        if value is _NOTHING:
+        if value is NOTHING:
             return False
         if isinstance(value, FunctionType) and not function_of(value):
             return self._helper(node, value)
@@ -207,7 +179,7 @@ class Editor:
             self._value(node, value)
         elif self.substitutes.is_module(value):
             self._global_module(node, value)
-        elif not isinstance(value, nn.Module | ModuleType | type) and self.rewriter.holds(value):
+        elif not isinstance(value, nn.Module | ModuleType | type) and self.rewriter.relevance.holds(value):
             self._either(node, node)
         else:
             return False
@@ -220,14 +192,14 @@ class Editor:
                 if f"{OPERATIONS[kind]}(" in str(value.code):
                     self._leave(node, kind, SCRIPTED.format(value.name))
         cached = getattr(value, "__wrapped__", None) if hasattr(value, "cache_clear") else None
-        if isinstance(cached, FunctionType) and self.rewriter.is_relevant(cached):
+        if isinstance(cached, FunctionType) and self.rewriter.relevance.of(cached):
             self._leave(node, next(iter(self.substitutes.table)), CACHED.format(cached.__name__))
 
     def _helper(self, node: ast.Name | ast.Attribute, value: FunctionType) -> bool:
         """A function that has activations of its own: the rewritten one is called."""
         if is_foreign(value) and not value.__closure__:
             return False
-        if isinstance(node, ast.Name) and node.id in self._names:
+        if isinstance(node, ast.Name) and node.id in self.names.free:
             self.found.append(value)  # the closure is changed instead
             return True
         callee = self.rewriter.callee(value)
@@ -253,7 +225,7 @@ class Editor:
         if not is_plain(self.substitutes.table[kind]) and not self.substitutes.is_class(value):
             if child := self._child(site, kind):
                 in_place = function_of(value).in_place  # type: ignore[union-attr]
-                self._put(node, f"{self._use('adapted', CellType(_adapted(in_place)))}({child})")
+                self._put(node, f"{self._use('adapted', CellType(adapted(in_place)))}({child})")
         elif isinstance(node, ast.Name) and not self._is_import(node.id, value):
             self._either(node, site)  # a name of the user's own, which may stand for something else later
         else:
@@ -263,7 +235,7 @@ class Editor:
 
     def _is_import(self, name: str, value: Any) -> bool:
         """Whether a name was imported; other names are the user's own."""
-        known = (*self._imported, *self._names, getattr(value, "__name__", ""))
+        known = (*self.names.imported, *self.names.free, getattr(value, "__name__", ""))
         return name in known or name in imported_names(self.function.__code__.co_filename)
 
     def _direct_call(self, node: ast.Call, called: Any) -> None:
@@ -288,8 +260,7 @@ class Editor:
             name = self._use(function.attr, CellType(self.substitutes.method(function.attr)))
             self._note(node, nn.ReLU, is_sure=False)
         elif child := self._child(node, nn.ReLU):
-            adapted = _adapted_method(function.attr)
-            name = f"{self._use('adapted', CellType(adapted))}({child})"
+            name = f"{self._use('adapted', CellType(adapted_method(function.attr)))}({child})"
         else:
             self.visit(function.value)
             return
@@ -316,9 +287,9 @@ class Editor:
         """Another activation that is flat below zero, which is listed."""
         if not (self.rewriter.lists_flat and self._self):
             return
-        if called is _NOTHING and isinstance(node.func, ast.Attribute) and not _starts_with(node.func, self._self):
+        if called is NOTHING and isinstance(node.func, ast.Attribute) and not _starts_with(node.func, self._self):
             name, first = node.func.attr, [float("nan")]
-        elif called is not _NOTHING and str(getattr(called, "__module__", "torch")).startswith("torch"):
+        elif called is not NOTHING and str(getattr(called, "__module__", "torch")).startswith("torch"):
             name, first = plain_name(called), []
         else:
             return
@@ -329,7 +300,7 @@ class Editor:
             self.found.append(Found(activation.operation, self._place(node), reason=reason))
 
     def _is_in_table(self, called: Any) -> bool:
-        known = function_of(called) if called is not _NOTHING else None
+        known = function_of(called) if called is not NOTHING else None
         return known is not None and known.kind in self.substitutes.table
 
     # Edits.
@@ -374,7 +345,7 @@ class Editor:
                 return used
         base = f"_leakyrelu_{name.strip('<>_') or 'function'}" + "_" * name.endswith("_")
         name, number = base, 1
-        while name in self.cells or name in self._names or name in self._bound:
+        while name in self.cells or name in self.names.free or name in self.names.bound:
             number += 1
             name = f"{base}_{number}"
         self.cells[name] = cell
@@ -397,25 +368,6 @@ class Editor:
         return f"{self._self}.{name}"
 
 
-def _adapted(in_place: bool) -> Any:
-    def adapt(module: nn.Module) -> Any:
-        def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002  # its name in PyTorch
-            overwrite = in_place or kwargs.get("inplace") is True or (bool(args) and args[-1] is True)
-            return input.copy_(module(input.clone())) if overwrite else module(input)
-
-        return call
-
-    return adapt
-
-
-def _adapted_method(name: str) -> Any:
-    def adapt(module: nn.Module) -> Any:
-        call = _adapted(name.endswith("_"))(module)
-        return lambda input: call(input) if isinstance(input, Tensor) else getattr(input, name)()  # noqa: A006
-
-    return adapt
-
-
 def _start(node: Any) -> tuple[int, int]:
     return node.lineno, node.col_offset
 
@@ -425,7 +377,7 @@ def _end(node: Any) -> tuple[int, int]:
 
 
 def _is_method_call(node: ast.Call, called: Any) -> bool:
-    if not isinstance(node.func, ast.Attribute) or called is not _NOTHING:
+    if not isinstance(node.func, ast.Attribute) or called is not NOTHING:
         return False
     return node.func.attr in ("relu", "relu_") and not node.args and not node.keywords
 
@@ -440,53 +392,3 @@ def _number(node: ast.AST) -> Any:
     """The number that an expression is; NaN if it is no number."""
     value = getattr(node, "value", None)
     return value if isinstance(value, int | float) else float("nan")
-
-
-def _is_stored(node: ast.Name) -> bool:
-    return not isinstance(node.ctx, ast.Load)
-
-
-def _bound_names(node: ast.AST) -> tuple[set[str], dict[str, Any]]:  # noqa: C901  # a case per kind of statement
-    """The variables of a function and of those in it; and what those stand for that are set by an import."""
-    bound: set[str] = set()
-    imported: dict[str, Any] = {}
-    elsewhere: set[str] = set()
-    for each in ast.walk(node):
-        match each:
-            case ast.arg(arg=name) | ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
-                bound.add(name)
-            case ast.Name(id=name) if _is_stored(each):
-                bound.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name) if (
-                each is not node
-            ):
-                bound.add(name)
-            case ast.Import(names=names):
-                for alias in names:
-                    first = alias.name.partition(".")[0]
-                    imported[alias.asname or first] = sys.modules.get(alias.name if alias.asname else first, _NOTHING)
-            case ast.ImportFrom(names=names, level=0, module=str(module)):
-                for alias in names:
-                    value = getattr(sys.modules.get(module), alias.name, _NOTHING)
-                    imported[alias.asname or alias.name] = sys.modules.get(f"{module}.{alias.name}", value)
-            case ast.ImportFrom(names=names):
-                bound |= {alias.asname or alias.name for alias in names}
-            case ast.Global(names=names) | ast.Nonlocal(names=names):
-                elsewhere |= set(names)
-    return bound | elsewhere, {name: value for name, value in imported.items() if name not in bound}
-
-
-def _attribute(value: Any, name: str) -> Any:
-    """What an attribute is, where looking at it calls nobody's code."""
-    if value is Tensor or any(value is space for space in SPACES) or type(value).__name__ in ("_OpNamespace", "_Ops"):
-        return getattr(value, name, _NOTHING)
-    if isinstance(value, ModuleType):
-        return vars(value).get(name, _NOTHING)
-    if isinstance(value, type):
-        found = inspect.getattr_static(value, name, _NOTHING)
-        return (
-            found.__func__ if isinstance(found, staticmethod) else _NOTHING if isinstance(found, classmethod) else found
-        )
-    if value is _NOTHING or isinstance(value, nn.Module) or not hasattr(value, "__dict__"):
-        return _NOTHING
-    return getattr(value, "__dict__", {}).get(name, _NOTHING)

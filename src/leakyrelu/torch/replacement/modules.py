@@ -1,7 +1,7 @@
 """Modules that take the place of others, with their hooks and their mode, in place where the old one was."""
 
 import functools
-from collections.abc import Container
+from collections.abc import Callable, Container
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -13,6 +13,8 @@ from leakyrelu.torch.operations import module_kind
 __all__ = [
     "HOOKS",
     "REPLACES",
+    "adapted",
+    "adapted_method",
     "as_replaced",
     "in_place_of",
     "is_new",
@@ -94,3 +96,26 @@ def working_in_place(cls: type[nn.Module]) -> type[nn.Module]:
 def _new_in_place(cls: Any) -> nn.Module:
     made: nn.Module = object.__new__(working_in_place(cls))
     return made
+
+
+def adapted(in_place: bool) -> Callable[[nn.Module], Callable[..., Tensor]]:
+    """What makes a function of a module, with the arguments of an activation's function."""
+
+    def adapt(module: nn.Module) -> Callable[..., Tensor]:
+        def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002  # its name in PyTorch
+            overwrite = in_place or kwargs.get("inplace") is True or (bool(args) and args[-1] is True)
+            return input.copy_(module(input.clone())) if overwrite else module(input)
+
+        return call
+
+    return adapt
+
+
+def adapted_method(name: str) -> Callable[[nn.Module], Callable[[Any], Any]]:
+    """The same in place of a method; on what is no tensor, it calls the method."""
+
+    def adapt(module: nn.Module) -> Callable[[Any], Any]:
+        call = adapted(name.endswith("_"))(module)
+        return lambda input: call(input) if isinstance(input, Tensor) else getattr(input, name)()  # noqa: A006
+
+    return adapt

@@ -5,24 +5,20 @@ globals, closure and imports. A class gets a subclass with the edited methods; s
 its parameters and hooks, and `isinstance` gives the same answers.
 """
 
-import dis
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partialmethod
-from itertools import takewhile
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from collections.abc import Collection, Iterable, Sequence
+from functools import partialmethod
+from types import CellType, FunctionType, MethodType
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-import torch
 from torch import nn
 
-from leakyrelu.torch.operations import OPERATIONS, function_of
+from leakyrelu.torch.operations import function_of
 from leakyrelu.torch.replacement.classes import (
     MADE_OF,
     Quiet,
     content,
-    contents,
     first_argument,
     functions_in_item,
     is_foreign,
@@ -30,10 +26,11 @@ from leakyrelu.torch.replacement.classes import (
     names_in,
     used_names,
 )
-from leakyrelu.torch.replacement.editor import FLAT, SPACES, Editor, Found, Place
+from leakyrelu.torch.replacement.editor import FLAT, Editor, Found, Place
 from leakyrelu.torch.replacement.generated import is_plain
-from leakyrelu.torch.replacement.sources import Unreadable, copy_of, edited, nested, read
-from leakyrelu.torch.replacement.substitutes import Substitutes, items_in
+from leakyrelu.torch.replacement.relevance import Relevance
+from leakyrelu.torch.replacement.sources import Unreadable, copy_of, edited, read
+from leakyrelu.torch.replacement.substitutes import Substitutes
 
 __all__ = ["Rewriter", "Rewritten"]
 
@@ -60,73 +57,11 @@ class Rewriter:
         self.only_places = only_places
         self.found: dict[FunctionType, list[Found | FunctionType]] = {}  # by function; a function stands for its own
         self.unread: dict[FunctionType, str] = {}  # functions that mention an activation and have no source
-        self.words = {name for kind in substitutes.table for name in (kind.__name__, OPERATIONS[kind])}
-        self.words |= {f"{word}_" for word in self.words}
+        self.relevance = Relevance(substitutes, self.places, only_places)
         self.lists_flat = nn.ReLU in substitutes.table and not only_places
         self._functions: dict[FunctionType, FunctionType] = {}
         self._under_way: dict[FunctionType, CellType] = {}
-        self._relevant: dict[FunctionType, bool] = {}
         self._classes: dict[type, Rewritten] = {}
-
-    # Which functions are worth reading.
-
-    def is_relevant(self, function: FunctionType) -> bool:
-        """Whether the function, or one that it calls, may mention an activation; its source is not read for this."""
-        if function in self._relevant:
-            return self._relevant[function]
-        seen, pending = {function}, [function]
-        while pending:
-            each = pending.pop()
-            if self._relevant.get(each) or (each not in self._relevant and self._mentions(each)):
-                self._relevant[function] = True
-                return True
-            if each not in self._relevant:
-                new = set(self._callees(each)) - seen
-                seen |= new
-                pending += new
-        self._relevant |= dict.fromkeys(seen, False)
-        return False
-
-    def _mentions(self, function: FunctionType) -> bool:
-        code = function.__code__
-        module = str(function.__globals__.get("__name__"))
-        if any(place[0] == module for place in self.places):
-            positions = {position for each in nested(code) for position in each.co_positions()}
-            if any(place[0] == module and place[1] in positions for place in self.places):
-                return True
-        if self.only_places:
-            return False
-        values = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-        if is_foreign(function):
-            return any(map(self.substitutes.holds, (*values, *contents(function))))
-        names = names_in(code)
-        if not self.words.isdisjoint(names):
-            return True
-        values += [*_globals(function), *contents(function)]
-        if "getattr" in names and any(_gets(each, function.__globals__, self.words) for each in nested(code)):
-            return True
-        return any(self.substitutes.holds(value) or isinstance(value, torch.jit.ScriptFunction) for value in values)
-
-    def _callees(self, function: FunctionType) -> Iterator[FunctionType]:
-        """The user's functions that a function may call, as far as its names tell."""
-        for value in contents(function):
-            inner = value.__func__ if isinstance(value, MethodType) else value
-            if isinstance(inner, FunctionType):
-                yield inner
-        if is_foreign(function):
-            return
-        names = names_in(function.__code__)
-        for value in (*_globals(function), *vars(function).values()):
-            yield from _functions_in(value)
-            inner = getattr(value, "__wrapped__", value) if hasattr(value, "cache_clear") else value
-            if isinstance(inner, FunctionType) and not is_foreign(inner):
-                yield inner
-            elif isinstance(inner, type) and not is_foreign(inner):
-                yield from _methods(inner, names)
-
-    def holds(self, value: Any) -> bool:
-        """Whether the value is, or contains, something to be replaced or a function to be rewritten."""
-        return self.substitutes.holds(value) or any(map(self.is_relevant, _functions_in(value)))
 
     # Functions.
 
@@ -138,7 +73,7 @@ class Rewriter:
         if function in self._functions:
             return self._functions[function]
         self._functions[function] = function
-        is_relevant = self.is_relevant(function)
+        is_relevant = self.relevance.of(function)
         lists_flat = self.lists_flat and self_name and not FLAT.isdisjoint(names_in(function.__code__))
         if not (is_relevant or lists_flat):
             return function
@@ -308,32 +243,6 @@ class Rewriter:
         return self.substitutes.either(value)
 
 
-def _gets(code: CodeType, scope: Mapping[str, Any], words: Collection[str]) -> bool:
-    """Whether the code says ``getattr(F, ...)`` or ``getattr(nn, ...)``, or has one of these words as a text."""
-    if any(isinstance(constant, str) and constant in words for constant in code.co_consts):
-        return True
-    for first, *others in _got_from(code) if "getattr" in code.co_names else ():
-        space = scope.get(first)
-        for name in others:
-            space = vars(space).get(name) if isinstance(space, ModuleType) else None
-        if any(space is each for each in SPACES):
-            return True
-    return False
-
-
-@cache
-def _got_from(code: CodeType) -> list[list[str]]:
-    """For each ``getattr(a.b, ...)`` in the code, the names ``a`` and ``b``."""
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("PUSH_NULL", "CACHE", "PRECALL")]
-    found: list[list[str]] = []
-    for i, step in enumerate(steps):
-        if step.opname == "LOAD_GLOBAL" and step.argval == "getattr":
-            loads = takewhile(lambda inner: inner.opname in ("LOAD_GLOBAL", "LOAD_ATTR"), steps[i + 1 :])
-            names = [inner.argval for inner in loads]
-            found += [names] if names else []
-    return found
-
-
 def _remade(item: Any, old: Sequence[Any], new: Sequence[Any]) -> Any:
     """A class attribute of the same kind with other functions; itself if they are the same."""
     if all(a is b for a, b in zip(old, new, strict=True)):
@@ -352,44 +261,12 @@ def _calls_super(functions: Iterable[FunctionType], base: type) -> bool:
     return any(names_in(function.__code__) & {"super", base.__name__} for function in functions)
 
 
-def _methods(cls: type, names: Collection[str]) -> Iterator[FunctionType]:
-    """The functions of a class that code which uses these names may call."""
-    for base in cls.__mro__:
-        for name, item in () if is_foreign(base) else vars(base).items():
-            if name in names or name == "forward":
-                yield from functions_in_item(item)
-
-
 class Rewritten(NamedTuple):
     """What became of a class."""
 
     cls: type  # the subclass, or the class itself where nothing was to be edited
     found: list[Found]
     unread: dict[str, str]  # why the source of methods that mention an activation was not edited
-
-
-def _functions_in(value: Any, depth: int = 3) -> Iterator[FunctionType]:
-    """The user's functions that a container holds."""
-    for item in items_in(value) if depth else ():
-        if isinstance(item, FunctionType) and not is_foreign(item):
-            yield item
-        yield from _functions_in(item, depth - 1)
-
-
-def _globals(function: FunctionType) -> list[Any]:
-    """The globals that the function names, and what it may take from those that are modules."""
-    names, scope = names_in(function.__code__), function.__globals__
-    found = [scope[name] for name in names if name in scope]
-    modules = [
-        value for value in found if isinstance(value, ModuleType) and value.__name__ not in sys.stdlib_module_names
-    ]
-    return found + [
-        vars(each)[name]
-        for each in modules
-        if not each.__name__.startswith(("torch.", "numpy")) and each is not torch
-        for name in names
-        if name in vars(each)
-    ]
 
 
 class _Held:
