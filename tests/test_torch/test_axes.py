@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_torch.planted import Model, planted
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
@@ -237,24 +238,6 @@ def test_the_rules_are_for_functions_that_exist():
 
 
 # By models with a planted dead channel or head
-
-
-class Model(nn.Module):
-    def __init__(self, forward, **modules):
-        super().__init__()
-        self.body = forward
-        for name, module in modules.items():
-            setattr(self, name, module)
-
-    def forward(self, x):
-        return self.body(self, x)
-
-
-def planted(layer, dead):
-    with torch.no_grad():
-        layer.bias.fill_(1)
-        layer.bias[dead] = -1000
-    return layer
 
 
 def last_site(model, x):

@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_torch.planted import Model
+from test_torch.planted import planted as plant
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
@@ -34,24 +36,7 @@ def same_random_numbers():
 
 
 def planted(layer, dead=DEAD):
-    """The layer or norm, with some units always far below zero, and all others sometimes above it."""
-    with torch.no_grad():
-        layer.bias.fill_(1)
-        layer.bias[dead] = -1000
-    return layer
-
-
-class Model(nn.Module):
-    """Modules by name, and a forward."""
-
-    def __init__(self, forward, **modules):
-        super().__init__()
-        self.body = forward
-        for name, module in modules.items():
-            setattr(self, name, module)
-
-    def forward(self, *args, **kwargs):
-        return self.body(self, *args, **kwargs)
+    return plant(layer, dead)
 
 
 def layer_and(activation):

@@ -10,20 +10,14 @@ from types import ModuleType
 
 import pytest
 import torch
+from test_torch.patterns.reference import SLOPE, Forced, leaky
 from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
 from torch.nn.functional import relu as rectified
 from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
 
 from leakyrelu.torch import LeakyReLU, diagnose
 from leakyrelu.torch.replacement import Replacement, replace, replace_relu
-
-SLOPE = 0.25
-
-
-def leaky(x, inplace=False):
-    return F.leaky_relu(x, SLOPE, inplace)
 
 
 def functions(cls):
@@ -32,17 +26,6 @@ def functions(cls):
 
 def random(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
-
-
-class Forced(TorchFunctionMode):
-    """Computes Leaky ReLU wherever ReLU is called; what a replaced model is compared with."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        name = getattr(function, "__name__", "")
-        if name not in ("relu", "relu_"):
-            return function(*args, **(kwargs or {}))
-        inplace = name == "relu_" or True in args[1:] or (kwargs or {}).get("inplace", False)
-        return leaky(args[0] if args else kwargs["input"], inplace)
 
 
 def forced(model, *inputs):
