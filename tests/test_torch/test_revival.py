@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
 from torch.nn.utils import parametrizations
 
-from leakyrelu.torch import Monitor, Revival, counts, diagnose, revive, wiring
+from leakyrelu.torch import Monitor, Revival, counts, diagnose, revive
 from leakyrelu.torch import revival as surgery
 
 EVERY = slice(None)

@@ -13,10 +13,16 @@ import torch
 from torch import Tensor, fx, nn
 from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import has_torch_function
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 __all__ = [
     "SavedTensors",
+    "StorageWeakRef",
+    "TorchDispatchMode",
+    "WeakTensorKeyDictionary",
     "backward_is_running",
     "base_of",
     "copy_of_graph",
@@ -31,6 +37,7 @@ __all__ = [
     "is_wrapper_of_compiled",
     "native_leaky_relu",
     "saved_tensors",
+    "storage_of",
     "tree_leaves",
     "tree_map_only",
     "waited",
@@ -126,6 +133,13 @@ def is_fake(tensor: Tensor) -> bool:
 
 # Poorer without it: a subclass of Tensor that overrides functions is also asked for shapes and the like.
 without_subclass_functions: Any = getattr(torch._C, "DisableTorchFunctionSubclass", nullcontext)  # noqa: SLF001
+
+
+def storage_of(tensor: Tensor) -> int | None:
+    """What identifies the memory of a tensor while anything, even a weak reference, holds it; None if it has none."""
+    if tensor.layout != torch.strided or is_within_functorch(tensor) or has_own_dispatch(tensor):
+        return None
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001  # the address of its memory may be given out again
 
 
 def has_own_dispatch(tensor: Tensor) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
     from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Call", "Capture", "Forward", "nothing_seen", "paths", "recorded", "watch"]
+__all__ = ["Call", "Capture", "Forward", "Observer", "nothing_seen", "paths", "recorded", "watch"]
 
 
 class Call(NamedTuple):

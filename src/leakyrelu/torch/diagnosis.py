@@ -1,17 +1,18 @@
 """Finds the units of a model that are dead on given data."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from leakyrelu.torch.capture import Capture, Forward, nothing_seen
+from leakyrelu.torch.capture import Call, Capture, Forward, Observer, nothing_seen
 from leakyrelu.torch.counts import Counts, together
 from leakyrelu.torch.running import checked, evaluating, run_batch, seen_through
 from leakyrelu.torch.sharding import gathered, ranks_of
 from leakyrelu.units.diagnosis import Diagnosis
 
-__all__ = ["diagnose"]
+__all__ = ["counted", "diagnose"]
 
 
 def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | None = None) -> Diagnosis:
@@ -78,14 +79,41 @@ def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | Non
     >>> site.name, site.dead.tolist(), site.always_on.tolist(), site.bound
     ('1', [1], [2], 0.03)
     """
-    model = seen_through(model)
+    return counted(seen_through(model), batches, forward or run_batch)
+
+
+def counted(
+    model: nn.Module,
+    batches: Iterable[Any],
+    forward: Forward,
+    beside: Observer | None = None,
+    unseen: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Diagnosis:
+    """The diagnosis of a model that is neither compiled nor replicated.
+
+    `beside` sees each call, too; the counting happens within `unseen`, which hides it from other modes.
+    """
     batches = checked(batches)
     counts = Counts()
+
+    def observe(call: Call) -> Callable[[Tensor], object]:
+        with unseen():
+            then = counts(call)
+        then_beside = beside(call) if beside else None
+
+        def after(output: Tensor) -> None:
+            with unseen():
+                then(output)
+            if then_beside:
+                then_beside(output)
+
+        return after
+
     passes = 0
-    with evaluating(model), Capture(model, counts) as capture:
+    with evaluating(model), Capture(model, observe if beside else counts) as capture:
         for passes, batch in enumerate(batches, 1):  # noqa: B007  # asked afterwards, whether there was any
             with capture.one_pass(batch):
-                (forward or run_batch)(model, batch)
+                forward(model, batch)
     if not passes:
         raise ValueError(
             "batches is empty, and nothing was diagnosed; a generator that was used up before is empty, too"

@@ -2,36 +2,31 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from leakyrelu._shared.wording import listed
-from leakyrelu.torch.capture import Call, Forward, recorded, watch
-from leakyrelu.torch.counts import by_unit, largest_change, split
-from leakyrelu.torch.diagnosis import diagnose
-from leakyrelu.torch.layout import Part, Units
-from leakyrelu.torch.running import checked, copies, evaluating, refuse_foreign_weights, run_batch, seen_through
-from leakyrelu.torch.wiring import BATCH_NORMS, CHANNEL_NORMS, Consumer, Unproven, Wiring, wirings
+from leakyrelu.torch.capture import Forward
+from leakyrelu.torch.counts import largest_change
+from leakyrelu.torch.edits import Edits, States, states_of
+from leakyrelu.torch.running import checked, evaluating, refuse_foreign_weights, run_batch, seen_through
+from leakyrelu.torch.waking import Waking
+from leakyrelu.torch.wiring.proof import Group, Key, Member, Prober, Target
+from leakyrelu.torch.wiring.weights import Application
 from leakyrelu.units.diagnosis import Diagnosis
-from leakyrelu.units.sites import Floats, Site
 
 __all__ = ["Revival", "revive"]
 
 _TOLERANCE = 1e-5  # the largest change of the output that is allowed, relative to its largest value
-_VALUES = 65_536  # how many values per unit are looked at for the median
-_DRAWS = 8  # how often new weights are drawn before a unit is given up
-_ENOUGH = 0.05  # the least fraction of values on either side of zero, unless no draw is better
-_VANISHED, _EXPLODED = 1e-3, 1e3  # limits for the norm of a unit's incoming weights, which starts at about 1
+_SMALL = 0.1  # the norm of new outgoing weights, as a part of the norm that the others have
 
-_Unit: TypeAlias = tuple[str, int]  # the name of its site, and its number there
-_States: TypeAlias = dict[Tensor, list[tuple[Tensor, float]]]
-_Write: TypeAlias = tuple[Tensor, Any, Tensor]  # the tensor, the index, and what was there before
+Which = Literal["dead", "dormant"]
+Outgoing = Literal["zero", "keep", "init"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +53,7 @@ class Revival:
     revived: dict[str, tuple[int, ...]]
     skipped: Mapping[str, str]
     output_change: float
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         count = sum(map(len, self.revived.values()))
@@ -65,7 +61,7 @@ class Revival:
         lines = [f"{count} of {self.before.dead} dead units revived; {change}"]
         lines += [f"  {site}: {_units(units)}" for site, units in self.revived.items()]
         for name, reason in self.skipped.items():
-            left = [unit for site, unit in _dead(self.after) if site == name]
+            left = [unit for site, unit in _dead(self.after) if site.name == name]
             lines.append(f"  left alone, {name}: {_units(left)}: {reason}")
         return "\n".join(lines)
 
@@ -77,6 +73,10 @@ def revive(
     forward: Forward | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     generator: torch.Generator | None = None,
+    which: Which = "dead",
+    tau: float = 0.025,
+    outgoing: Outgoing = "zero",
+    frozen: Iterable[str] = (),
 ) -> Revival:
     """Make dead units fire again, without changing what the network computes on `batches`.
 
@@ -152,266 +152,278 @@ def revive(
     if seen_through(model) is not model:
         raise TypeError("the model is compiled or replicated; give the one within: model._orig_mod, or model.module")
     refuse_foreign_weights(model)
-    states = _states(optimizer)
-    batches = list(checked(batches))
-    before = diagnose(model, copies(batches), forward=forward)
-    if not before.dead:
-        return Revival(before, before, {}, {}, 0.0)
+    _check(which, tau, outgoing)
+    states, names = states_of(optimizer), _frozen(model, frozen)
+    surgery = _Surgery(
+        Prober(model, list(checked(batches)), forward or run_batch),
+        states,
+        generator or torch.Generator().set_state(torch.get_rng_state()),
+        names,
+        _Choice(which, tau, outgoing),
+    )
     with evaluating(model):
-        surgery = _Surgery(model, batches, forward or run_batch, states, generator)
         try:
-            return surgery.performed(before)
+            return surgery.performed()
         except BaseException:
             surgery.roll_back()
             raise
 
 
-_INITIAL = {"step_size": "lr", "sum": "initial_accumulator_value"}  # states of Rprop and Adagrad that start at these
+@dataclass(frozen=True)
+class _Choice:
+    which: Which
+    tau: float
+    outgoing: Outgoing
+
+    def units(self, diagnosis: Diagnosis) -> dict[Key, list[int]]:
+        """The units that are to be revived, by site."""
+        found: dict[Key, list[int]] = defaultdict(list)
+        for site in diagnosis.sites:
+            units = site.dead if self.which == "dead" else np.union1d(site.dead, site.dormant)
+            if len(units):
+                found[Key(site.name, site.units)] += units.tolist()
+        return found
 
 
-def _states(optimizer: object) -> _States | None:
-    """The states that the optimizer keeps for each element of its parameters, and what they are at the start."""
-    if optimizer is None:
-        return None
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        kind = type(optimizer).__name__
-        raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {kind}; if it wraps one, give that")
-    return {
-        parameter: [
-            (state, float(group.get(_INITIAL.get(key, ""), 0)))
-            for key, state in optimizer.state.get(parameter, {}).items()
-            if isinstance(state, Tensor) and state.shape == parameter.shape
-        ]
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-    }
+def _check(which: object, tau: object, outgoing: object) -> None:
+    for name, value, choices in (("which", which, get_args(Which)), ("outgoing", outgoing, get_args(Outgoing))):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    if isinstance(tau, bool) or not isinstance(tau, int | float) or not 0 <= tau < math.inf:
+        raise ValueError(f"tau must be a number that is at least 0, got {tau!r}")
+    if (which, outgoing) == ("dormant", "zero"):
+        raise ValueError(
+            "dormant units are not silent, so the outputs change if their outgoing weights become zero; "
+            "say what is to become of these weights: outgoing='keep' or outgoing='init'"
+        )
+
+
+def _frozen(model: nn.Module, names: Iterable[str]) -> set[str]:
+    if isinstance(names, str):
+        raise TypeError(f"frozen must be a collection of names, got the string {names!r}; put it in a list")
+    names, known = set(names), dict(model.named_parameters(remove_duplicate=False))
+    for name in names:
+        if name not in known:
+            raise ValueError(f"frozen names {name!r}, which is not a parameter of the model")
+    return names
 
 
 class _Surgery:
-    """The changes to a model, unit by unit, each of which can be undone."""
+    """The changes to a model, each of which can be undone."""
 
     def __init__(
         self,
-        model: nn.Module,
-        batches: Sequence[Any],
-        forward: Forward,
-        states: _States | None,
-        generator: torch.Generator | None,
+        prober: Prober,
+        states: States | None,
+        generator: torch.Generator,
+        frozen: set[str],
+        choice: _Choice,
     ) -> None:
-        self._model, self._batches, self._forward, self._states = model, batches, forward, states
-        self._generator = generator or torch.Generator().set_state(torch.get_rng_state())
-        self._writes: list[_Write] = []
-        self._revived: dict[_Unit, list[_Write]] = {}
-        self._reasons: dict[_Unit, str] = {}
+        self._prober, self._states, self._generator = prober, states, generator
+        self._frozen, self._choice = frozen, choice
+        self._edits = Edits(prober.weights, states)
+        self._reasons: dict[Target, str] = {}
 
-    def performed(self, before: Diagnosis) -> Revival:
+    def roll_back(self) -> None:
+        """Undo everything."""
+        self._edits.roll_back()
+
+    def performed(self) -> Revival:
         """Revive what can be revived."""
-        outputs = list(self._outputs())
-        found, untraced = self._wirings()
+        prober = self._prober
+        before = prober.diagnosis()
+        targets = self._choice.units(before)
+        if not targets:
+            return Revival(before, before, {}, {}, 0.0)
         for site in before.sites:
-            wiring = found.get(site.name, untraced)
-            if site.operation == "threshold":
-                wiring = Unproven("a threshold gives a value of its own where it is not reached")
-            if isinstance(wiring, Unproven):
-                self._reasons |= {(site.name, unit): str(wiring) for unit in site.dead.tolist()}
-            elif len(site.dead):
-                self._operate(site, wiring)
-        after = self._diagnosis()
-        while self._give_up(_dead(after)):
-            after = self._diagnosis()
-        change = largest_change(outputs, self._outputs())
-        if not change <= _TOLERANCE:
-            raise RuntimeError(
-                f"reviving changed the output by {change:.2g} of its largest value, more than {_TOLERANCE:g}"
-                f"{self._suspect(outputs)}; the model is as it was before"
-            )
-        touched = {tensor for writes in self._revived.values() for tensor, *_ in writes}
+            key = Key(site.name, site.units)
+            if site.operation == "threshold" and key in targets:
+                reason = "a threshold gives a value of its own where it is not reached"
+                self._reasons |= {(key, unit): reason for unit in targets.pop(key)}
+        if prober.outputs_are_empty:
+            reason = "neither the model nor forward returned a tensor, so that nothing can be compared"
+            self._reasons |= {(key, unit): reason for key, units in targets.items() for unit in units}
+            return self._result(before, before, 0.0)
+        groups = self._proven(targets)
+        for group in groups:
+            self._cut(group)
+        awake = Waking(prober, self._edits, groups, self._generator).performed()
+        self._reasons |= awake.reasons
+        after, change = self._checked(groups, awake.asleep)
+        touched = self._edits.touched()
         if touched and self._states is not None and touched.isdisjoint(self._states):
             raise ValueError(
                 "optimizer holds none of the weights that are revived; give the one that trains this model, or none "
                 "and make it afterwards; the model is as it was before"
             )
-        revived: dict[str, tuple[int, ...]] = defaultdict(tuple)
-        for name, unit in self._revived:
-            revived[name] += (unit,)
-        return Revival(before, after, dict(revived), self._skipped(after), change)
+        return self._result(before, after, change)
+
+    def _proven(self, targets: Mapping[Key, Sequence[int]]) -> list[Group]:
+        choice, found = self._choice, []
+        groups = self._prober.prove(
+            self._prober.groups(targets), dormant=choice.which == "dormant", outgoing=choice.outgoing != "keep"
+        )
+        for group in groups:
+            reason = group.refused or group.unmade or self._is_frozen(group)
+            if reason:
+                self._reasons |= dict.fromkeys(group.targets, reason)
+            else:
+                found.append(group)
+        return found
+
+    def _is_frozen(self, group: Group) -> str:
+        """Why the weights may not be changed; empty if they may."""
+        weights = self._prober.weights
+
+        def is_frozen(storage: int, address: int) -> bool:
+            tensor = weights.tensor(storage, address)
+            return not tensor.requires_grad and weights.name(storage, address) not in self._frozen
+
+        def reason(storage: int, address: int, what: str) -> str:
+            name, tensor = weights.name(storage, address), weights.tensor(storage, address)
+            if isinstance(tensor, nn.Parameter):
+                return f"{name}, which {what}, is frozen (requires_grad is False; frozen=[{name!r}] changes it all the same)"
+            return f"{name}, which {what}, is a buffer, which training does not change"
+
+        for call, _ in group.cuts.values():
+            place = call.place
+            if is_frozen(place.storage, place.offset):
+                return reason(place.storage, place.offset, "takes its output")
+        first = group.members[0]
+        usable = [i for i in group.shifts if not is_frozen(first.shifts[i].storage, first.shifts[i].address)]
+        row = first.row
+        if group.has_rows and row and is_frozen(row.storage, row.address):
+            group.has_rows = False
+        if not usable and not group.has_rows:
+            maker = first.shifts[group.shifts[0]] if group.shifts else row
+            return reason(maker.storage, maker.address, "makes it") if maker else ""
+        group.shifts = usable
+        return ""
+
+    def _cut(self, group: Group) -> None:
+        """The weights that take the units' output become zero; a norm gives the constant that it made of them."""
+        for call, channels in group.cuts.values():
+            if call.kind == "batch norm":
+                self._cut_norm(group, call, channels)
+                continue
+            columns, storage = call.columns(channels), call.place.storage
+            values: Any = 0.0
+            if self._choice.outgoing == "init":
+                flat = self._prober.weights.flat(storage)
+                size = flat[columns.to(flat.device)].new_tensor(self._usual(call))
+                values = torch.randn(len(columns), generator=self._generator) * (_SMALL * float(size))
+            self._edits.put(group, storage, columns, values)
+
+    def _usual(self, call: Any) -> float:
+        """The root mean square of a weight's elements."""
+        flat = self._prober.weights.flat(call.place.storage)
+        used = flat.as_strided(call.place.size, call.place.stride, call.place.offset).double()
+        return float(used.square().mean().sqrt())
+
+    def _cut_norm(self, group: Group, call: Any, channels: torch.Tensor) -> None:
+        flat = self._prober.weights.flat
+        for (channel,) in torch.nonzero(channels).tolist():
+            scale, shift, mean, variance = (
+                (place.storage, torch.tensor([place.address([channel])])) for place in (call.place, *call.statistics)
+            )
+            w, b, m, v = (
+                flat(storage)[address.to(flat(storage).device)] for storage, address in (scale, shift, mean, variance)
+            )
+            constant = nn.functional.batch_norm(w.new_zeros(1, 1), m, v, w, b, eps=call.eps)[0]
+            for (storage, address), value in ((shift, constant), (scale, 0.0), (mean, 0.0), (variance, 1.0)):
+                self._edits.put(group, storage, address, value)
+
+    def _checked(self, groups: list[Group], asleep: set[Target]) -> tuple[Diagnosis, float]:
+        """The diagnosis afterwards and the change of the output; what proves wrong is undone first."""
+        keeps = self._choice.outgoing == "zero"
+        self._let_sleep(groups, asleep)
+        while True:
+            after, outputs, certificate = self._prober.certified(groups if keeps else (), self._apart(groups, asleep))
+            for group, reason in certificate.failed().items():
+                self._reasons |= dict.fromkeys(group.targets, reason)
+                self._undo(groups, group)
+            dead = {target for group in groups for target in group.targets} & set(_dead(after))
+            late = dead - asleep
+            self._reasons |= dict.fromkeys(late, "it could not be made to fire")
+            self._restore_columns(groups, certificate.parts())
+            if not certificate.failed() and not late:
+                break
+            asleep = asleep | late
+            self._let_sleep(groups, late)
+        change = largest_change(self._prober.outputs, outputs)
+        if keeps and not change <= _TOLERANCE:
+            raise RuntimeError(
+                f"reviving changed the output by {change:.2g} of its largest value, more than {_TOLERANCE:g}"
+                f"{self._suspect(groups)}; the model is as it was before"
+            )
+        return after, change
+
+    def _restore_columns(
+        self, groups: Sequence[Group], parts: Mapping[Member, Sequence[tuple[Application, torch.Tensor]]]
+    ) -> None:
+        """Give the members of groups that do not fire their outgoing weights back."""
+        owners = {member: group for group in groups for member in group.members if member in parts}
+        places: dict[tuple[Hashable, int], list[torch.Tensor]] = defaultdict(list)
+        for member, group in owners.items():
+            for call, channels in parts[member]:
+                places[group, call.place.storage].append(call.columns(channels))
+        self._edits.forget(places)
+        for member, group in owners.items():
+            group.members.remove(member)
+
+    def _undo(self, groups: list[Group], group: Group) -> None:
+        self._edits.undo({group, *(id(member) for member in group.members)})
+        groups.remove(group)
+
+    def _let_sleep(self, groups: list[Group], asleep: set[Target]) -> None:
+        """Undo what was written to make units fire that do not."""
+        gone: set[Hashable] = set()
+        for group in list(groups):
+            still = [member for member in group.members if asleep.issuperset(member.targets)]
+            gone |= {id(member) for member in still}
+            if len(still) == len(group.members):
+                gone.add(group)
+                groups.remove(group)
+        if gone:
+            self._edits.undo(gone)
+
+    @staticmethod
+    def _apart(groups: Sequence[Group], asleep: set[Target]) -> dict[Group, list[Member]]:
+        """The members of groups that do not fire, though others do."""
+        found = {group: [member for member in group.members if asleep.issuperset(member.targets)] for group in groups}
+        return {group: members for group, members in found.items() if members}
+
+    def _suspect(self, groups: Sequence[Group]) -> str:
+        """The site whose revival changes the output, if it is a single one; sites are undone to find it."""
+        for group in list(groups):
+            self._edits.undo({group, *(id(member) for member in group.members)})
+            if largest_change(self._prober.outputs, self._prober.again()) <= _TOLERANCE:
+                return f", most likely because of {group.members[0].targets[0][0].name}"
+        return ""
+
+    def _result(self, before: Diagnosis, after: Diagnosis, change: float) -> Revival:
+        revived: dict[str, tuple[int, ...]] = {}
+        wanted = self._choice.units(before)
+        still = set(_dead(after))
+        for key, units in wanted.items():
+            alive = [unit for unit in units if (key, unit) not in still and (key, unit) not in self._reasons]
+            if alive:
+                revived[key.name] = (*revived.get(key.name, ()), *alive)
+        return Revival(before, after, revived, self._skipped(after), change, tuple(self._prober.notes))
 
     def _skipped(self, after: Diagnosis) -> dict[str, str]:
         """The reason for each site that still has dead units; if there are several, each with its units."""
         found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for name, unit in _dead(after):  # some units fire again because the units before them do
-            found[name][self._reasons.get((name, unit), "it was not dead before")].append(unit)
+        left = _dead(after)
+        if self._choice.which == "dormant":
+            left = sorted({*left, *self._reasons})
+        for key, unit in left:  # some units fire again because the units before them do
+            found[key.name][self._reasons.get((key, unit), "it was not dead before")].append(unit)
         return {name: _joined(reasons) for name, reasons in found.items()}
 
-    def _suspect(self, outputs: Sequence[list[Tensor]]) -> str:
-        """The site whose revival changes the output, if it is a single one; sites are undone to find it."""
-        for name in reversed(list(dict.fromkeys(name for name, _ in self._revived))):
-            for unit in [unit for unit in self._revived if unit[0] == name]:
-                self._undo(unit, "")
-            if largest_change(outputs, self._outputs()) <= _TOLERANCE:
-                return f", most likely because of {name}"
-        return ""
 
-    def roll_back(self) -> None:
-        """Undo all writes, the last one first."""
-        for tensor, index, old in reversed(self._writes):
-            tensor[index] = old
-
-    def _outputs(self) -> Iterator[list[Tensor]]:
-        """The model's outputs on each batch; random numbers in the model are the same each time."""
-        torch.manual_seed(0)
-        for batch in copies(self._batches):
-            yield [output for _, outputs in recorded(self._model, batch, self._forward) for output in outputs]
-
-    def _diagnosis(self) -> Diagnosis:
-        return diagnose(self._model, copies(self._batches), forward=self._forward)
-
-    def _wirings(self) -> tuple[dict[str, Wiring | Unproven], Unproven]:
-        """The wiring of each site by its name, and the reason why other sites have none."""
-        batch = self._batches[:1]
-        calls = recorded(self._model, next(copies(batch)), self._forward)
-        if len(calls) != 1:
-            return {}, Unproven(f"forward calls the model {len(calls)} times, not once")
-        try:
-            found = wirings(self._model, *calls[0][0])
-        except Unproven as untraced:
-            return {}, untraced
-        units: dict[str, Units] = {}
-        watch(self._model, copies(batch), self._forward, lambda call: units.update({call.name: call.units}))
-        for name, wiring in found.items():
-            if isinstance(wiring, Wiring) and units.get(name) != (Part(wiring.axis),):
-                found[name] = Unproven("its units are counted along another axis")
-        return found, Unproven("it is not in the traced graph")
-
-    def _operate(self, site: Site, wiring: Wiring) -> None:
-        """Revive the dead units of a site."""
-        units = [(site.name, unit) for unit in site.dead.tolist()]
-        # Behind a norm over all units, changing the layer for one unit would change the others, unless all are dead.
-        alone = wiring.norm is None or isinstance(wiring.norm, CHANNEL_NORMS) or len(units) == site.units
-        layer = wiring.layer if alone else None
-        draws = _DRAWS if layer is not None else 0
-        for unit in units:
-            self._reset(unit, layer, wiring.norm)
-        to_draw = [unit for unit in units if draws and not _sound(*wiring.incoming(unit[1]))]
-        for left in reversed(range(draws + 1)):
-            for unit in to_draw:
-                self._draw(unit, wiring)
-            values = self._preactivations(site, units)
-            least = _ENOUGH if left else 0.0
-            units = [unit for unit, row in zip(units, values, strict=True) if not self._fires(unit, wiring, row, least)]
-            if not units:
-                return
-            to_draw = units
-        reason = "whatever its weights" if draws else "and its weights could not be drawn anew"
-        for unit in units:
-            self._undo(unit, f"what enters it is the same for every example, {reason}")
-
-    def _give_up(self, dead: Iterable[_Unit]) -> bool:
-        """Undo the units that are still dead, and return whether there were any."""
-        still = [unit for unit in dead if unit in self._revived]
-        for unit in still:
-            self._undo(unit, "it could not be made to fire")
-        return bool(still)
-
-    def _reset(self, unit: _Unit, layer: Any, norm: Any) -> None:
-        """Set the bias to zero, as rounding beside a large bias hides all else, and the norm to its initial values."""
-        self._revived[unit] = []
-        for module in (layer, norm):
-            if module is not None and module.bias is not None:
-                self._write(unit, module.bias, unit[1], 0.0)
-        if norm is not None:
-            self._write(unit, norm.weight, unit[1], 1.0)
-        if isinstance(norm, BATCH_NORMS):
-            self._write_statistics(unit, norm, unit[1], 0.0, 1.0)
-
-    def _fires(self, unit: _Unit, wiring: Wiring, values: Floats, least: float) -> bool:
-        """Shift what enters the unit so that about half is above zero, and cut the unit off what it feeds.
-
-        Returns whether that works: there must be a place to cut, with at least the fraction `least` on either side.
-        """
-        cut, rate = split(values)
-        maker: Any = wiring.norm or wiring.layer
-        if maker.bias is None:
-            rate = float((values > 0).mean())
-        if not rate or not least <= rate <= 1 - least:
-            return False
-        norm: Any = wiring.norm if isinstance(wiring.norm, BATCH_NORMS) else None
-        if norm is not None and norm.running_mean is not None:
-            # So far the norm has had mean 0 and variance 1; this gives the layer's values before it, and the norm then
-            # gets their mean and variance.
-            values, cut = values * math.sqrt(1 + norm.eps), cut * math.sqrt(1 + norm.eps)
-            self._write_statistics(unit, norm, unit[1], values.mean(), values.var())
-            cut = (cut - float(norm.running_mean[unit[1]])) / math.sqrt(float(norm.running_var[unit[1]]) + norm.eps)
-        if maker.bias is not None:
-            self._write(unit, maker.bias, unit[1], -cut)
-        for consumer in wiring.consumers:
-            if isinstance(consumer.module, BATCH_NORMS):
-                self._cut_norm(unit, consumer)
-            else:
-                for weight, index in consumer.weights(unit[1]):
-                    self._write(unit, weight, index, 0.0)
-        return True
-
-    def _cut_norm(self, unit: _Unit, consumer: Consumer) -> None:
-        """A norm makes a constant of the zeros of a dead unit: its shift becomes that constant, its scale zero."""
-        norm: Any = consumer.module
-        channels = consumer.features(unit[1])
-        zeros = norm.weight.new_zeros(1, norm.num_features)
-        statistics = norm.running_mean, norm.running_var
-        constants = functional.batch_norm(zeros, *statistics, norm.weight, norm.bias, eps=norm.eps)[0]
-        self._write(unit, norm.bias, channels, constants[channels])
-        self._write(unit, norm.weight, channels, 0.0)
-        self._write_statistics(unit, norm, channels, 0.0, 1.0)
-
-    def _write_statistics(self, unit: _Unit, norm: Any, index: Any, mean: float, variance: float) -> None:
-        if norm.running_mean is not None:
-            self._write(unit, norm.running_mean, index, mean)
-            self._write(unit, norm.running_var, index, variance)
-
-    def _draw(self, unit: _Unit, wiring: Wiring) -> None:
-        """Draw new incoming weights, as He et al. (2015) initialise them."""
-        weight, index = wiring.incoming(unit[1])
-        new = torch.randn(weight[index].shape, generator=self._generator)
-        self._write(unit, weight, index, (new * math.sqrt(2 / new.numel())).to(weight))
-
-    def _preactivations(self, site: Site, units: Sequence[_Unit]) -> Floats:
-        """What enters the activation: one row per unit given, with values taken evenly from all batches."""
-        parts: list[Tensor] = []
-
-        def look(call: Call) -> None:
-            if call.name == site.name:
-                step = max(1, -(-site.values // _VALUES))
-                while math.gcd(step, call.input.numel()) > 1:
-                    step += 1  # a common divisor would take the same positions again and again
-                values = by_unit(call.input, call.units)[:, [unit for _, unit in units]]
-                parts.append(values.movedim(1, 0).flatten(1)[:, ::step].cpu().double())
-
-        watch(self._model, copies(self._batches), self._forward, look)
-        return np.asarray(torch.cat(parts, 1))
-
-    def _write(self, unit: _Unit, tensor: Tensor, index: Any, value: Tensor | float) -> None:
-        """Write, and reset the optimizer's state of the same elements."""
-        self._revived[unit].append(self._put(tensor, index, value))
-        self._revived[unit] += [self._put(state, index, start) for state, start in (self._states or {}).get(tensor, ())]
-
-    def _put(self, tensor: Tensor, index: Any, value: Tensor | float) -> _Write:
-        write = tensor, index, tensor[index].clone()
-        self._writes.append(write)
-        tensor[index] = value
-        return write
-
-    def _undo(self, unit: _Unit, reason: str) -> None:
-        for tensor, index, old in reversed(self._revived.pop(unit)):
-            self._put(tensor, index, old)
-        self._reasons[unit] = reason
-
-
-def _sound(weight: Tensor, index: Any) -> bool:
-    return bool(_VANISHED < weight[index].double().norm() < _EXPLODED)
-
-
-def _dead(diagnosis: Diagnosis) -> list[_Unit]:
-    return [(site.name, unit) for site in diagnosis.sites for unit in site.dead.tolist()]
+def _dead(diagnosis: Diagnosis) -> list[Target]:
+    return [(Key(site.name, site.units), unit) for site in diagnosis.sites for unit in site.dead.tolist()]
 
 
 def _units(units: Sequence[int]) -> str:

@@ -1,0 +1,178 @@
+"""Makes units fire whose output is cut off: shifts what enters them, and draws new weights where that does not help."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leakyrelu.torch.capture import Call
+from leakyrelu.torch.counts import by_unit, split
+from leakyrelu.torch.edits import Edits
+from leakyrelu.torch.wiring.proof import Group, Key, Maker, Member, Prober, Target, flat_index
+from leakyrelu.units.sites import Floats
+
+__all__ = ["Awake", "Waking"]
+
+_VALUES = 65_536  # how many values per unit are looked at for the median
+_ROUNDS = 4  # how often the model runs on all batches before a unit is given up
+_ENOUGH = 0.05  # the least fraction of values on either side of zero, unless no round is left
+_VANISHED, _EXPLODED = 1e-3, 1e3  # limits for the norm of a unit's incoming weights, which starts at about 1
+
+
+@dataclass
+class Awake:
+    """Which units could not be made to fire, and why."""
+
+    asleep: set[Target] = field(default_factory=set)
+    reasons: dict[Target, str] = field(default_factory=dict)
+
+
+class Waking:
+    """Makes the units of groups fire."""
+
+    def __init__(self, prober: Prober, edits: Edits, groups: Sequence[Group], generator: torch.Generator) -> None:
+        self._prober, self._edits, self._groups, self._generator = prober, edits, groups, generator
+        self._tried: dict[int, tuple[Tensor, Floats]] = {}  # the last row of a member, and its values
+        self._todo = {id(member): (group, member) for group in groups for member in group.members}
+
+    def performed(self) -> Awake:
+        """Shift and draw, at most a few rounds of all batches."""
+        for group, member in self._todo.values():
+            self._reset(group, member)
+            if group.has_rows and not self._is_sound(member):
+                self._draw(member)
+        for left in reversed(range(_ROUNDS)):
+            if not self._todo:
+                break
+            for number, values in self._values().items():
+                group, member = self._todo[number]
+                if self._fires(group, member, values, _ENOUGH if left and group.has_rows else 0.0):
+                    del self._todo[number]
+                elif left and group.has_rows and not self._steered(group, number, member, values):
+                    self._draw(member)
+            if not any(group.has_rows for group, _ in self._todo.values()):
+                break
+        result = Awake()
+        for group, member in self._todo.values():
+            reason = "whatever its weights" if group.has_rows else "and its weights could not be drawn anew"
+            result.asleep |= set(member.targets)
+            result.reasons |= dict.fromkeys(member.targets, f"what enters it is the same for every example, {reason}")
+        return result
+
+    def _steered(self, group: Group, number: int, member: Member, values: Floats) -> bool:
+        """Without a bias, mix the last two rows of weights so that half of the values are above zero."""
+        if group.shifts:
+            return False
+        storage, addresses = self._row(member)
+        flat = self._prober.weights.flat(storage)
+        row = flat[addresses.to(flat.device)].cpu().double()
+        before = self._tried.get(number)
+        self._tried[number] = row, values
+        if before is None or len(before[1]) != len(values) or not (before[1] != 0).any():
+            return False
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = -values / before[1]
+        share = float(np.median(ratios[np.isfinite(ratios)]))
+        mixed = row + share * before[0]
+        norm = float(mixed.norm())
+        if not math.isfinite(norm) or norm == 0:
+            return False
+        self._edits.put(id(member), storage, addresses, mixed * (math.sqrt(2) / norm))
+        return True
+
+    def _put(self, member: Member, storage: int, address: int, value: float) -> None:
+        self._edits.put(id(member), storage, torch.tensor([address]), value)
+
+    def _reset(self, group: Group, member: Member) -> None:
+        """Set biases to zero, as rounding beside a large one hides all else, and norms to their initial values."""
+        for i in group.shifts if group.has_rows else group.shifts[:1]:
+            maker = member.shifts[i]
+            self._put(member, maker.storage, maker.address, 0.0)
+            for (storage, address), value in zip(maker.norm, (1.0, 0.0, 1.0), strict=False):
+                self._put(member, storage, address, value)
+
+    def _row(self, member: Member) -> tuple[int, Tensor]:
+        row: Any = member.row
+        return row.storage, row.applied.row(row.row)
+
+    def _is_sound(self, member: Member) -> bool:
+        storage, addresses = self._row(member)
+        flat = self._prober.weights.flat(storage)
+        return bool(_VANISHED < flat[addresses.to(flat.device)].double().norm() < _EXPLODED)
+
+    def _draw(self, member: Member) -> None:
+        """Draw new incoming weights, as He et al. (2015) initialise them."""
+        storage, addresses = self._row(member)
+        new = torch.randn(len(addresses), generator=self._generator) * math.sqrt(2 / len(addresses))
+        self._edits.put(id(member), storage, addresses, new)
+
+    def _values(self) -> dict[int, Floats]:
+        """What enters the units that do not fire yet, with values taken evenly from all batches.
+
+        While the first batch runs, they are shifted at once, so that units of later layers see what they will see.
+        """
+        found: dict[int, list[Tensor]] = defaultdict(list)
+        at: dict[Key, list[tuple[int, int]]] = defaultdict(list)  # by site: which member, and its unit there
+        for number, (group, member) in self._todo.items():
+            for key, unit in member.targets:
+                if key in group.sites:
+                    at[key].append((number, unit))
+        totals = {key: 0 for key in at}
+
+        def look(call: Call) -> Callable[[Tensor], None] | None:
+            key = self._prober.key(call)
+            if key not in at or not call.input.numel():
+                return None
+            units = [unit for _, unit in at[key]]
+            values = by_unit(call.input, call.units)[:, units]
+            every = max(1, -(-self._prober.values[key] // _VALUES))
+            while math.gcd(every, call.input.numel()) > 1:
+                every += 1  # a common divisor would take the same positions again and again
+            rows = values.movedim(1, 0).flatten(1)[:, ::every].cpu().double()
+            for (number, _), row in zip(at[key], rows, strict=True):
+                found[number].append(row)
+            totals[key] += 1
+            if totals[key] > 1:
+                return None
+            made = (values - rows.median(1).values.to(values)[:, None]).clamp(min=0)  # before it is overwritten
+            return lambda output: _give(output, call, units, made)
+
+        self._prober.look(look)
+        return {number: np.asarray(torch.cat(parts)) for number, parts in found.items()}
+
+    def _fires(self, group: Group, member: Member, values: Floats, least: float) -> bool:
+        """Shift what enters the unit so that about half is above zero, and return whether that works."""
+        cut, rate = split(values)
+        if not group.shifts:
+            rate = float((values > 0).mean())
+        if not rate or not least <= rate <= 1 - least:
+            return False
+        if group.shifts:
+            self._shift(member, member.shifts[group.shifts[0]], values, cut / group.gain)
+        return True
+
+    def _shift(self, member: Member, maker: Maker, values: Floats, cut: float) -> None:
+        if len(maker.norm) == 3:  # noqa: PLR2004  # scale, mean and variance
+            # So far the norm has had mean 0 and variance 1; this gives the layer's values before it, and the norm then
+            # gets their mean and variance.
+            _, mean, variance = maker.norm
+            values, cut = values * math.sqrt(1 + maker.eps), cut * math.sqrt(1 + maker.eps)
+            self._put(member, *mean, values.mean())
+            self._put(member, *variance, values.var())
+            flat = self._prober.weights.flat
+            cut = (cut - float(flat(mean[0])[mean[1]])) / math.sqrt(float(flat(variance[0])[variance[1]]) + maker.eps)
+        self._put(member, maker.storage, maker.address, -cut)
+
+
+def _give(output: Tensor, call: Call, units: Sequence[int], values: Tensor) -> None:
+    """Let units give these values."""
+    index = flat_index(output.shape, call.units, units, output.device)
+    flat = output.contiguous().view(-1)
+    flat[index] = values.flatten().to(flat)
+    if flat.data_ptr() != output.data_ptr():
+        output.copy_(flat.view(output.shape))

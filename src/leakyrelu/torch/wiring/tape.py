@@ -1,0 +1,246 @@
+"""What a run does with a model's weights: which operation applies which, to what, and what each value is made of."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from leakyrelu._backends.torch_private import TorchDispatchMode, WeakTensorKeyDictionary, tree_leaves, tree_map_only
+from leakyrelu.torch.wiring.weights import BATCH_NORMS, Application, Place, Weights, application
+
+__all__ = ["Maker", "Operand", "Tape", "decomposed", "element", "makers", "operation"]
+
+_HOPS = 60  # how many operations are looked at on the way back from an activation
+_NORMS = {"native_layer_norm": (2, 3), "native_group_norm": (1, 2), **dict.fromkeys(BATCH_NORMS, (1, 2))}
+_MATRICES = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "_grouped_mm"}
+_CONVOLUTIONS = {"convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable"}
+_SUMS = {"add", "sub", "addcmul"}
+
+
+def operation(function: Any) -> str:
+    """The name of an operation of the dispatcher, as in PyTorch's own tables."""
+    packet = getattr(function, "overloadpacket", function)
+    return str(getattr(packet, "__name__", packet))
+
+
+class Operand(NamedTuple):
+    """A tensor that an operation was called with."""
+
+    place: Place | None
+    node: "Node | None"  # that made it; None for weights and for the inputs of the model
+    weight: Place | None  # where in a parameter or buffer it lies, if it is a part of one
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation: its arguments, with operands in place of tensors."""
+
+    name: str
+    args: tuple[Any, ...]
+    outputs: tuple[Place | None, ...]
+    applied: Application | None
+    is_activation: bool = False
+
+
+class Maker(NamedTuple):
+    """Something in a parameter that makes one unit."""
+
+    role: str  # "shift": is added; "row": multiplies what comes before
+    storage: int
+    address: int  # of a shift; of the first element of a row
+    applied: Application | None = None  # the layer of a row
+    row: int = 0
+    norm: tuple[tuple[int, int], ...] = ()  # of a shift: storage and address of the norm's scale, mean and variance
+    eps: float = 0.0
+
+
+class Tape(TorchDispatchMode):
+    """Takes down one run. It keeps no tensors, only what was done with them.
+
+    Attributes
+    ----------
+    ever : dict
+        For each weight that was applied, which channels of what it was applied to were ever other than zero.
+    calls : list
+        The applications in their order.
+    readers : dict
+        For each parameter or buffer that was read, by which applications and operations.
+    """
+
+    def __init__(self, weights: Weights, *, keep_nodes: bool) -> None:
+        super().__init__()
+        self._weights = weights
+        self._nodes: Any = WeakTensorKeyDictionary() if keep_nodes else None
+        self.ever: dict[tuple[object, ...], Tensor] = {}
+        self.calls: list[tuple[object, ...]] = []
+        self.readers: dict[int, dict[object, Place]] = {}
+        self._paused = False
+        weights.forget_copies()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens in this block is not taken down."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self._paused:
+            return func(*args, **kwargs)
+        made = decomposed(self, func, args, kwargs)
+        if made is not NotImplemented:
+            return made
+        name = operation(func)
+        applied = application(name, args, self._weights)
+        if applied is not None:
+            self._apply(applied, args[applied.position])
+        operands = self._operands(args) if self._nodes is not None else ()
+        output = func(*args, **kwargs)
+        self._read(name, applied, args, kwargs)
+        self._weights.follow(name, args, output)
+        if self._nodes is not None:
+            made = [leaf for leaf in (output if isinstance(output, tuple | list) else (output,)) if _is_tensor(leaf)]
+            node = Node(name, operands, tuple(map(Place.of, made)), applied)
+            for leaf in made:
+                if self._weights.place(leaf) is None or name == "repeat":
+                    self._nodes[leaf] = node
+        return output
+
+    def _apply(self, applied: Application, given: Tensor) -> None:
+        self.calls.append(applied.key)
+        channels = applied.channels(given != 0)
+        before = self.ever.get(applied.key)
+        self.ever[applied.key] = channels if before is None else before | channels
+
+    def _read(self, name: str, applied: Application | None, args: Any, kwargs: Any) -> None:
+        for leaf in tree_leaves((args, kwargs)):
+            place = self._weights.place(leaf)
+            if place is not None and name not in ("_to_copy", "detach", "clone", "t", "transpose", "view", "alias"):
+                mine = applied is not None and place == applied.place
+                self.readers.setdefault(place.storage, {})[applied.key if applied and mine else (name, place)] = place
+
+    def _operands(self, args: Any) -> tuple[Any, ...]:
+        return tuple(tree_map_only(Tensor, self.operand, tuple(args)))
+
+    def mark(self, activated: Tensor) -> None:
+        """Take note that a tensor is what an activation gives: what makes it makes no units behind it."""
+        node = self.operand(activated).node
+        while node is not None and node.name in ("detach", "alias"):
+            node = node.args[0].node
+        if node is not None:
+            node.is_activation = True
+
+    def operand(self, tensor: Tensor) -> Operand:
+        """What is known of a tensor."""
+        node = self._nodes.get(tensor) if self._nodes is not None else None
+        return Operand(Place.of(tensor), node, None if node else self._weights.place(tensor))
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, Tensor)
+
+
+def decomposed(mode: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Run an operation that is made of others by these, as inference mode would hide them; else `NotImplemented`."""
+    if not torch.is_inference_mode_enabled() or func is torch.ops.prim.device.default:
+        return NotImplemented
+    with mode:
+        return func.decompose(*args, **kwargs)
+
+
+def element(place: Place, shape: Sequence[int], coordinates: Sequence[int]) -> tuple[int, ...]:
+    """The element of an operand that is broadcast to a shape, and repeated, at these coordinates of it."""
+    lead = len(shape) - len(place.size)
+    return tuple(at % length if length else 0 for at, length in zip(coordinates[lead:], place.size, strict=True))
+
+
+def makers(operand: Operand, coordinates: Sequence[int], role: str = "") -> Iterator[Maker]:
+    """What makes one element of a tensor, the nearest first; `role` is that of the tensor itself."""
+    queue: list[tuple[Operand, tuple[int, ...], str]] = [(operand, tuple(coordinates), role)]
+    for _ in range(_HOPS):
+        if not queue:
+            return
+        (place, node, weight), at, role = queue.pop(0)
+        if weight is not None:
+            if role:
+                yield Maker(role, weight.storage, weight.address(at))
+            continue
+        if node is None or place is None or node.is_activation:
+            continue
+        yield from _made_by(node, place, at, queue, role)
+
+
+def _made_by(
+    node: Node, place: Place, at: tuple[int, ...], queue: list[tuple[Operand, tuple[int, ...], str]], role: str
+) -> Iterator[Maker]:
+    """The makers of an element in the operation that made it; where else it comes from goes into the queue."""
+    name, args = node.name.rstrip("_"), node.args
+    tensors = [each for each in args if isinstance(each, Operand) and each.place is not None]
+    if name in _CONVOLUTIONS | _MATRICES:
+        yield from _layer(node, place, at)
+    elif name in _NORMS:
+        yield from _norm(node, place, at)
+        queue.append((args[0], at, role))
+    elif name == "cat" and isinstance(args[0], list | tuple):
+        axis = (args[1] if len(args) > 1 else 0) % len(place.size)
+        start = 0
+        for each in args[0]:
+            length = each.place.size[axis] if each.place and len(each.place.size) == len(place.size) else 0
+            if start <= at[axis] < start + length:
+                queue.append((each, (*at[:axis], at[axis] - start, *at[axis + 1 :]), role))
+            start += length
+    elif tensors and tensors[0].place and tensors[0].place.storage == place.storage and name == node.name:
+        before = tensors[0].place.coordinates(place.address(at))  # a view
+        if before is not None:
+            queue.append((tensors[0], before, role))
+    elif name == "repeat":
+        queue.append((tensors[0], element(tensors[0].place, place.size, at), role))  # type: ignore[arg-type]
+    else:
+        if name == "copy":
+            tensors = tensors[1:]
+        for each in tensors:
+            if each.place and _fits(each.place.size, place.size):
+                is_shift = name in _SUMS and (each.weight is not None or _is_vector(each.place.size))
+                found = "shift" if name in _SUMS and is_shift else role
+                queue.append((each, element(each.place, place.size, at), found))
+
+
+def _is_vector(size: Sequence[int]) -> bool:
+    return sum(length > 1 for length in size) <= 1
+
+
+def _fits(size: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a tensor of this size can be broadcast to the shape."""
+    lead = len(shape) - len(size)
+    return lead >= 0 and all(one in (1, other) for one, other in zip(size, shape[lead:], strict=True))
+
+
+def _layer(node: Node, place: Place, at: tuple[int, ...]) -> Iterator[Maker]:
+    applied = node.applied
+    bias_at = 2 if node.name in _CONVOLUTIONS else 0 if node.name.rstrip("_") in ("addmm", "baddbmm", "addmv") else None
+    bias = node.args[bias_at] if bias_at is not None and len(node.args) > bias_at else None
+    if isinstance(bias, Operand) and bias.place is not None:
+        on = (at[1],) if node.name in _CONVOLUTIONS else element(bias.place, place.size, at)
+        yield from makers(bias, on, "shift")
+    if applied is not None and applied.rows is not None:
+        unit = at[applied.rows]
+        yield Maker("row", applied.place.storage, int(applied.row(unit)[0]), applied, unit)
+
+
+def _norm(node: Node, place: Place, at: tuple[int, ...]) -> Iterator[Maker]:
+    name = node.name
+    scale, shift = (node.args[i] for i in _NORMS[name])
+    on = (at[1],) if name != "native_layer_norm" else at[len(at) - len(node.args[1]) :]
+    parts = [scale, *(node.args[3:5] if name in BATCH_NORMS else ())]
+    found = [next(makers(part, on, "shift"), None) if isinstance(part, Operand) else None for part in parts]
+    norm = tuple((each.storage, each.address) for each in found if each)
+    eps = float(node.args[-1]) if name in BATCH_NORMS else 0.0
+    if isinstance(shift, Operand):
+        for maker in makers(shift, on, "shift"):
+            yield maker._replace(norm=norm, eps=eps)
