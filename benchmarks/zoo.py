@@ -10,24 +10,23 @@ import gc
 import importlib.metadata
 import json
 import pickle
-import random
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.zoo_models import FAMILIES, Architecture, Batch, need_torchvision
+from benchmarks.zoo_running import first_line, run, same, seed, stirred
 from leakyrelu._shared.files import written_whole
 from leakyrelu.torch import LeakyReLU, Replacement, replace, replace_relu
 from leakyrelu.torch.capture import watch
@@ -217,53 +216,7 @@ def step(model: nn.Module, batch: Batch) -> tuple[list[Tensor], dict[str, Tensor
     return kept, {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
 
 
-# --- Running models --------------------------------------------------------------------------------------------------
-
-
-def seed() -> None:
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002  # the state that the libraries draw from
-    torch.manual_seed(0)
-
-
-def stirred(model: nn.Module) -> nn.Module:
-    """The model without weights that are all zero or nearly so, behind which activations would have no influence."""
-    with torch.no_grad():
-        for value in model.parameters():
-            if value.is_floating_point() and value.numel() and value.abs().max() < 1e-4:
-                value.normal_(std=0.1)
-    return model
-
-
-def run(model: nn.Module, batch: Batch, *, gradients: bool = False) -> list[Tensor]:
-    """The tensors that come out, with fixed random numbers."""
-    seed()
-    given = copy.deepcopy(batch)  # the model may change it
-    with nullcontext() if gradients else torch.no_grad():
-        return list(tensors(model(**given) if isinstance(given, dict) else model(given)))
-
-
-def tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        yield from tensors(list(output.values()))
-    elif isinstance(output, list | tuple):
-        for item in output:
-            yield from tensors(item)
-    elif is_dataclass(output):
-        yield from tensors(vars(output))
-
-
-def same(one: list[Tensor], other: list[Tensor]) -> bool:
-    """Whether two outputs are equal to the bit."""
-    return len(one) == len(other) and all(map(same_bits, one, other))
-
-
-def same_bits(one: Tensor, other: Tensor) -> bool:
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    return torch.equal(*(each.detach().contiguous().flatten().view(torch.uint8) for each in (one, other)))
+# --- What a model calls, and what can be done with it -----------------------------------------------------------------
 
 
 def calls(model: nn.Module, batch: Batch) -> dict[str, str]:
@@ -379,10 +332,6 @@ def forced(
 # --- The report ------------------------------------------------------------------------------------------------------
 
 
-def first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
-
-
 def line(result: Result) -> str:
     """One architecture, on one line."""
     title = f"{result.family}: {result.name}"
@@ -435,7 +384,7 @@ def row(family: str, ran: list[Result]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def report(results: list[Result], missing: list[str]) -> dict[str, Any]:
+def report(results: Sequence[Any], missing: list[str]) -> dict[str, Any]:
     """Everything, for programs."""
     packages = ("torch", "leakyrelu", *(family.packages.split()[0] for family in FAMILIES.values()))
     versions = {}
