@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 from torch.autograd import forward_ad
-from torch.nn import functional
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn import functional
 from torch.overrides import has_torch_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 __all__ = [
     "SavedTensors",
-    "StorageWeakRef",
+    "StorageReference",
     "TorchDispatchMode",
     "WeakTensorKeyDictionary",
     "backward_is_running",
@@ -133,6 +133,22 @@ def is_fake(tensor: Tensor) -> bool:
 
 # Poorer without it: a subclass of Tensor that overrides functions is also asked for shapes and the like.
 without_subclass_functions: Any = getattr(torch._C, "DisableTorchFunctionSubclass", nullcontext)  # noqa: SLF001
+
+
+class StorageReference:
+    """A weak reference to the memory of a tensor."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._reference = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+
+    def __call__(self) -> torch.UntypedStorage | None:
+        """The memory; None if it is gone."""
+        found: torch.UntypedStorage | None = torch.UntypedStorage._new_with_weak_ptr(self._reference.cdata)  # noqa: SLF001
+        return found
+
+    def is_gone(self) -> bool:
+        """Whether nothing holds the memory any more."""
+        return bool(self._reference.expired())  # type: ignore[no-untyped-call]
 
 
 def storage_of(tensor: Tensor) -> int | None:

@@ -68,7 +68,7 @@ class Edits:
 
     def _reset(self, tensor: Tensor, state: Tensor, addresses: Tensor, start: float) -> None:
         mask = torch.zeros_like(tensor, dtype=torch.bool)  # as long as the tensor's own memory, and laid out alike
-        within = addresses - tensor.storage_offset()
+        within = addresses - int(tensor.storage_offset())
         within = within[(within >= 0) & (within < tensor.numel())]
         mask.as_strided((tensor.numel(),), (1,), 0)[within] = True
         self._write(state, mask.to(state.device), start)

@@ -13,7 +13,9 @@ from torch import Tensor
 from leakyrelu.torch.capture import Call
 from leakyrelu.torch.counts import by_unit, split
 from leakyrelu.torch.edits import Edits
-from leakyrelu.torch.wiring.proof import Group, Key, Maker, Member, Prober, Target, flat_index
+from leakyrelu.torch.wiring.groups import Group, Key, Member, Target, flat_index
+from leakyrelu.torch.wiring.proof import Prober
+from leakyrelu.torch.wiring.tape import Maker
 from leakyrelu.units.sites import Floats
 
 __all__ = ["Awake", "Waking"]
@@ -122,10 +124,10 @@ class Waking:
             for key, unit in member.targets:
                 if key in group.sites:
                     at[key].append((number, unit))
-        totals = {key: 0 for key in at}
+        totals = dict.fromkeys(at, 0)
 
         def look(call: Call) -> Callable[[Tensor], None] | None:
-            key = self._prober.key(call)
+            key = Key.of(call)
             if key not in at or not call.input.numel():
                 return None
             units = [unit for _, unit in at[key]]
@@ -157,7 +159,7 @@ class Waking:
         return True
 
     def _shift(self, member: Member, maker: Maker, values: Floats, cut: float) -> None:
-        if len(maker.norm) == 3:  # noqa: PLR2004  # scale, mean and variance
+        if len(maker.norm) == 3:  # scale, mean and variance
             # So far the norm has had mean 0 and variance 1; this gives the layer's values before it, and the norm then
             # gets their mean and variance.
             _, mean, variance = maker.norm

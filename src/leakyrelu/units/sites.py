@@ -118,10 +118,16 @@ class Site:
 
     @property
     def dormant(self) -> Integers:
-        """The units whose mean absolute output is at most 0.025 times the mean over the site (Sokar et al. 2023)."""
+        """The units whose `dormancy` is at most 0.025 (Sokar et al. 2023)."""
+        return np.flatnonzero(self.dormancy <= DORMANT)
+
+    @property
+    def dormancy(self) -> Floats:
+        """The mean absolute output of each unit, divided by its mean over the site; NaN for units with NaN."""
         finite = np.isfinite(self.mean_output) & ~self._nan
         mean = self.mean_output[finite].mean() if finite.any() else 0.0
-        return np.flatnonzero(finite & (self.mean_output <= DORMANT * mean))
+        scores: Floats = np.where(finite, self.mean_output / mean if mean else 0.0, np.nan)
+        return scores
 
     @property
     def bound(self) -> float:

@@ -6,13 +6,19 @@ computed once more, with the shadow, so that all sites of a network are followed
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from leakyrelu._backends.torch_private import StorageWeakRef, TorchDispatchMode, storage_of, tree_leaves, tree_map_only
+from leakyrelu._backends.torch_private import (
+    StorageReference,
+    TorchDispatchMode,
+    storage_of,
+    tree_leaves,
+    tree_map_only,
+)
 from leakyrelu._shared.wording import first_line
 from leakyrelu.torch.wiring.tape import decomposed, operation
 from leakyrelu.torch.wiring.weights import Application, Weights, application
@@ -30,7 +36,7 @@ class Shadow(NamedTuple):
     path: tuple[str, ...]  # the operations since the trial began
 
 
-class Shadows(TorchDispatchMode):
+class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows trials through one run.
 
     A subclass says in `applied` whether a trial ends at an operation that applies a weight, and in `refuse` what
@@ -38,9 +44,9 @@ class Shadows(TorchDispatchMode):
     """
 
     def __init__(self, weights: Weights) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._weights = weights
-        self._shadows: dict[int, tuple[Any, dict[Trial, Shadow]]] = {}
+        self._shadows: dict[int, tuple[StorageReference, dict[Trial, Shadow]]] = {}
         self._ended: set[Trial] = set()
         self._paused = False
         self._count = 0
@@ -77,7 +83,7 @@ class Shadows(TorchDispatchMode):
             self.refuse(trial, "a tensor in it has no memory of its own")
             return tensor.clone()
         if trial not in entry:
-            entry[trial] = Shadow(tensor.untyped_storage().clone(), ())
+            entry[trial] = Shadow(_copied(tensor), ())
         return self.version(tensor, trial)
 
     def version(self, tensor: Tensor, trial: Trial) -> Tensor:
@@ -90,7 +96,7 @@ class Shadows(TorchDispatchMode):
     @staticmethod
     def _as(tensor: Tensor, storage: torch.UntypedStorage) -> Tensor:
         made = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-        made.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())  # type: ignore[call-overload]
+        made.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
         return made.conj() if tensor.is_conj() else made
 
     def drop(self, trial: Trial, tensor: Tensor) -> None:
@@ -114,16 +120,10 @@ class Shadows(TorchDispatchMode):
         for storage, (reference, entry) in self._shadows.items():
             if storage in self._weights or not entry:
                 continue
-            memory = torch.UntypedStorage._new_with_weak_ptr(reference.cdata)  # noqa: SLF001
-            if memory is None:
-                continue
+            memory = reference()
             for trial, shadow in entry.items():
-                if trial not in self._ended:
-                    one, other = (
-                        torch.empty(0, dtype=torch.uint8, device=each.device).set_(each)
-                        for each in (memory, shadow.storage)
-                    )  # type: ignore[call-overload]  # noqa: E501
-                    found.append((trial, one, other))
+                if memory is not None and trial not in self._ended:
+                    found.append((trial, _as_bytes(memory), _as_bytes(shadow.storage)))
         return found
 
     def _known(self, tensor: object) -> dict[Trial, Shadow]:
@@ -135,12 +135,12 @@ class Shadows(TorchDispatchMode):
         if storage is None:
             return None
         if storage not in self._shadows:
-            self._shadows[storage] = StorageWeakRef(tensor.untyped_storage()), {}
+            self._shadows[storage] = StorageReference(tensor), {}
         return self._shadows[storage][1]
 
     def _clean_up(self) -> None:
         for storage, (reference, _) in list(self._shadows.items()):
-            if reference.expired():
+            if reference.is_gone():
                 del self._shadows[storage]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
@@ -176,26 +176,14 @@ class Shadows(TorchDispatchMode):
     ) -> Any:
         """Call an operation, for each trial with its shadows before, and as it is."""
         made, stopped = {}, []
-        seeded = torch.Tag.nondeterministic_seeded in getattr(func, "tags", ())
-        device = next((leaf.device for leaf in tree_leaves(args) if isinstance(leaf, Tensor)), torch.device("cpu"))
         for trial, path in trials.items():
-            if call is not None:
-                given = args[call.position]
-                others = (leaf for leaf in tree_leaves((args, kwargs)) if leaf is not given)
-                differs = call.channels(differing(given, self.version(given, trial)))
-                if not differs.any() and trial not in self.trials(others):
-                    stopped.append(trial)
-                    continue
-                if differs.any() and self.applied(trial, call, given, differs, path):
-                    stopped.append(trial)
-                    continue
-            if trial in self._ended:
-                continue
-            try:
-                with torch.random.fork_rng([device] if device.type == "cuda" else []) if seeded else nullcontext():
+            if call is not None and self._ends(trial, call, args, kwargs, path):
+                stopped.append(trial)
+            elif trial not in self._ended:
+                try:
                     made[trial] = self._tried(trial, func, args, kwargs)
-            except Exception as error:  # noqa: BLE001  # whatever an operation makes of values that it was not meant for
-                self.refuse(trial, f"with other values in it, {name} fails ({first_line(error)})")
+                except Exception as error:  # noqa: BLE001  # whatever an operation makes of values not meant for it
+                    self.refuse(trial, f"with other values in it, {name} fails ({first_line(error)})")
         output = func(*args, **kwargs)
         self._weights.follow(name, args, output)
         for trial, version in made.items():
@@ -206,11 +194,24 @@ class Shadows(TorchDispatchMode):
                 self.drop(trial, leaf)
         return output
 
+    def _ends(self, trial: Trial, call: Application, args: Any, kwargs: Any, path: tuple[str, ...]) -> bool:
+        """Whether a trial ends at a call that applies a weight."""
+        given = args[call.position]
+        differs = call.channels(differing(given, self.version(given, trial)))
+        if differs.any():
+            return self.applied(trial, call, given, differs, path)
+        return trial not in self.trials(leaf for leaf in tree_leaves((args, kwargs)) if leaf is not given)
+
     def _tried(self, trial: Trial, func: Any, args: Any, kwargs: Any) -> Any:
+        """What an operation gives in a trial; random numbers are those that it will draw as it is."""
         for tensor in _written(func, args, kwargs):
             self.begin(trial, tensor)
-        args, kwargs = tree_map_only(Tensor, lambda tensor: self.version(tensor, trial), (args, kwargs))
-        return func(*args, **kwargs)
+        versions, named = tree_map_only(Tensor, lambda tensor: self.version(tensor, trial), (args, kwargs))
+        if torch.Tag.nondeterministic_seeded not in getattr(func, "tags", ()):
+            return func(*versions, **named)
+        devices = {leaf.device for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.is_cuda}
+        with torch.random.fork_rng(devices):
+            return func(*versions, **named)
 
     def _register(self, trial: Trial, name: str, output: Any, version: Any, path: tuple[str, ...]) -> None:
         for one, other in zip(tree_leaves(output), tree_leaves(version), strict=True):
@@ -227,8 +228,17 @@ class Shadows(TorchDispatchMode):
             if same and one.untyped_storage().nbytes() == other.untyped_storage().nbytes():
                 entry[trial] = Shadow(other.untyped_storage(), path)
             else:
-                entry[trial] = Shadow(one.untyped_storage().clone(), path)
+                entry[trial] = Shadow(_copied(one), path)
                 self._as(one, entry[trial].storage).copy_(other)
+
+
+def _copied(tensor: Tensor) -> torch.UntypedStorage:
+    storage: torch.UntypedStorage = tensor.untyped_storage().clone()  # type: ignore[no-untyped-call]
+    return storage
+
+
+def _as_bytes(storage: torch.UntypedStorage) -> Tensor:
+    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
 
 
 def differing(one: Tensor, other: Tensor) -> Tensor:

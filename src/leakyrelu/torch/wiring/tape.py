@@ -8,8 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from leakyrelu._backends.torch_private import TorchDispatchMode, WeakTensorKeyDictionary, tree_leaves, tree_map_only
-from leakyrelu.torch.wiring.weights import BATCH_NORMS, Application, Place, Weights, application
+from leakyrelu._backends.torch_private import (
+    TorchDispatchMode,
+    WeakTensorKeyDictionary,
+    storage_of,
+    tree_leaves,
+    tree_map_only,
+)
+from leakyrelu.torch.wiring.weights import BATCH_NORMS, COPYING, Application, Place, Weights, application
 
 __all__ = ["Maker", "Operand", "Tape", "decomposed", "element", "makers", "operation"]
 
@@ -40,7 +46,6 @@ class Node:
 
     name: str
     args: tuple[Any, ...]
-    outputs: tuple[Place | None, ...]
     applied: Application | None
     is_activation: bool = False
 
@@ -57,7 +62,7 @@ class Maker(NamedTuple):
     eps: float = 0.0
 
 
-class Tape(TorchDispatchMode):
+class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Takes down one run. It keeps no tensors, only what was done with them.
 
     Attributes
@@ -71,7 +76,7 @@ class Tape(TorchDispatchMode):
     """
 
     def __init__(self, weights: Weights, *, keep_nodes: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._weights = weights
         self._nodes: Any = WeakTensorKeyDictionary() if keep_nodes else None
         self.ever: dict[tuple[object, ...], Tensor] = {}
@@ -102,13 +107,12 @@ class Tape(TorchDispatchMode):
             self._apply(applied, args[applied.position])
         operands = self._operands(args) if self._nodes is not None else ()
         output = func(*args, **kwargs)
-        self._read(name, applied, args, kwargs)
         self._weights.follow(name, args, output)
+        self._read(name, applied, args, kwargs, output)
         if self._nodes is not None:
-            made = [leaf for leaf in (output if isinstance(output, tuple | list) else (output,)) if _is_tensor(leaf)]
-            node = Node(name, operands, tuple(map(Place.of, made)), applied)
-            for leaf in made:
-                if self._weights.place(leaf) is None or name == "repeat":
+            node = Node(name, operands, applied)
+            for leaf in tree_leaves(output):
+                if isinstance(leaf, Tensor) and self._weights.place(leaf) is None:
                     self._nodes[leaf] = node
         return output
 
@@ -118,10 +122,14 @@ class Tape(TorchDispatchMode):
         before = self.ever.get(applied.key)
         self.ever[applied.key] = channels if before is None else before | channels
 
-    def _read(self, name: str, applied: Application | None, args: Any, kwargs: Any) -> None:
+    def _read(self, name: str, applied: Application | None, args: Any, kwargs: Any, output: Any) -> None:
+        """Take note of the weights that an operation reads; to make a view or a copy is no reading."""
+        if name in COPYING and self._weights.place(output) is not None:
+            return
+        made = {storage_of(leaf) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)}
         for leaf in tree_leaves((args, kwargs)):
             place = self._weights.place(leaf)
-            if place is not None and name not in ("_to_copy", "detach", "clone", "t", "transpose", "view", "alias"):
+            if place is not None and storage_of(leaf) not in made:
                 mine = applied is not None and place == applied.place
                 self.readers.setdefault(place.storage, {})[applied.key if applied and mine else (name, place)] = place
 
@@ -140,10 +148,6 @@ class Tape(TorchDispatchMode):
         """What is known of a tensor."""
         node = self._nodes.get(tensor) if self._nodes is not None else None
         return Operand(Place.of(tensor), node, None if node else self._weights.place(tensor))
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, Tensor)
 
 
 def decomposed(mode: Any, func: Any, args: Any, kwargs: Any) -> Any:
@@ -185,16 +189,10 @@ def _made_by(
     if name in _CONVOLUTIONS | _MATRICES:
         yield from _layer(node, place, at)
     elif name in _NORMS:
-        yield from _norm(node, place, at)
+        yield from _norm(node, at)
         queue.append((args[0], at, role))
-    elif name == "cat" and isinstance(args[0], list | tuple):
-        axis = (args[1] if len(args) > 1 else 0) % len(place.size)
-        start = 0
-        for each in args[0]:
-            length = each.place.size[axis] if each.place and len(each.place.size) == len(place.size) else 0
-            if start <= at[axis] < start + length:
-                queue.append((each, (*at[:axis], at[axis] - start, *at[axis + 1 :]), role))
-            start += length
+    elif name == "cat":
+        queue += _joined(args, place, at, role)
     elif tensors and tensors[0].place and tensors[0].place.storage == place.storage and name == node.name:
         before = tensors[0].place.coordinates(place.address(at))  # a view
         if before is not None:
@@ -202,13 +200,30 @@ def _made_by(
     elif name == "repeat":
         queue.append((tensors[0], element(tensors[0].place, place.size, at), role))  # type: ignore[arg-type]
     else:
-        if name == "copy":
-            tensors = tensors[1:]
-        for each in tensors:
-            if each.place and _fits(each.place.size, place.size):
-                is_shift = name in _SUMS and (each.weight is not None or _is_vector(each.place.size))
-                found = "shift" if name in _SUMS and is_shift else role
-                queue.append((each, element(each.place, place.size, at), found))
+        queue += _broadcast(name, tensors[1:] if name == "copy" else tensors, place, at, role)
+
+
+def _joined(
+    args: Sequence[Any], place: Place, at: tuple[int, ...], role: str
+) -> Iterator[tuple[Operand, tuple[int, ...], str]]:
+    """Where an element of a concatenation comes from."""
+    axis = (args[1] if len(args) > 1 else 0) % len(place.size)
+    start = 0
+    for each in args[0]:
+        length = each.place.size[axis] if each.place and len(each.place.size) == len(place.size) else 0
+        if start <= at[axis] < start + length:
+            yield each, (*at[:axis], at[axis] - start, *at[axis + 1 :]), role
+        start += length
+
+
+def _broadcast(
+    name: str, tensors: Sequence[Operand], place: Place, at: tuple[int, ...], role: str
+) -> Iterator[tuple[Operand, tuple[int, ...], str]]:
+    """Where an element comes from in an operation that works by elements."""
+    for each in tensors:
+        if each.place and _fits(each.place.size, place.size):
+            is_shift = name in _SUMS and (each.weight is not None or _is_vector(each.place.size))
+            yield each, element(each.place, place.size, at), "shift" if is_shift else role
 
 
 def _is_vector(size: Sequence[int]) -> bool:
@@ -233,7 +248,7 @@ def _layer(node: Node, place: Place, at: tuple[int, ...]) -> Iterator[Maker]:
         yield Maker("row", applied.place.storage, int(applied.row(unit)[0]), applied, unit)
 
 
-def _norm(node: Node, place: Place, at: tuple[int, ...]) -> Iterator[Maker]:
+def _norm(node: Node, at: tuple[int, ...]) -> Iterator[Maker]:
     name = node.name
     scale, shift = (node.args[i] for i in _NORMS[name])
     on = (at[1],) if name != "native_layer_norm" else at[len(at) - len(node.args[1]) :]

@@ -1,4 +1,4 @@
-"""A model's parameters and buffers by the memory that they lie in, and which operations apply a part of one as a weight.
+"""A model's parameters and buffers, by the memory that they lie in; which operations apply a part of one as a weight.
 
 All places in them are addresses: positions in the flat memory of a storage. So a chunk, a transposition or a copy in
 another dtype of a parameter needs no case of its own.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from leakyrelu._backends.torch_private import storage_of
 
-__all__ = ["BATCH_NORMS", "Application", "Place", "Weights", "application"]
+__all__ = ["BATCH_NORMS", "COPYING", "Application", "Place", "Weights", "application"]
 
 
 class Place(NamedTuple):
@@ -29,7 +29,9 @@ class Place(NamedTuple):
     def of(cls, tensor: Tensor) -> "Place | None":
         """The place of a tensor; None if it has no memory of its own."""
         storage = storage_of(tensor)
-        return storage and cls(storage, tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()))
+        if storage is None:
+            return None
+        return cls(storage, int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride()))
 
     def address(self, coordinates: Sequence[int]) -> int:
         """Where one element lies."""
@@ -66,9 +68,11 @@ class Weights:
                 self._held.setdefault(storage, []).append((name, tensor))
 
     def __contains__(self, storage: int) -> bool:
-        return storage in self._held
+        """Whether it is the storage of a parameter or buffer, or of a copy of one."""
+        return storage in self._held or storage in self._copies
 
     def forget_copies(self) -> None:
+        """Forget what was copied in an earlier run."""
         self._copies.clear()
 
     def place(self, tensor: object) -> Place | None:
@@ -81,7 +85,7 @@ class Weights:
 
     def follow(self, name: str, args: Sequence[Any], output: object) -> None:
         """Take note of a copy, as autocast makes them."""
-        if name in ("_to_copy", "clone", "detach") and isinstance(output, Tensor) and output.numel():
+        if name in COPYING and isinstance(output, Tensor) and output.numel():
             origin, made = self.place(args[0]), Place.of(output)
             if origin and made and made.storage not in self._held and made.stride == origin.stride:
                 self._copies[made.storage] = (
@@ -167,6 +171,7 @@ class Application:
 _CONVOLUTIONS = {"convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable"}
 _PRODUCTS = {"mm": (0, 1), "addmm": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2), "_grouped_mm": (0, 1)}
 _WITH_VECTORS = {"mv": (0, 1), "addmv": (1, 2), "dot": (0, 1)}
+COPYING = {"_to_copy", "clone", "detach"}  # may give a copy of a weight, in another dtype or on another device
 BATCH_NORMS = {
     *("native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit"),
     *("cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update"),
@@ -180,28 +185,35 @@ def application(name: str, args: Sequence[Any], weights: Weights) -> Application
     if name in BATCH_NORMS:
         return _batch_norm(args, weights.place)
     if name in ("mul", "mul_"):
-        one, other = weights.place(args[0]), weights.place(args[1])
-        if other and not one and len(other.size) <= args[0].ndim:
-            return Application("mul", 0, (), other)
-        if one and not other and isinstance(args[1], Tensor) and len(one.size) <= args[1].ndim:
-            return Application("mul", 1, (), one)
-        return None
+        return _scaling(args, weights.place)
     left, right = {**_PRODUCTS, **_WITH_VECTORS}.get(name.rstrip("_"), (0, 0))
-    if left == right:
-        return None
-    one, other = weights.place(args[left]), weights.place(args[right])
+    return _product(name, args, left, right, weights.place) if left != right else None
+
+
+def _scaling(args: Sequence[Any], place: Callable[[object], Place | None]) -> Application | None:
+    for weight, other in ((1, 0), (0, 1)):
+        found = place(args[weight])
+        if found and isinstance(args[other], Tensor) and not place(args[other]) and len(found.size) <= args[other].ndim:
+            return Application("mul", other, (), found)
+    return None
+
+
+def _product(
+    name: str, args: Sequence[Any], left: int, right: int, place: Callable[[object], Place | None]
+) -> Application | None:
+    one, other = place(args[left]), place(args[right])
     bias = 0 if left else None
     if other and not one:
         axes = {1: (0,), 2: (1,)}.get(args[left].ndim, (0, 2))
         return Application(_kind(name, args[right]), left, axes, other, bias=bias)
     if one and not other:
-        axes = (0,) if args[right].ndim <= 2 else (0, 1)  # noqa: PLR2004  # a matrix or a vector
+        axes = (0,) if args[right].ndim <= 2 else (0, 1)  # a matrix or a vector
         return Application(_kind(name, args[right]) + ", left", right, axes, one, bias=bias)
     return None
 
 
 def _kind(name: str, right: Tensor) -> str:
-    return "mv" if right.ndim == 1 else "mm" if "bmm" not in name and right.ndim == 2 else "bmm"  # noqa: PLR2004
+    return "mv" if right.ndim == 1 else "mm" if "bmm" not in name and right.ndim == 2 else "bmm"
 
 
 def _convolution(args: Sequence[Any], place: Callable[[object], Place | None]) -> Application | None:
@@ -215,6 +227,6 @@ def _batch_norm(args: Sequence[Any], place: Callable[[object], Place | None]) ->
     weight, *others = (place(each) for each in args[1:5])
     found = tuple(each for each in others if each)
     training = next((each for each in args[5:] if isinstance(each, bool)), False)
-    if weight is None or len(found) < 3 or training:  # noqa: PLR2004  # its shift, mean and variance
+    if weight is None or len(found) < 3 or training:  # its shift, mean and variance
         return None
     return Application("batch norm", 0, (1,), weight, bias=2, statistics=found, eps=float(args[-1]))

@@ -1,0 +1,343 @@
+"""What if: units that give other numbers, or are made by others, followed beside a run; and what comes out."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leakyrelu.torch.capture import Call
+from leakyrelu.torch.counts import by_unit
+from leakyrelu.torch.layout import Units
+from leakyrelu.torch.wiring.groups import Group, Key, Member, flat_index
+from leakyrelu.torch.wiring.shadows import Shadows, differing
+from leakyrelu.torch.wiring.tape import Maker
+from leakyrelu.torch.wiring.weights import Application, Weights
+from leakyrelu.torch.wiring.words import met, reaching
+
+__all__ = ["Certificate", "Mode", "Trials"]
+
+_SCALES = 1.0, 1e3  # of what a unit gives in a trial; one number could be hidden by what follows
+_CERTIFYING = 1.0, 50.0
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """A trial: the units of a group give random numbers of this size."""
+
+    group: Group
+    scale: float
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A trial: other numbers make the units of a group, in one of its shifts or, if `shift` is None, from its rows."""
+
+    group: Group
+    shift: int | None
+
+
+class Mode(Shadows):  # type: ignore[no-untyped-call]
+    """Follows the trials of groups."""
+
+    def __init__(self, weights: Weights, trials: "Trials") -> None:
+        super().__init__(weights)
+        self._trials = trials
+
+    def applied(self, trial: Any, call: Application, given: Tensor, differs: Tensor, path: tuple[str, ...]) -> bool:
+        """Ask the trials; they say why if one is to be refused."""
+        name = self._weights.name(call.place.storage, call.place.offset)
+        found = self._trials.applied(trial, call, given, differs, self)
+        if found == "makes":
+            self.refuse(trial, f"the weights that make it also change what {name} takes")
+        elif found == "meets":
+            self.refuse(trial, met(path, name))
+        return bool(found)
+
+    def has_applied(self, call: Application, output: Tensor) -> None:
+        """Let the trials change what a call gives."""
+        self._trials.has_applied(self, call, output)
+
+    def refuse(self, trial: Any, reason: str) -> None:
+        """End a trial, and tell why."""
+        self._trials.refuse(trial, reason)
+        self.end(trial)
+
+    def finish(self, outputs: Iterable[Tensor]) -> None:
+        """Refuse the trials in which an output would differ, or anything else that outlives the run."""
+        for output in outputs:
+            for trial, path in self.trials([output]).items():
+                if bool(differing(output, self.version(output, trial)).any()):
+                    made = isinstance(trial, _Made)
+                    self.refuse(
+                        trial, "the weights that make it also reach an output otherwise" if made else reaching(path)
+                    )
+        for trial, memory, shadow in self.left():
+            if not torch.equal(memory, shadow):
+                self.refuse(trial, "the model keeps its output beyond the run")
+
+
+class Trials:
+    """The trials of some groups, and what came out.
+
+    `ever` has the channels of each weight's input that are ever other than zero. None: the units are not silent, so
+    what would be zero without them is found out in a trial.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        groups: Sequence[Group],
+        ever: Mapping[tuple[object, ...], Tensor] | None,
+        *,
+        outgoing: bool = True,
+    ) -> None:
+        self._weights, self._groups, self._ever = weights, groups, ever
+        silenced = () if ever is not None else (0.0,)  # what is zero then has no values but theirs
+        self._scales: tuple[float, ...] = (*silenced, *_SCALES) if outgoing else ()
+        self._by_site: dict[Key, list[Group]] = defaultdict(list)
+        for group in groups:
+            for key in dict.fromkeys(key for key, _ in group.targets):
+                self._by_site[key].append(group)
+        self.reasons: dict[Any, str] = {}
+        self._moved: dict[_Made, dict[Key, Tensor]] = defaultdict(dict)
+        self._gains: dict[_Made, float] = {}
+        self._generator = torch.Generator().manual_seed(1)
+        self._rows: dict[tuple[object, ...], dict[_Made, list[int]]] = defaultdict(dict)
+        for group in groups:
+            for member in group.members:
+                if member.row and member.row.applied:
+                    self._rows[member.row.applied.key].setdefault(_Made(group, None), []).append(member.row.row)
+
+    def applied(self, trial: Any, call: Application, given: Tensor, differs: Tensor, mode: Shadows) -> bool | str:
+        """Whether a trial ends at a call; if it is to be refused, why."""
+        if isinstance(trial, _Made):
+            return False if call.kind in ("mul", "batch norm") else "makes"
+        if self._ever is not None:
+            foreign = self._ever.get(call.key)
+        else:
+            foreign = call.channels(mode.version(given, _Noise(trial.group, 0.0)) != 0)
+        if foreign is None or bool((differs & foreign).any()):
+            return False if call.kind == "mul" else "meets"
+        self.take(trial, call, differs)
+        return True
+
+    def noises(self, key: Key) -> Iterator[tuple[Any, list[int]]]:
+        """The trials in which units of a site give random numbers, and which units."""
+        for group in self._by_site.get(key, ()):
+            for scale in self._scales:
+                yield _Noise(group, scale), group.units(key)
+
+    def take(self, trial: _Noise, call: Application, channels: Tensor) -> None:
+        """Take note of channels that the units of a trial fill."""
+        cuts = trial.group.cuts
+        cuts[call.key] = call, cuts[call.key][1] | channels if call.key in cuts else channels
+
+    def refuse(self, trial: Any, reason: str) -> None:
+        """Take note of why a trial was given up; the first reason counts."""
+        self.reasons.setdefault(trial, reason)
+
+    def started(self, weights: Weights) -> Mode:
+        """The mode for one batch, with all trials that change weights begun."""
+        mode = Mode(weights, self)
+        for trial in self.reasons:
+            mode.end(trial)
+        for group in self._groups:
+            for i in range(len(group.members[0].shifts)):
+                self._shift(mode, _Made(group, i))
+        return mode
+
+    def _shift(self, mode: Mode, trial: _Made) -> None:
+        weights, index = self._weights, trial.shift or 0
+        for member in trial.group.members:
+            maker = member.shifts[index]
+            for storage, address, value in _other(maker, weights):
+                mode.begin(trial, weights.flat(storage))[address] = value
+
+    def has_applied(self, mode: Mode, call: Application, output: Tensor) -> None:
+        """Let the rows of a layer give other numbers."""
+        for trial, rows in self._rows.get(call.key, {}).items():
+            if trial not in self.reasons and call.rows is not None and output.numel():
+                made = mode.begin(trial, output).movedim(call.rows, 0)
+                made[rows] = self._noise((len(rows), *made.shape[1:]), 1.0, output)
+
+    def observe(self, mode: Mode) -> Callable[[Call], Callable[[Tensor], object]]:
+        """An observer of one run."""
+
+        def see(call: Call) -> Callable[[Tensor], object]:
+            with mode.paused():
+                key = Key.of(call)
+                held = self._look(mode, call, key)
+
+            def after(output: Tensor) -> None:
+                with mode.paused():
+                    for trial in held:
+                        mode.drop(trial, output)
+                    for noise, units in self.noises(key):
+                        if noise not in self.reasons:
+                            self._disturb(mode, noise, output, call.units, units)
+
+            return after
+
+        return see
+
+    def _look(self, mode: Mode, call: Call, key: Key) -> list[_Made]:
+        """Which trials that change weights end here, as they move units of the same group and no others."""
+        held = []
+        for trial in mode.trials([call.input]):
+            if not isinstance(trial, _Made):
+                continue
+            version = mode.version(call.input, trial)
+            where = by_unit(differing(call.input, version), call.units)
+            moved = where.any(2).any(0)
+            own = torch.zeros_like(moved)
+            own[trial.group.units(key)] = True
+            if bool((moved & ~own).any()):
+                mode.refuse(trial, f"the weights that make it also move other units of {key.name}")
+                continue
+            if moved.any():
+                before = self._moved[trial].get(key)
+                self._moved[trial][key] = moved if before is None else before | moved
+                held.append(trial)
+                self._measure(trial, call, version, key)
+        return held
+
+    def _measure(self, trial: _Made, call: Call, version: Tensor, key: Key) -> None:
+        """How far the nearest shift moves a unit, as a multiple of the shift."""
+        if trial.shift is None or trial in self._gains:
+            return
+        member = trial.group.members[0]
+        unit = next((unit for at, unit in member.targets if at == key), None)
+        maker = member.shifts[trial.shift]
+        if unit is None or maker.norm:
+            return
+        weights = self._weights
+        (storage, address, value), *_ = _other(maker, weights)
+        old = float(weights.flat(storage)[address])
+        moved = by_unit(version, call.units)[:, unit].double() - by_unit(call.input, call.units)[:, unit].double()
+        gain = float(moved.flatten().median()) / (value - old) if value != old else 0.0
+        if gain == gain and abs(gain) > 1e-6 and abs(gain) < 1e6:  # noqa: PLR0124  # a number
+            self._gains[trial] = 1.0 if abs(gain - 1) < 1e-2 else gain
+
+    def _disturb(self, mode: Mode, trial: _Noise, output: Tensor, units: Units, which: Sequence[int]) -> None:
+        if not output.numel():
+            return
+        version = mode.begin(trial, output)
+        if len(units) == 1 and units[0].length is None:
+            rows = version.movedim(units[0].axis, 0)
+            shape = (len(which), *rows.shape[1:])
+            rows[list(which)] = self._noise(shape, trial.scale, output)
+        else:
+            flat = version.contiguous().view(-1)
+            index = flat_index(output.shape, units, which, output.device)
+            flat[index] = self._noise(index.shape, trial.scale, output)
+            version.copy_(flat.view(version.shape))
+
+    def _noise(self, shape: Sequence[int], scale: float, like: Tensor) -> Tensor:
+        return ((torch.rand(tuple(shape), generator=self._generator) + 0.01) * scale).to(like)
+
+    def conclude(self, group: Group) -> None:
+        """Write down what the trials of a group have shown."""
+        for scale in self._scales:
+            if scale:
+                group.refused = group.refused or self.reasons.get(_Noise(group, scale), "")
+        reason = ""
+        for i in range(len(group.members[0].shifts)):
+            why = self._why(_Made(group, i))
+            reason = reason or why
+            if not why:
+                group.shifts.append(i)
+                group.gain = self._gains.get(_Made(group, i), 1.0) if len(group.shifts) == 1 else group.gain
+        if all(member.row for member in group.members):
+            why = self._why(_Made(group, None))
+            group.has_rows = not why
+            reason = reason or why
+        if not group.shifts and not group.has_rows:
+            group.unmade = reason or "no bias and no weights were found that make it"
+        for trial, moved in self._moved.items():
+            if trial.group is group and trial not in self.reasons:
+                group.sites |= moved.keys()
+
+    def _why(self, trial: _Made) -> str:
+        if trial in self.reasons:
+            return self.reasons[trial]
+        for member in trial.group.members:
+            if not any(bool(self._moved[trial].get(key, torch.zeros(key.units))[unit]) for key, unit in member.targets):
+                return "no bias and no weights were found that make it"
+        return ""
+
+
+class Certificate(Trials):
+    """Trials after the cut: whatever units give, nothing may differ but other units whose output is cut off."""
+
+    def __init__(self, weights: Weights, groups: Sequence[Group], apart: Mapping[Group, Sequence[Member]]) -> None:
+        super().__init__(weights, groups, {})
+        self._scales, self._rows = _CERTIFYING, defaultdict(dict)
+        self._channels: dict[tuple[object, ...], Tensor] = {}
+        for group in groups:
+            for key, (_, channels) in group.cuts.items():
+                self._channels[key] = self._channels[key] | channels if key in self._channels else channels
+        self._apart = {member: Group([member]) for members in apart.values() for member in members}
+        self._parts: dict[Key, list[Group]] = defaultdict(list)
+        for part in self._apart.values():
+            for key in dict.fromkeys(key for key, _ in part.targets):
+                self._parts[key].append(part)
+
+    def started(self, weights: Weights) -> Mode:
+        """The mode for one batch."""
+        mode = Mode(weights, self)
+        for trial in self.reasons:
+            mode.end(trial)
+        return mode
+
+    def applied(self, trial: Any, call: Application, _: Tensor, differs: Tensor, __: Shadows) -> bool | str:
+        """Whether a trial ends at a call; "meets" if it has an influence there."""
+        if trial.group in self._apart.values():
+            self.take(trial, call, differs)
+            return True
+        cut = self._channels.get(call.key)
+        if cut is not None and not bool((differs & ~cut).any()):
+            weights = self._weights.flat(call.place.storage)
+            # Zeros end it. Other numbers are there where rows were drawn anew that make other units which are cut off.
+            return not bool(weights[call.columns(differs).to(weights.device)].any())
+        return False if call.kind in ("mul", "batch norm") else "meets"
+
+    def _look(self, mode: Mode, call: Call, key: Key) -> list[Any]:
+        """Which trials end here, as they move only units that are cut off themselves."""
+        own = torch.zeros(key.units, dtype=torch.bool)
+        for group in self._by_site.get(key, ()):
+            own[group.units(key)] = True
+        held = []
+        for trial in mode.trials([call.input]):
+            where = by_unit(differing(call.input, mode.version(call.input, trial)), call.units)
+            if not bool((where.any(2).any(0).cpu() & ~own).any()):
+                held.append(trial)
+        return held
+
+    def noises(self, key: Key) -> Iterator[tuple[Any, list[int]]]:
+        """As for other trials, and the members that are looked at apart."""
+        yield from super().noises(key)
+        for part in self._parts.get(key, ()):
+            yield _Noise(part, 1.0), part.units(key)
+
+    def failed(self) -> dict[Group, str]:
+        """The groups whose influence is not cut off, and why."""
+        found: dict[Group, str] = {}
+        for trial, reason in self.reasons.items():
+            if trial.group in self._groups:
+                found.setdefault(trial.group, f"its outgoing weights cannot be cut by themselves: {reason}")
+        return found
+
+    def parts(self) -> dict[Member, list[tuple[Application, Tensor]]]:
+        """The channels that members fill alone, of those that were cut for their groups."""
+        return {member: list(part.cuts.values()) for member, part in self._apart.items()}
+
+
+def _other(maker: Maker, weights: Weights) -> Iterator[tuple[int, int, float]]:
+    """Other numbers than the present ones for a shift and its norm: storage, address and number."""
+    old = float(weights.flat(maker.storage)[maker.address])
+    yield maker.storage, maker.address, 1.0 if abs(old) < 0.1 else 0.0  # far from the present one
+    for storage, address in maker.norm:
+        yield storage, address, 2.0 if float(weights.flat(storage)[address]) == 1 else 1.0

@@ -1,0 +1,66 @@
+"""Why a unit is left alone, in words."""
+
+from collections.abc import Sequence
+
+__all__ = ["met", "reaching"]
+
+_MIXING = {
+    "add": "other values are added to its output",
+    "sub": "its output and other values are subtracted",
+    "mul": "its output is multiplied by other values",
+    "div": "its output and other values are divided",
+    "mm": "its output is multiplied by a matrix that is no parameter",
+    "bmm": "its output is multiplied by a matrix that is no parameter",
+    "addmm": "its output is multiplied by a matrix that is no parameter",
+    "mv": "its output is multiplied by a vector that is no parameter",
+    "convolution": "a convolution takes its output whose weight is no parameter, but computed",
+    "native_layer_norm": "a norm mixes its output with other units",
+    "native_group_norm": "a norm mixes its output with other units",
+    "native_batch_norm": "a norm without weights of its own makes another constant of it",
+    "_softmax": "a softmax mixes its output with other units",
+    "mean": "a mean mixes its output with other values",
+    "sum": "a sum mixes its output with other values",
+}
+_VIEWS = {
+    *(
+        "view",
+        "_unsafe_view",
+        "squeeze",
+        "unsqueeze",
+        "select",
+        "slice",
+        "transpose",
+        "permute",
+        "t",
+        "expand",
+        "clone",
+    ),
+    *("detach", "alias", "as_strided", "split", "unbind", "_to_copy", "cat", "relu", "relu_"),
+}
+
+
+def _mixing(path: Sequence[str]) -> str:
+    """The last operation on the way that can have mixed units with other values."""
+    return next((name.rstrip("_") for name in reversed(path) if name.rstrip("_") in _MIXING), "")
+
+
+def met(path: Sequence[str], name: str) -> str:
+    """Why the weight of that name cannot be said to take what a unit gives alone."""
+    if all(each in _VIEWS for each in path):
+        return f"{name} takes its output in columns that take other values at another call or on another batch"
+    return f"{_meeting(path)} before {name} takes it"
+
+
+def _meeting(path: Sequence[str]) -> str:
+    """Where what a unit gives met other values, in words."""
+    last = next((each for each in reversed(path) if each not in _VIEWS), "")
+    if "attention" in last:
+        return "attention mixes its output with other values"
+    return _MIXING.get(_mixing(path)) or f"its output meets other values{last and f' in {last}'}"
+
+
+def reaching(path: Sequence[str]) -> str:
+    """How what a unit gives comes to an output of the model."""
+    if not _mixing(path):
+        return "its output is an output of the model, or becomes one without passing a weight"
+    return f"{_meeting(path)}, and it reaches an output of the model without passing a weight of its own"
