@@ -21,7 +21,6 @@ from leakyrelu._backends.torch_private import (
 )
 
 __all__ = [
-    "attributes_kept",
     "checked",
     "copies",
     "evaluating",
@@ -81,19 +80,6 @@ def is_parallel(module: nn.Module) -> bool:
         or any(name.startswith("torch.distributed.fsdp") for name in kinds)
         or any(str(getattr(hook, "__module__", "")).startswith("torch.distributed.") for hook in hooks)
     )
-
-
-@contextmanager
-def attributes_kept(model: nn.Module) -> Iterator[None]:
-    """Undo what the block assigns to attributes of the model's modules, such as proxies while a tracer runs them."""
-    before = {module: dict(vars(module)) for module in model.modules()}
-    try:
-        yield
-    finally:
-        for module, held in before.items():
-            for name in vars(module).keys() - held.keys():
-                del vars(module)[name]
-            vars(module).update(held)
 
 
 @contextmanager

@@ -125,7 +125,7 @@ class Surgery:
             self._cut(group)
         awake = Waking(prober, self._edits, groups, self._generator).performed()
         self._reasons |= awake.reasons
-        after, change = self._checked(groups, awake.asleep)
+        after, change = self._checked(groups, awake.asleep, before)
         touched = self._edits.touched()
         if touched and self._states is not None and touched.isdisjoint(self._states):
             raise ValueError(
@@ -210,20 +210,24 @@ class Surgery:
             for (storage, address), value in ((shift, constant), (scale, 0.0), (mean, 0.0), (variance, 1.0)):
                 self._edits.put(group, storage, address, value)
 
-    def _checked(self, groups: list[Group], asleep: set[Target]) -> tuple[Diagnosis, float]:
+    def _checked(self, groups: list[Group], asleep: set[Target], before: Diagnosis) -> tuple[Diagnosis, float]:
         """The diagnosis afterwards and the change of the output; what proves wrong is undone first."""
         keeps = self._choice.outgoing == "zero"
         self._let_sleep(groups, asleep)
-        while True:
+        for is_last in (False, False, True):
             after, outputs, certificate = self._prober.certified(groups if keeps else (), self._apart(groups, asleep))
-            for group, reason in certificate.failed().items():
+            failed = certificate.failed()
+            for group, reason in failed.items():
                 self._reasons |= dict.fromkeys(group.targets, reason)
-                self._undo(groups, group)
             dead = {target for group in groups for target in group.targets} & set(dead_in(after))
             late = dead - asleep
             self._reasons |= dict.fromkeys(late, "it could not be made to fire")
+            if failed and is_last:
+                return self._given_up(groups, before)
             self._restore_columns(groups, certificate.parts())
-            if not certificate.failed() and not late:
+            for group in failed:
+                self._undo(groups, group)
+            if not failed and not late:
                 break
             asleep = asleep | late
             self._let_sleep(groups, late)
@@ -234,6 +238,14 @@ class Surgery:
                 f"{self._suspect(groups)}; the model is as it was before"
             )
         return after, change
+
+    def _given_up(self, groups: Sequence[Group], before: Diagnosis) -> tuple[Diagnosis, float]:
+        """Take everything back, as not even a third try has shown that the units have no influence."""
+        for group in groups:
+            for target in group.targets:
+                self._reasons.setdefault(target, "units that are revived beside it have an influence on each other")
+        self._edits.roll_back()
+        return before, 0.0
 
     def _restore_columns(
         self, groups: Sequence[Group], parts: Mapping[Member, Sequence[tuple[Application, torch.Tensor]]]
