@@ -144,8 +144,8 @@ def revive(
     not improve. Test accuracy of a 64-32-32-32-10 network on digits after 20 more epochs, mean +- standard deviation
     over 20 seeds (`benchmarks/torch_revival.py`):
 
-    - killed by SGD at 0.3 (61.9 % dead): 63.0 +- 27.0 % without `revive`, 95.8 +- 1.2 % with it
-    - killed by Adam at 0.1 (96.0 % dead): 11.2 +- 7.6 % without, 92.3 +- 4.9 % with it
+    - killed by SGD at 0.3 (61.9 % dead): 63.0 +- 27.0 % without `revive`, 95.7 +- 1.2 % with it
+    - killed by Adam at 0.1 (96.0 % dead): 11.2 +- 7.6 % without, 92.2 +- 4.9 % with it
     - killed by Adam at 0.05 (73.2 % dead): 68.1 +- 19.1 % without, 94.0 +- 1.6 % with it
 
     Examples

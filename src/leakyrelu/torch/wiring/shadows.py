@@ -244,7 +244,7 @@ def _as_bytes(storage: torch.UntypedStorage) -> Tensor:
 def differing(one: Tensor, other: Tensor) -> Tensor:
     """Where two tensors differ; NaN is equal to NaN."""
     found = one != other
-    if one.is_floating_point() or one.is_complex():
+    if (one.is_floating_point() or one.is_complex()) and bool(found.any()):
         found &= ~(one.isnan() & other.isnan())
     return found
 
