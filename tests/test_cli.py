@@ -349,6 +349,38 @@ def test_diagnose_fails_above_a_fraction_of_dead_units(patient, most, code):
     assert code == 0 or message == "leakyrelu: 25.0% of the units are dead, more than 24.0%\n"
 
 
+@pytest.mark.parametrize("name", ["new.pt", "new.safetensors"])
+def test_diagnose_writes_the_weights_of_the_revived_model(patient, name):
+    torch = pytest.importorskip("torch")
+    if name.endswith("safetensors"):
+        pytest.importorskip("safetensors")
+    command = "diagnose", "nets:make", "--data", "x.npy", "--revive", name, "--fail-above", 0.24, "--json", "r.json"
+    text = run(*command, cwd=patient)
+    before, after = text.split("After, in")
+    assert before.startswith("Before:\n")
+    assert "1 of 4 units (25.0 %) is dead" in before
+    assert "1 of 1 dead units revived; the output changed by at most 0" in before
+    assert "None of 4 units is dead" in after
+    assert json.loads((patient / "r.json").read_text())["sites"][0]["dead"] == []
+    again = run("diagnose", "nets:make", "--weights", name, "--data", "x.npy", cwd=patient)
+    assert "None of 4 units is dead" in again
+    if name.endswith("pt"):
+        state = torch.load(patient / name, weights_only=True)
+        assert (state["2.weight"][:, 2] == 0).all()
+    written = (patient / name).read_bytes()
+    assert "exists already; name another file, or add --force" in fails(*command, cwd=patient)
+    assert (patient / name).read_bytes() == written
+    run(*command, "--force", cwd=patient)
+    assert sorted(path.name for path in patient.iterdir() if path.is_file()) == sorted(
+        ["nets.py", "x.npy", "r.json", name]
+    )
+
+
+def test_diagnose_takes_force_with_a_file_only(patient):
+    pytest.importorskip("torch")
+    assert "no such file is given" in fails("diagnose", "nets:make", "--data", "x.npy", "--force", cwd=patient)
+
+
 def test_diagnose_says_what_is_wrong_with_its_input(patient):
     pytest.importorskip("torch")
     assert "a model and its data are needed" in fails("diagnose", "nets:make", cwd=patient)

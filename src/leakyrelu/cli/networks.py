@@ -26,6 +26,7 @@ def demo(
 
 @commands.command(
     epilog="Examples: `leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --html report.html`, "
+    "`leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --revive revived.pt`, "
     "`leakyrelu diagnose --demo`"
 )
 def diagnose(
@@ -49,6 +50,14 @@ def diagnose(
         float | None, typer.Option(help="Exit with code 1 if more than this fraction of the units is dead (0 to 1).")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="How many examples run through the model at a time.")] = 256,
+    revive: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make the dead units fire again, and write the new weights to this file. "
+            "The reports and --fail-above are then about the model afterwards."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file that --revive names.")] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="Show the diagnosis of a small network whose units die.")
     ] = False,
@@ -64,10 +73,17 @@ def diagnose(
             raise ValueError("a model and its data are needed: leakyrelu diagnose PACKAGE.MODULE:FACTORY --data X.npy")
         if fail_above is not None and not 0 <= fail_above <= 1:
             raise ValueError(f"--fail-above must be a fraction from 0 to 1, got {fail_above:g}")
-        from leakyrelu.torch.files import diagnose_files
+        if force and revive is None:
+            raise ValueError("--force says that the file of --revive may be overwritten; no such file is given")
+        from leakyrelu.torch.files import diagnose_files, revive_files
 
-        with progress_bar("Diagnosing") as progress:
-            diagnosis = diagnose_files(model, data, weights, batch_size, progress)
+        if revive is None:
+            with progress_bar("Diagnosing") as progress:
+                diagnosis = diagnose_files(model, data, weights, batch_size, progress)
+        else:
+            revival = revive_files(model, data, weights, batch_size, revive, overwrite=force)
+            diagnosis = revival.after
+            typer.echo(f"Before:\n{revival.before}\n\n{revival}\n\nAfter, in {revive}:")
         typer.echo(diagnosis)
         if html is not None:
             diagnosis.to_html(html)

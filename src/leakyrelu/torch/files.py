@@ -2,10 +2,12 @@
 
 import inspect
 import math
+import os
 import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from leakyrelu._shared.extras import needs
+from leakyrelu._shared.files import written_whole
 from leakyrelu._shared.importing import load_object
 from leakyrelu._shared.progress import Progress, unseen
 from leakyrelu._shared.wording import first_line, in_one_line
 from leakyrelu.torch.diagnosis import diagnose
+from leakyrelu.torch.revival import Revival, revive
 from leakyrelu.units.diagnosis import Diagnosis
 
-__all__ = ["Batches", "diagnose_files", "load_weights", "make_model"]
+__all__ = ["Batches", "diagnose_files", "load_weights", "make_model", "revive_files", "save_weights"]
 
 
 def diagnose_files(
@@ -54,12 +58,60 @@ def diagnose_files(
     ImportError, TypeError, ValueError, OSError
         What is given cannot be read, or the model does not run on it.
     """
+    model, batches = _loaded(spec, data, weights, batch_size)
+    with _failures_of_the_model(data, batches):
+        return diagnose(model, _followed(batches, progress))
+
+
+def revive_files(
+    spec: str, data: Path, weights: Path | None, batch_size: int, revived: Path, *, overwrite: bool = False
+) -> Revival:
+    """Revive the dead units of the model that `spec` names, and write its new weights to the file `revived`.
+
+    The other parameters and the errors are those of `diagnose_files`.
+
+    Raises
+    ------
+    FileExistsError
+        `revived` exists, and `overwrite` is False.
+    RuntimeError
+        The outputs would change; nothing is written.
+    """
+    if not overwrite and os.path.lexists(revived):
+        raise FileExistsError(f"{revived} exists already; name another file, or add --force to overwrite it")
+    model, batches = _loaded(spec, data, weights, batch_size)
+    with _failures_of_the_model(data, batches):
+        revival = revive(model, list(batches))
+    save_weights(model, revived, overwrite=overwrite)
+    return revival
+
+
+def save_weights(model: nn.Module, path: Path, *, overwrite: bool = False) -> None:
+    """Write the state dict of a model, whole or not at all, as `torch.save` does or, by its suffix, as safetensors."""
+    state = model.state_dict()
+    if path.suffix == ".safetensors":
+        with needs("safetensors", f"writing {path}"):
+            from safetensors.torch import save
+        written = save({name: value.contiguous() for name, value in state.items()})
+        with written_whole(path, overwrite=overwrite) as file:
+            file.write(written)
+    else:
+        with written_whole(path, overwrite=overwrite) as file:
+            torch.save(state, file)
+
+
+def _loaded(spec: str, data: Path, weights: Path | None, batch_size: int) -> tuple[nn.Module, "Batches"]:
     model = make_model(spec)
     if weights is not None:
         load_weights(model, weights)
-    batches = Batches(data, model, batch_size)
+    return model, Batches(data, model, batch_size)
+
+
+@contextmanager
+def _failures_of_the_model(data: Path, batches: "Batches") -> Iterator[None]:
+    """Turn what the model raises into an error that names the data."""
     try:
-        return diagnose(model, _followed(batches, progress))
+        yield
     except (ImportError, OSError, TypeError, ValueError):
         raise  # these messages say what is wrong
     except Exception as error:  # the model is the user's code, and may raise anything
