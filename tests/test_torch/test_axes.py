@@ -507,15 +507,18 @@ def test_counting_heads_does_not_copy_what_was_split_from_features():
     assert by_unit(heads(y), whole(1, 3)).data_ptr() == y.data_ptr()
 
 
-def test_reviving_leaves_heads_alone_with_a_reason():
+def test_the_features_of_heads_are_revived():
     model = Model(
         lambda self, x: self.out(functional.relu(heads(self.fc(x))).transpose(1, 2).flatten(2)),
         fc=planted(nn.Linear(8, 16), HEAD),
         out=nn.Linear(16, 2),
     )
-    revival = revive(model, [torch.randn(20, 7, 8)])
-    assert (revival.after.dead, revival.revived) == (4, {})
-    assert list(revival.skipped) == ["relu"]
+    batch = torch.randn(20, 7, 8)
+    with torch.no_grad():
+        before = model(batch)
+        revival = revive(model, [batch])
+        assert torch.equal(model(batch), before)
+    assert (revival.after.dead, revival.revived, revival.skipped) == (0, {"relu": tuple(HEAD)}, {})
 
 
 # Any network of these parts. The layer's weight is zero and its bias tells the features apart, so each value at the
