@@ -15,10 +15,12 @@ from leakyrelu.torch import (
     Diagnosis,
     LeakyReLU,
     Monitor,
+    Removal,
     Replacement,
     Revival,
     Site,
     diagnose,
+    remove_dead,
     replace,
     replace_relu,
     revive,
@@ -50,6 +52,9 @@ def networks(tensor: Tensor) -> None:
     revival = revive(model, [tensor])
     assert_type(revival, Revival)
     assert_type(revival.skipped, Mapping[str, str])
+    removal = remove_dead(model, [tensor])
+    assert_type(removal, Removal)
+    assert_type(removal.removed, dict[str, tuple[int, ...]])
     replacement = replace_relu(model, 0.1, only=["relu"])
     assert_type(replacement, Replacement)
     assert_type(replace(model, {nn.ReLU: LeakyReLU(0.1)}, batches=[tensor]), Replacement)

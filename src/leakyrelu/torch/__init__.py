@@ -1,4 +1,4 @@
-"""For PyTorch: Leaky ReLU that needs no more memory than ReLU; a diagnosis of dead units, and their revival."""
+"""For PyTorch: Leaky ReLU with no more memory than ReLU; a diagnosis of dead units, their revival and their removal."""
 
 from leakyrelu._shared.extras import needs
 
@@ -8,6 +8,7 @@ with needs("leakyrelu[torch]", "leakyrelu.torch"):
 from leakyrelu.torch.activation import LeakyReLU, leaky_relu
 from leakyrelu.torch.diagnosis import diagnose
 from leakyrelu.torch.monitor import Monitor
+from leakyrelu.torch.removal import Removal, remove_dead
 from leakyrelu.torch.replacement import Replacement, replace, replace_relu
 from leakyrelu.torch.revival import Revival, revive
 from leakyrelu.units.diagnosis import Diagnosis
@@ -17,11 +18,13 @@ __all__ = [
     "Diagnosis",
     "LeakyReLU",
     "Monitor",
+    "Removal",
     "Replacement",
     "Revival",
     "Site",
     "diagnose",
     "leaky_relu",
+    "remove_dead",
     "replace",
     "replace_relu",
     "revive",

@@ -20,7 +20,7 @@ from leakyrelu.torch.wiring.trials import Certificate, Mode, Trials
 from leakyrelu.torch.wiring.weights import Weights
 from leakyrelu.units.diagnosis import Diagnosis
 
-__all__ = ["Prober"]
+__all__ = ["Prober", "seed"]
 
 _PARTS = 16  # how many parts of a group are tried by themselves if the whole is refused
 _SHIFTS = 3  # how many vectors are tried that may shift a unit, the nearest first
@@ -60,7 +60,7 @@ class Prober:
         tapes: list[Tape] = []
 
         def forward(model: Any, batch: Any) -> None:
-            tapes.append(Tape(self.weights, keep_nodes=True))
+            tapes.append(self.tape())
             outputs = Outputs(model)
             with tapes[-1], outputs:
                 outputs.returned(self._forward(model, batch))
@@ -92,6 +92,10 @@ class Prober:
                 "holds for the paths that these batches take"
             ] = None
         return found
+
+    def tape(self) -> Tape:
+        """What takes a run down."""
+        return Tape(self.weights, keep_nodes=True)
 
     def _take_over(self, tape: Tape) -> None:
         for key, channels in tape.ever.items():
@@ -192,7 +196,7 @@ class Prober:
         return False
 
     def run(
-        self, observe: Callable[[Mode], Callable[[Call], Callable[[Tensor], object]]], start: Callable[[], Mode]
+        self, observe: Callable[[Any], Callable[[Call], Callable[[Tensor], object]]], start: Callable[[], Any]
     ) -> None:
         """Run all batches under a mode of `Shadows`, which `start` makes for each batch."""
         seed()

@@ -1,0 +1,330 @@
+"""Takes dead units out of a network, without changing what it computes."""
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from leakyrelu._backends.torch_private import tree_map_only
+from leakyrelu._shared.wording import first_line, listed
+from leakyrelu.torch.capture import Forward
+from leakyrelu.torch.counts import largest_change
+from leakyrelu.torch.diagnosis import counted
+from leakyrelu.torch.edits import states_of
+from leakyrelu.torch.removal.cost import multiply_adds, parameters, seconds
+from leakyrelu.torch.removal.drawing import ImpossibleError, drawn
+from leakyrelu.torch.removal.plan import Plan
+from leakyrelu.torch.removal.planning import Planner
+from leakyrelu.torch.removal.report import Removal
+from leakyrelu.torch.removal.shrinking import shrink
+from leakyrelu.torch.removal.trials import Group
+from leakyrelu.torch.running import checked, copies, evaluating, refuse_foreign_weights, run_batch, seen_through
+from leakyrelu.torch.wiring.groups import Key, Target
+from leakyrelu.torch.wiring.outputs import Outputs
+from leakyrelu.torch.wiring.proof import seed
+from leakyrelu.units.diagnosis import Diagnosis
+
+__all__ = ["remove_dead"]
+
+_EXACT = 1e-12  # the largest change of the output in double precision, relative to its largest value
+_TOLERANCE = 1e-5  # the same in the model's own type
+_CONSTANT = {torch.float64: 1e-13, torch.float32: 1e-6}  # relative: values that differ by less are one constant
+_REPEATS = 2  # how often the time of a run is taken
+
+
+def remove_dead(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    forward: Forward | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> Removal:
+    """Take dead units out of a model: it becomes smaller and faster, and computes the same on `batches`.
+
+    A dead unit gives a constant, which is zero for ReLU. So the row of weights that makes it can go, and so can the
+    columns that take it. A constant that is not zero (the value of a threshold, or what a norm makes of zeros) is
+    folded into the bias of the layer that takes it, into the mean of the norm behind that layer, or into a new bias.
+    Biases, norms, depthwise convolutions, gates, and the sizes that the layers say (``out_features``) shrink along.
+
+    Which weights these are is proven on the run itself, in a copy of the model in double precision: whatever the unit
+    gave, the output would be the same. There the smaller model must give the same outputs to 1e-12 of the largest.
+    Where that does not work, such as where the code has a size written out (``view(-1, 256)``), the site is left alone
+    and listed with the reason. One unit of each layer stays, and grouped convolutions lose alike in each group.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model, which is changed; its mode is restored. It must be neither compiled nor scripted nor wrapped for
+        parallel training, and its weights must be plain tensors. Parameters that shrink are new objects: what holds the
+        old ones, such as an average of the weights (EMA) or a graph, must be made anew.
+    batches : iterable
+        As in `diagnose`. The batches and the model's outputs are kept in memory, and the model runs on them several
+        times.
+    forward : callable, optional
+        As in `diagnose`. It must call the model that it is given, and it is also given copies of it.
+    optimizer : torch.optim.Optimizer, optional
+        The optimizer that trains the model. It gets the new parameters, and what it keeps for them shrinks alike.
+
+    Returns
+    -------
+    Removal
+        What was removed and what was not, what that saves, and the plan.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `revive`.
+    RuntimeError
+        The output would change by more than 1e-5 of its largest value; the model is as it was before.
+
+    See Also
+    --------
+    diagnose : finds the dead units.
+    revive : makes dead units fire again instead.
+
+    Notes
+    -----
+    "Dead on these batches" is not "dead always": of a unit that fires on none of N independent examples, one can say
+    with 95 % confidence that it fires on less than 3/N of all examples. On those, the outputs change. What else the
+    comparison cannot tell is in the `notes` of the result.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from leakyrelu.torch import remove_dead
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> _ = model[0].bias.data[:3].fill_(-100)
+    >>> removal = remove_dead(model, [torch.randn(256, 4)])
+    >>> removal.removed, removal.parameters, model[0], removal.output_change < 1e-5
+    ({'1': (0, 1, 2)}, (58, 37), Linear(in_features=4, out_features=5, bias=True), True)
+    """
+    if seen_through(model) is not model:
+        raise TypeError("the model is compiled or replicated; give the one within: model._orig_mod, or model.module")
+    refuse_foreign_weights(model)
+    states_of(optimizer)
+    with evaluating(model):
+        return _Operation(model, list(checked(batches)), forward or run_batch, optimizer).performed()
+
+
+class _Operation:
+    """One removal."""
+
+    def __init__(
+        self, model: nn.Module, batches: Sequence[Any], forward: Forward, optimizer: torch.optim.Optimizer | None
+    ) -> None:
+        self._model, self._batches, self._forward, self._optimizer = model, batches, forward, optimizer
+        self._notes: dict[str, None] = {}
+        self._reasons: dict[Target, str] = {}
+
+    def performed(self) -> Removal:
+        """Find a plan in a copy of the model, and carry it out."""
+        diagnosis, before = self._diagnosed()
+        targets = {Key(site.name, site.units): site.dead.tolist() for site in diagnosis.sites if len(site.dead)}
+        number = parameters(self._model)
+        if not any(output.numel() for outputs in before for output in outputs):
+            reason = "neither the model nor forward returned a tensor, so that nothing can be compared"
+            self._reasons = {(key, unit): reason for key, units in targets.items() for unit in units}
+            targets = {}
+        groups, plan, additions = self._planned(targets) if targets else ([], Plan({}), {})
+        if not groups:
+            return Removal(
+                {}, self._skipped(diagnosis, {}), (number,) * 2, *self._unchanged(), 0.0, plan, self._remarks()
+            )
+        multiplied, took = self._costs()
+        undo = shrink(self._model, plan, additions=additions, optimizer=self._optimizer)
+        try:
+            change = self._change(before)
+            costs = self._costs()
+        except BaseException:
+            undo()
+            raise
+        removed = _removed(groups)
+        return Removal(
+            removed,
+            self._skipped(diagnosis, removed),
+            (number, parameters(self._model)),
+            (multiplied, costs[0]),
+            (took, costs[1]),
+            change,
+            plan,
+            self._remarks(),
+        )
+
+    def _diagnosed(self) -> tuple[Diagnosis, list[list[Tensor]]]:
+        """The diagnosis of the model, and its outputs."""
+        found: list[list[Tensor]] = []
+
+        def forward(model: Any, batch: Any) -> None:
+            found.append(_outputs(model, batch, self._forward))
+
+        seed()
+        return counted(self._model, copies(self._batches), forward), found
+
+    def _costs(self) -> tuple[int, float]:
+        first = self._batches[0]
+        return multiply_adds(self._model, first, self._forward), seconds(self._model, first, self._forward, _REPEATS)
+
+    def _unchanged(self) -> tuple[tuple[int, int], tuple[float, float]]:
+        count, time = self._costs()
+        return (count, count), (time, time)
+
+    def _change(self, before: Sequence[Sequence[Tensor]]) -> float:
+        change = largest_change(before, _all_outputs(self._model, self._batches, self._forward))
+        if not change <= _TOLERANCE:
+            raise RuntimeError(
+                f"removing the dead units changed the output by {change:.2g} of its largest value, more than "
+                f"{_TOLERANCE:g}; the model is as it was before"
+            )
+        return change
+
+    # --- The plan, in a copy ---------------------------------------------------------------------------------------
+
+    def _planned(self, targets: Mapping[Key, Sequence[int]]) -> tuple[list[Group], Plan, dict[str, Tensor]]:
+        try:
+            planner, tolerance = self._started(torch.float64), _EXACT
+        except Exception:  # noqa: BLE001  # whatever a model does that was written for one type; if it cannot be copied, that is said now
+            planner, tolerance = self._started(torch.float32), _TOLERANCE
+            self._notes["the model does not run in double precision, so the plan was found in its own type"] = None
+        with evaluating(planner.model):
+            groups = planner.proven(targets)
+            trial = _Trial(planner, tolerance)
+            groups = trial.largest(groups)
+            self._reasons |= planner.reasons
+        self._notes |= planner.notes
+        if unused := planner.unused():
+            self._notes[
+                f"the batches did not use {listed(unused, 4)} in eval mode; if another mode or other inputs do, "
+                "they may no longer fit"
+            ] = None
+        norms = [
+            planner.weights.name(call.place.storage, call.place.offset)
+            for group in groups
+            for call, _ in group.passed.values()
+            if call.kind == "batch norm"
+        ]
+        if norms:
+            self._notes[
+                f"a BatchNorm takes the output of removed units ({listed(dict.fromkeys(norms), 4)}): in eval mode "
+                "nothing changes, but in train mode it would have made something else of their constant"
+            ] = None
+        return groups, *(drawn(planner, groups) if groups else (Plan({}), {}))
+
+    def _started(self, kind: torch.dtype) -> Planner:
+        """What runs a copy of the model in a type, and has run it."""
+        try:
+            twin = copy.deepcopy(self._model)
+        except Exception as error:
+            raise TypeError(
+                f"the model cannot be copied by copy.deepcopy ({first_line(error)}), and a copy is needed to try the "
+                "removal on; detach or leave out what cannot be copied"
+            ) from error
+        batches = self._batches
+        if kind == torch.float64:
+            twin = twin.double()
+            batches = tree_map_only(Tensor, lambda each: each.double() if each.is_floating_point() else each, batches)
+        planner = Planner(twin, batches, self._forward, _CONSTANT[kind])
+        with evaluating(twin):
+            planner.diagnosis()
+        return planner
+
+    # --- The report ------------------------------------------------------------------------------------------------
+
+    def _remarks(self) -> tuple[str, ...]:
+        config = getattr(self._model, "config", None)
+        if hasattr(config, "to_dict") and hasattr(self._model, "save_pretrained"):
+            self._notes[
+                "the model's config still says the sizes before, so from_pretrained cannot load it; make the model "
+                "from the config, call Removal.apply on it, and load the state_dict"
+            ] = None
+        return tuple(self._notes)
+
+    def _skipped(self, diagnosis: Diagnosis, removed: Mapping[str, Sequence[int]]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for site in diagnosis.sites:
+            reasons: dict[str, list[int]] = defaultdict(list)
+            for unit in site.dead.tolist():
+                if unit not in removed.get(site.name, ()):
+                    reason = self._reasons.get((Key(site.name, site.units), unit), "it could not be removed")
+                    reasons[reason].append(unit)
+            if reasons:
+                found[site.name] = "; ".join(
+                    f"{reason} (unit{'' if len(units) == 1 else 's'} {listed(units)})" if len(reasons) > 1 else reason
+                    for reason, units in reasons.items()
+                )
+        return found
+
+
+class _Trial:
+    """Tries plans on the copy of the model."""
+
+    def __init__(self, planner: Planner, tolerance: float) -> None:
+        self._planner, self._tolerance = planner, tolerance
+
+    def largest(self, groups: list[Group]) -> list[Group]:
+        """As many of the groups as can go together; the others are refused."""
+        reason = self._tried(groups) if groups else ""
+        if not reason:
+            return groups
+        if len(groups) == 1:
+            self._planner.refuse(groups[0], reason)
+            return []
+        middle = len(groups) // 2
+        first, second = self.largest(groups[:middle]), self.largest(groups[middle:])
+        if not first or not second:
+            return first or second
+        reason = self._tried(first + second)
+        if reason:
+            for group in second:
+                self._planner.refuse(group, f"together with others, {reason}")
+            return first
+        return first + second
+
+    def _tried(self, groups: Sequence[Group]) -> str:
+        """Why the copy does not compute the same without the units; empty if it does."""
+        planner = self._planner
+        try:
+            plan, additions = drawn(planner, groups)
+            undo = shrink(planner.model, plan, additions=additions)
+        except ImpossibleError as error:
+            return str(error)
+        except (ValueError, TypeError) as error:
+            return f"its weights cannot shrink: {first_line(error)}"
+        try:
+            after = planner.again()
+            change = largest_change(planner.outputs, after) if _shapes(after) == _shapes(planner.outputs) else 1.0
+        except Exception as error:  # noqa: BLE001  # whatever the model's code does with other sizes
+            return f"without it, the model fails, maybe as its code has a size written out ({first_line(error)})"
+        finally:
+            undo()
+        return (
+            "" if change <= self._tolerance else f"without it, the output changes by {change:.2g} of its largest value"
+        )
+
+
+def _shapes(outputs: Sequence[Sequence[Tensor]]) -> list[list[torch.Size]]:
+    return [[each.shape for each in some] for some in outputs]
+
+
+def _outputs(model: nn.Module, batch: Any, forward: Callable[[Any, Any], object]) -> list[Tensor]:
+    with Outputs(model) as outputs:
+        outputs.returned(forward(model, batch))
+    return outputs.copies()
+
+
+def _all_outputs(model: nn.Module, batches: Sequence[Any], forward: Forward) -> list[list[Tensor]]:
+    seed()
+    return [_outputs(model, batch, forward) for batch in copies(batches)]
+
+
+def _removed(groups: Iterable[Group]) -> dict[str, tuple[int, ...]]:
+    """The units that are gone from each site."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for group in groups:
+        for key, unit in group.targets:
+            found[key.name].add(unit)
+        for key, units in group.moved.items():
+            found[key.name] |= set(torch.nonzero(units)[:, 0].tolist())
+    return {name: tuple(sorted(units)) for name, units in found.items()}
