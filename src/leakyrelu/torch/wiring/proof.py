@@ -32,8 +32,8 @@ class Prober:
     Attributes
     ----------
     weights : Weights
-    calls : int
-        How often the batches were run, all together.
+    outputs : list
+        What came out of the first run, by batch.
     notes : dict
         Its keys are remarks on what the proof does not cover.
     """
