@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from leakyrelu.torch.capture import Forward
 from leakyrelu.torch.running import copies, evaluating, run_batch
@@ -30,6 +29,8 @@ class _Unfused(TorchFunctionMode):
 def multiply_adds(model: nn.Module, batch: Any, forward: Forward = run_batch) -> int:
     """How often the model multiplies and adds for a batch: in convolutions and matrix products."""
     attention = sdpa_kernel(SDPBackend.MATH)  # as matrix products, which the counter knows
+    from torch.utils.flop_counter import FlopCounterMode  # it needs private names of PyTorch
+
     with evaluating(model), attention, _Unfused(), FlopCounterMode(display=False) as counter:
         for given in copies([batch]):
             forward(model, given)
