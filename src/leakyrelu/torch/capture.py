@@ -4,7 +4,6 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import is_dataclass
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -16,7 +15,6 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from leakyrelu._backends.torch_private import (
     backward_is_running,
     tree_leaves,
-    tree_map_only,
     without_subclass_functions,
 )
 from leakyrelu.torch.layout import Part, Units
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
     from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Call", "Capture", "Forward", "Observer", "nothing_seen", "paths", "recorded", "watch"]
+__all__ = ["Call", "Capture", "Forward", "Observer", "nothing_seen", "paths", "watch"]
 
 
 class Call(NamedTuple):
@@ -228,34 +226,6 @@ def watch(model: nn.Module, batches: Iterable[Any], forward: Forward, look: Call
         for batch in batches:
             with capture.one_pass(batch):
                 forward(model, batch)
-
-
-def recorded(model: nn.Module, batch: Any, forward: Forward) -> list[tuple[tuple[Any, Any], list[Tensor]]]:
-    """Run a batch; return the arguments (positional and by name) and the output tensors of each call of the model."""
-    under_way: list[Any] = []
-    calls: list[tuple[tuple[Any, Any], list[Tensor]]] = []
-
-    def before(_: nn.Module, args: Any, kwargs: Any) -> None:
-        under_way.append(tree_map_only(Tensor, torch.clone, (args, kwargs)))  # the model may change them in place
-
-    def after(_: nn.Module, __: Any, output: object) -> None:
-        calls.append((under_way.pop(), [leaf.to("cpu", copy=True) for leaf in _tensors(output)]))
-
-    hooks = model.register_forward_pre_hook(before, with_kwargs=True), model.register_forward_hook(after)
-    try:
-        forward(model, batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return calls
-
-
-def _tensors(output: object) -> Iterator[Tensor]:
-    for leaf in tree_leaves(output):
-        if isinstance(leaf, Tensor):
-            yield leaf
-        elif is_dataclass(leaf):
-            yield from _tensors(vars(leaf))
 
 
 def _inert() -> Capture:

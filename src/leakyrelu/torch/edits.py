@@ -99,10 +99,6 @@ class Edits:
             tensor[index] = old
             self._done.pop()
 
-    def made_for(self, owner: Hashable) -> bool:
-        """Whether anything is written for an owner."""
-        return any(put.owner == owner for put in self._puts)
-
 
 def _without(put: _Put, addresses: Sequence[Tensor]) -> _Put:
     if not addresses:

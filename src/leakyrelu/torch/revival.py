@@ -9,9 +9,10 @@ from torch import nn
 
 from leakyrelu.torch.capture import Forward
 from leakyrelu.torch.edits import states_of
-from leakyrelu.torch.running import checked, evaluating, refuse_foreign_weights, run_batch, seen_through
-from leakyrelu.torch.surgery import Choice, Outgoing, Surgery, Which, checked_choice, dead_in, frozen_names, in_words
+from leakyrelu.torch.running import checked, evaluating, refuse_unchangeable, run_batch
+from leakyrelu.torch.surgery import Choice, Outgoing, Surgery, Which, checked_choice, dead_in, frozen_names
 from leakyrelu.torch.wiring.proof import Prober
+from leakyrelu.torch.wiring.words import in_words
 from leakyrelu.units.diagnosis import Diagnosis
 
 __all__ = ["Revival", "revive"]
@@ -158,9 +159,7 @@ def revive(
     >>> revival.before.dead, revival.after.dead, revival.revived, revival.output_change < 1e-5
     (3, 0, {'1': (0, 1, 2)}, True)
     """
-    if seen_through(model) is not model:
-        raise TypeError("the model is compiled or replicated; give the one within: model._orig_mod, or model.module")
-    refuse_foreign_weights(model)
+    refuse_unchangeable(model)
     checked_choice(which, tau, outgoing)
     states, names = states_of(optimizer), frozen_names(model, frozen)
     surgery = Surgery(

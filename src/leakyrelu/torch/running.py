@@ -26,6 +26,7 @@ __all__ = [
     "evaluating",
     "is_parallel",
     "refuse_foreign_weights",
+    "refuse_unchangeable",
     "run_batch",
     "seen_through",
 ]
@@ -68,6 +69,13 @@ def refuse_foreign_weights(model: nn.Module) -> None:
         if has_own_dispatch(tensor):
             kind = type(tensor).__name__
             raise TypeError(f"{name} is a {kind}, not a plain tensor, so its elements cannot be changed; {advice}")
+
+
+def refuse_unchangeable(model: nn.Module) -> None:
+    """Raise a `TypeError` unless the model itself holds its weights: neither compiled, nor replicated, nor sharded."""
+    if seen_through(model) is not model:
+        raise TypeError("the model is compiled or replicated; give the one within: model._orig_mod, or model.module")
+    refuse_foreign_weights(model)
 
 
 def is_parallel(module: nn.Module) -> bool:

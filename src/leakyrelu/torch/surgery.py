@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from leakyrelu._shared.wording import listed
 from leakyrelu.torch.counts import largest_change
 from leakyrelu.torch.edits import Edits, States
 from leakyrelu.torch.waking import Waking
 from leakyrelu.torch.wiring.groups import Group, Key, Member, Target
+from leakyrelu.torch.wiring.outputs import are_empty
 from leakyrelu.torch.wiring.proof import Prober
 from leakyrelu.torch.wiring.weights import Application
+from leakyrelu.torch.wiring.words import NOTHING_TO_COMPARE, joined
 from leakyrelu.units.diagnosis import Diagnosis
 
-__all__ = ["Choice", "Outcome", "Outgoing", "Surgery", "Which", "checked_choice", "dead_in", "frozen_names", "in_words"]
+__all__ = ["Choice", "Outcome", "Outgoing", "Surgery", "Which", "checked_choice", "dead_in", "frozen_names"]
 
 _TOLERANCE = 1e-5  # the largest change of the output that is allowed, relative to its largest value
 _SMALL = 0.1  # how large new outgoing weights are, as a part of the root mean square of the others
@@ -116,9 +117,8 @@ class Surgery:
             if site.operation == "threshold" and key in targets:
                 reason = "a threshold gives a value of its own where it is not reached"
                 self._reasons |= {(key, unit): reason for unit in targets.pop(key)}
-        if prober.outputs_are_empty:
-            reason = "neither the model nor forward returned a tensor, so that nothing can be compared"
-            self._reasons |= {(key, unit): reason for key, units in targets.items() for unit in units}
+        if are_empty(prober.outputs):
+            self._reasons |= {(key, unit): NOTHING_TO_COMPARE for key, units in targets.items() for unit in units}
             return self._result(before, before, 0.0)
         groups = self._proven(targets)
         for group in groups:
@@ -261,7 +261,7 @@ class Surgery:
             group.members.remove(member)
 
     def _undo(self, groups: list[Group], group: Group) -> None:
-        self._edits.undo({group, *(id(member) for member in group.members)})
+        self._edits.undo({group, *group.members})
         groups.remove(group)
 
     def _let_sleep(self, groups: list[Group], asleep: set[Target]) -> None:
@@ -269,7 +269,7 @@ class Surgery:
         gone: set[Hashable] = set()
         for group in list(groups):
             still = [member for member in group.members if asleep.issuperset(member.targets)]
-            gone |= {id(member) for member in still}
+            gone |= set(still)
             if len(still) == len(group.members):
                 gone.add(group)
                 groups.remove(group)
@@ -285,7 +285,7 @@ class Surgery:
     def _suspect(self, groups: Sequence[Group]) -> str:
         """The site whose revival changes the output, if it is a single one; sites are undone to find it."""
         for group in list(groups):
-            self._edits.undo({group, *(id(member) for member in group.members)})
+            self._edits.undo({group, *group.members})
             if largest_change(self._prober.outputs, self._prober.again()) <= _TOLERANCE:
                 return f", most likely because of {group.members[0].targets[0][0].name}"
         return ""
@@ -308,20 +308,9 @@ class Surgery:
             left = sorted({*left, *self._reasons})
         for key, unit in left:  # some units fire again because the units before them do
             found[key.name][self._reasons.get((key, unit), "it was not dead before")].append(unit)
-        return {name: _joined(reasons) for name, reasons in found.items()}
+        return {name: joined(reasons) for name, reasons in found.items()}
 
 
 def dead_in(diagnosis: Diagnosis) -> list[Target]:
     """The dead units."""
     return [(Key(site.name, site.units), unit) for site in diagnosis.sites for unit in site.dead.tolist()]
-
-
-def in_words(units: Sequence[int]) -> str:
-    """The units, by their numbers."""
-    return f"unit{'' if len(units) == 1 else 's'} {listed(units)}"
-
-
-def _joined(reasons: Mapping[str, Sequence[int]]) -> str:
-    if len(reasons) == 1:
-        return next(iter(reasons))
-    return "; ".join(f"{reason} ({in_words(units)})" for reason, units in reasons.items())

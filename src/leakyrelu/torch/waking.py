@@ -13,7 +13,7 @@ from torch import Tensor
 from leakyrelu.torch.capture import Call
 from leakyrelu.torch.counts import by_unit, split
 from leakyrelu.torch.edits import Edits
-from leakyrelu.torch.wiring.groups import Group, Key, Member, Target, flat_index
+from leakyrelu.torch.wiring.groups import Group, Key, Member, Target, put
 from leakyrelu.torch.wiring.proof import Prober
 from leakyrelu.torch.wiring.tape import Maker
 from leakyrelu.units.sites import Floats
@@ -39,42 +39,42 @@ class Waking:
 
     def __init__(self, prober: Prober, edits: Edits, groups: Sequence[Group], generator: torch.Generator) -> None:
         self._prober, self._edits, self._groups, self._generator = prober, edits, groups, generator
-        self._tried: dict[int, tuple[Tensor, Floats]] = {}  # the last row of a member, and its values
-        self._todo = {id(member): (group, member) for group in groups for member in group.members}
+        self._tried: dict[Member, tuple[Tensor, Floats]] = {}  # the last row of a member, and its values
+        self._todo = {member: group for group in groups for member in group.members}
 
     def performed(self) -> Awake:
         """Shift and draw, at most a few rounds of all batches."""
-        for group, member in self._todo.values():
+        for member, group in self._todo.items():
             self._reset(group, member)
             if group.has_rows and not self._is_sound(member):
                 self._draw(member)
         for left in reversed(range(_ROUNDS)):
             if not self._todo:
                 break
-            for number, values in self._values().items():
-                group, member = self._todo[number]
+            for member, values in self._values().items():
+                group = self._todo[member]
                 if self._fires(group, member, values, _ENOUGH if left and group.has_rows else 0.0):
-                    del self._todo[number]
-                elif left and group.has_rows and not self._steered(group, number, member, values):
+                    del self._todo[member]
+                elif left and group.has_rows and not self._steered(group, member, values):
                     self._draw(member)
-            if not any(group.has_rows for group, _ in self._todo.values()):
+            if not any(group.has_rows for group in self._todo.values()):
                 break
         result = Awake()
-        for group, member in self._todo.values():
+        for member, group in self._todo.items():
             reason = "whatever its weights" if group.has_rows else "and its weights could not be drawn anew"
             result.asleep |= set(member.targets)
             result.reasons |= dict.fromkeys(member.targets, f"what enters it is the same for every example, {reason}")
         return result
 
-    def _steered(self, group: Group, number: int, member: Member, values: Floats) -> bool:
+    def _steered(self, group: Group, member: Member, values: Floats) -> bool:
         """Without a bias, mix the last two rows of weights so that half of the values are above zero."""
         if group.shifts:
             return False
         storage, addresses = self._row(member)
         flat = self._prober.weights.flat(storage)
         row = flat[addresses.to(flat.device)].cpu().double()
-        before = self._tried.get(number)
-        self._tried[number] = row, values
+        before = self._tried.get(member)
+        self._tried[member] = row, values
         if before is None or len(before[1]) != len(values) or not (before[1] != 0).any():
             return False
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -84,11 +84,11 @@ class Waking:
         norm = float(mixed.norm())
         if not math.isfinite(norm) or norm == 0:
             return False
-        self._edits.put(id(member), storage, addresses, mixed * (math.sqrt(2) / norm))
+        self._edits.put(member, storage, addresses, mixed * (math.sqrt(2) / norm))
         return True
 
     def _put(self, member: Member, storage: int, address: int, value: float) -> None:
-        self._edits.put(id(member), storage, torch.tensor([address]), value)
+        self._edits.put(member, storage, torch.tensor([address]), value)
 
     def _reset(self, group: Group, member: Member) -> None:
         """Set biases to zero, as rounding beside a large one hides all else, and norms to their initial values."""
@@ -111,19 +111,19 @@ class Waking:
         """Draw new incoming weights, as He et al. (2015) initialise them."""
         storage, addresses = self._row(member)
         new = torch.randn(len(addresses), generator=self._generator) * math.sqrt(2 / len(addresses))
-        self._edits.put(id(member), storage, addresses, new)
+        self._edits.put(member, storage, addresses, new)
 
-    def _values(self) -> dict[int, Floats]:
+    def _values(self) -> dict[Member, Floats]:
         """What enters the units that do not fire yet, with values taken evenly from all batches.
 
         While the first batch runs, they are shifted at once, so that units of later layers see what they will see.
         """
-        found: dict[int, list[Tensor]] = defaultdict(list)
-        at: dict[Key, list[tuple[int, int]]] = defaultdict(list)  # by site: which member, and its unit there
-        for number, (group, member) in self._todo.items():
+        found: dict[Member, list[Tensor]] = defaultdict(list)
+        at: dict[Key, list[tuple[Member, int]]] = defaultdict(list)  # by site: which member, and its unit there
+        for member, group in self._todo.items():
             for key, unit in member.targets:
                 if key in group.sites:
-                    at[key].append((number, unit))
+                    at[key].append((member, unit))
         totals = dict.fromkeys(at, 0)
 
         def look(call: Call) -> Callable[[Tensor], None] | None:
@@ -136,16 +136,16 @@ class Waking:
             while math.gcd(every, call.input.numel()) > 1:
                 every += 1  # a common divisor would take the same positions again and again
             rows = values.movedim(1, 0).flatten(1)[:, ::every].cpu().double()
-            for (number, _), row in zip(at[key], rows, strict=True):
-                found[number].append(row)
+            for (member, _), row in zip(at[key], rows, strict=True):
+                found[member].append(row)
             totals[key] += 1
             if totals[key] > 1:
                 return None
             made = (values - rows.median(1).values.to(values)[:, None]).clamp(min=0)  # before it is overwritten
-            return lambda output: _give(output, call, units, made)
+            return lambda output: put(output, call.units, units, lambda shape: made)
 
         self._prober.look(look)
-        return {number: np.asarray(torch.cat(parts)) for number, parts in found.items()}
+        return {member: np.asarray(torch.cat(parts)) for member, parts in found.items()}
 
     def _fires(self, group: Group, member: Member, values: Floats, least: float) -> bool:
         """Shift what enters the unit so that about half is above zero, and return whether that works."""
@@ -169,12 +169,3 @@ class Waking:
             flat = self._prober.weights.flat
             cut = (cut - float(flat(mean[0])[mean[1]])) / math.sqrt(float(flat(variance[0])[variance[1]]) + maker.eps)
         self._put(member, maker.storage, maker.address, -cut)
-
-
-def _give(output: Tensor, call: Call, units: Sequence[int], values: Tensor) -> None:
-    """Let units give these values."""
-    index = flat_index(output.shape, call.units, units, output.device)
-    flat = output.contiguous().view(-1)
-    flat[index] = values.flatten().to(flat)
-    if flat.data_ptr() != output.data_ptr():
-        output.copy_(flat.view(output.shape))

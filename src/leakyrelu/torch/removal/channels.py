@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from leakyrelu.torch.wiring.tape import Node, Operand, element
-from leakyrelu.torch.wiring.weights import BATCH_NORMS, Application, Place
+from leakyrelu.torch.wiring.weights import BATCH_NORMS, CONVOLUTIONS, PRODUCTS, Application, Place
 
 __all__ = ["Made", "is_depthwise", "made_of"]
 
 _HOPS = 400  # how many operations are looked at on the way back
-_CONVOLUTIONS = re.compile(r"_?convolution|mkldnn_convolution|convolution_overrideable")
-_PRODUCTS = re.compile(r"(add)?(b?mm|mv)|baddbmm|dot|_grouped_mm")
 _NEW = re.compile(r"(new_)?(zeros|ones|full|empty)(_like)?|arange|scalar_tensor|empty_strided|eye")
 _SOURCES = {  # the arguments whose values an operation takes; the others say where from, or where to
     **dict.fromkeys(("scatter_add", "scatter_reduce", "index_add"), (0, 3)),
@@ -95,7 +93,7 @@ def _before(node: Node, place: Place, one: _At, other: _At, made: Made) -> list[
     found: list[_Step] = []
     if name in _MIXING:
         made.why = _MIXING[name]
-    elif _CONVOLUTIONS.fullmatch(name) or _PRODUCTS.fullmatch(name):
+    elif name in CONVOLUTIONS or name in PRODUCTS:
         found = _layer(node, name, place, one, other, made)
     elif name in BATCH_NORMS:
         parts = [each for each in args[1:5] if isinstance(each, Operand)]
@@ -170,7 +168,7 @@ def _layer(node: Node, name: str, place: Place, one: _At, other: _At, made: Made
         of_model = any(isinstance(each, Operand) and each.weight is not None for each in node.args[-2:])
         made.why = (
             "it is made by a layer that is applied to a part of the model itself, not to its input"
-            if of_model and _PRODUCTS.fullmatch(name)
+            if of_model and name in PRODUCTS
             else "it is made by a layer whose weight is no parameter, but computed"
         )
         return []
@@ -187,7 +185,7 @@ def _layer(node: Node, name: str, place: Place, one: _At, other: _At, made: Made
     made.rows.append((call, unit))
     made.add(call.place.storage, call.row(unit))
     found = []
-    is_convolution = _CONVOLUTIONS.fullmatch(name) is not None
+    is_convolution = name in CONVOLUTIONS
     bias = node.args[2] if is_convolution else node.args[0] if name in ("addmm", "addmv") else None
     if isinstance(bias, Operand) and bias.place is not None:
         ends = [(unit,), (unit,)] if is_convolution else [element(bias.place, place.size, at) for at in (one, other)]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adagrad, Optimizer
 
+from leakyrelu.torch.changes import Changes
 from leakyrelu.torch.removal.cutting import cut_state
 from leakyrelu.torch.removal.plan import Kept
-from leakyrelu.torch.replacement.changes import Changes
 
 __all__ = ["Grown", "Shrunk", "follow"]
 

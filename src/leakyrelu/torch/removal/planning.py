@@ -15,10 +15,10 @@ from leakyrelu.torch.wiring.groups import Key, Target
 from leakyrelu.torch.wiring.proof import Prober
 from leakyrelu.torch.wiring.tape import Tape
 from leakyrelu.torch.wiring.weights import Application
+from leakyrelu.torch.wiring.words import NOTHING_TAKES_IT
 
 __all__ = ["Planner"]
 
-_PARTS = 16  # how many parts of a group are tried by themselves if the whole is refused
 _ONE_STAYS = "one unit of a layer must stay"
 _ALIKE = "each group of a grouped convolution must lose as many units as the others"
 
@@ -83,7 +83,7 @@ class Planner(Prober):
     def _again(self, group: Group) -> list[Group]:
         """The parts of a group that are to be proven by themselves, if the whole cannot go."""
         if group.refused:
-            return _parts(group) if len(group.bundles) > 1 else []
+            return group.parts() if len(group.members) > 1 else []
         kept = self._alike(group)
         return [] if kept is None else [Group(kept)]
 
@@ -99,11 +99,11 @@ class Planner(Prober):
             if site is None:
                 continue
             by: dict[int, list[Bundle]] = {number: [] for number in range(call.groups)}
-            for bundle in group.bundles:
+            for bundle in group.members:
                 unit = next(unit for key, unit in bundle.targets if key == site)
                 by[unit // (len(channels) // call.groups)].append(bundle)
-            kept = self._quota(by, group.bundles)
-            if len(kept) == len(group.bundles):
+            kept = self._quota(by, group.members)
+            if len(kept) == len(group.members):
                 continue
             if not kept:
                 group.refused = _ALIKE
@@ -178,7 +178,7 @@ class Planner(Prober):
         self._follow(groups, of_layers=False)
         for group in groups:
             if not group.refused and not group.cuts:
-                group.refused = "no weight takes its output"
+                group.refused = NOTHING_TAKES_IT
             if not group.refused:
                 self._gather(group)
         left = [group for group in groups if not group.refused]
@@ -189,18 +189,15 @@ class Planner(Prober):
         return list(groups)
 
     def _follow(self, groups: Sequence[Group], *, of_layers: bool) -> None:
-        trials = Trials(groups, self.range, self._tolerance, Key.of, of_layers=of_layers)
+        trials = Trials(groups, self.range, self._tolerance, of_layers=of_layers)
         self.run(trials.observe, lambda: Following(self.weights, trials))
         trials.conclude()
-        if self.is_random:
-            for group in groups:
-                group.refused = (
-                    "two runs of the model on the same batch gave different outputs, so nothing can be proven"
-                )
+        for group in groups:
+            group.refused = self.randomness or group.refused
 
     def _gather(self, group: Group) -> None:
         """Note all weights that make the units, and those that make the same channels (such as gates)."""
-        for bundle in group.bundles:
+        for bundle in group.members:
             for made in bundle.made:
                 _add(group, made)
         for call, channels in group.cuts.values():
@@ -218,20 +215,15 @@ class Planner(Prober):
                 if not fresh:
                     break
                 _add(group, made)
-                group.bundles[0].made.append(made)
+                group.members[0].made.append(made)
 
     def _read_by_others(self, group: Group) -> str:
         """Why the matrices cannot shrink; empty if they can."""
         own = {*group.cuts, *group.passed, *group.rows()}
         for call, _ in (*group.cuts.values(), *group.rows().values()):
-            storage, gone = call.place.storage, None
-            for reader, place in self._readers[storage].items():
-                if reader in own:
-                    continue
-                gone = united(group.gone[storage]) if gone is None else gone
-                if bool(torch.isin(gone, place.addresses({})).any()):
-                    name = self.weights.name(storage, call.place.offset)
-                    return f"{name}, which would lose a part, is used elsewhere, too"
+            if self.is_read(call.place.storage, united(group.gone[call.place.storage]), own):
+                name = self.weights.name(call.place.storage, call.place.offset)
+                return f"{name}, which would lose a part, is used elsewhere, too"
         return ""
 
 
@@ -246,8 +238,3 @@ def _ends(call: Application, shape: Sequence[int], at: Sequence[int]) -> tuple[t
     for axis, index in zip(call.axes, at, strict=True):
         first[axis] = last[axis] = index
     return tuple(first), tuple(last)
-
-
-def _parts(group: Group) -> list[Group]:
-    count = min(_PARTS, len(group.bundles))
-    return [Group(group.bundles[i::count]) for i in range(count)]

@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,10 +21,10 @@ from leakyrelu.torch.removal.planning import Planner
 from leakyrelu.torch.removal.report import Removal
 from leakyrelu.torch.removal.shrinking import shrink
 from leakyrelu.torch.removal.trials import Group
-from leakyrelu.torch.running import checked, copies, evaluating, refuse_foreign_weights, run_batch, seen_through
+from leakyrelu.torch.running import checked, copies, evaluating, refuse_unchangeable, run_batch
 from leakyrelu.torch.wiring.groups import Key, Target
-from leakyrelu.torch.wiring.outputs import Outputs
-from leakyrelu.torch.wiring.proof import seed
+from leakyrelu.torch.wiring.outputs import are_empty, outputs_of, outputs_on, seed
+from leakyrelu.torch.wiring.words import NOTHING_TO_COMPARE, joined
 from leakyrelu.units.diagnosis import Diagnosis
 
 __all__ = ["remove_dead"]
@@ -101,9 +101,7 @@ def remove_dead(
     >>> removal.removed, removal.parameters, model[0], removal.output_change < 1e-5
     ({'1': (0, 1, 2)}, (58, 37), Linear(in_features=4, out_features=5, bias=True), True)
     """
-    if seen_through(model) is not model:
-        raise TypeError("the model is compiled or replicated; give the one within: model._orig_mod, or model.module")
-    refuse_foreign_weights(model)
+    refuse_unchangeable(model)
     states_of(optimizer)
     with evaluating(model):
         return _Operation(model, list(checked(batches)), forward or run_batch, optimizer).performed()
@@ -124,9 +122,8 @@ class _Operation:
         diagnosis, before = self._diagnosed()
         targets = {Key(site.name, site.units): site.dead.tolist() for site in diagnosis.sites if len(site.dead)}
         number = parameters(self._model)
-        if not any(output.numel() for outputs in before for output in outputs):
-            reason = "neither the model nor forward returned a tensor, so that nothing can be compared"
-            self._reasons = {(key, unit): reason for key, units in targets.items() for unit in units}
+        if are_empty(before):
+            self._reasons = {(key, unit): NOTHING_TO_COMPARE for key, units in targets.items() for unit in units}
             targets = {}
         groups, plan, additions = self._planned(targets) if targets else ([], Plan({}), {})
         if not groups:
@@ -158,7 +155,7 @@ class _Operation:
         found: list[list[Tensor]] = []
 
         def forward(model: Any, batch: Any) -> None:
-            found.append(_outputs(model, batch, self._forward))
+            found.append(outputs_of(model, batch, self._forward).copies())
 
         seed()
         return counted(self._model, copies(self._batches), forward), found
@@ -172,7 +169,7 @@ class _Operation:
         return (count, count), (time, time)
 
     def _change(self, before: Sequence[Sequence[Tensor]]) -> float:
-        change = largest_change(before, _all_outputs(self._model, self._batches, self._forward))
+        change = largest_change(before, outputs_on(self._model, self._batches, self._forward))
         if not change <= _TOLERANCE:
             raise RuntimeError(
                 f"removing the dead units changed the output by {change:.2g} of its largest value, more than "
@@ -250,10 +247,7 @@ class _Operation:
                     reason = self._reasons.get((Key(site.name, site.units), unit), "it could not be removed")
                     reasons[reason].append(unit)
             if reasons:
-                found[site.name] = "; ".join(
-                    f"{reason} (unit{'' if len(units) == 1 else 's'} {listed(units)})" if len(reasons) > 1 else reason
-                    for reason, units in reasons.items()
-                )
+                found[site.name] = joined(reasons)
         return found
 
 
@@ -306,17 +300,6 @@ class _Trial:
 
 def _shapes(outputs: Sequence[Sequence[Tensor]]) -> list[list[torch.Size]]:
     return [[each.shape for each in some] for some in outputs]
-
-
-def _outputs(model: nn.Module, batch: Any, forward: Callable[[Any, Any], object]) -> list[Tensor]:
-    with Outputs(model) as outputs:
-        outputs.returned(forward(model, batch))
-    return outputs.copies()
-
-
-def _all_outputs(model: nn.Module, batches: Sequence[Any], forward: Forward) -> list[list[Tensor]]:
-    seed()
-    return [_outputs(model, batch, forward) for batch in copies(batches)]
 
 
 def _removed(groups: Iterable[Group]) -> dict[str, tuple[int, ...]]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from leakyrelu._shared.wording import count, listed
+from leakyrelu._shared.wording import count
 from leakyrelu.torch.removal.plan import Plan
 from leakyrelu.torch.removal.shrinking import shrink
+from leakyrelu.torch.wiring.words import in_words
 
 __all__ = ["Removal"]
 
@@ -102,7 +103,7 @@ class Removal:
             before, after = self.seconds
             lines.append(_compared("time for a batch", "{:.3g} ms", (1e3 * before, 1e3 * after)))
         for site, numbers in self.removed.items():
-            lines.append(f"  {site}: unit{'' if len(numbers) == 1 else 's'} {listed(numbers)}")
+            lines.append(f"  {site}: {in_words(numbers)}")
         lines += [f"  left alone, {name}: {reason}" for name, reason in self.skipped.items()]
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)

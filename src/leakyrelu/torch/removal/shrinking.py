@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from leakyrelu._shared.wording import listed
+from leakyrelu.torch.changes import Changes
 from leakyrelu.torch.removal.attributes import changed_sizes, local_name, outputs_of
 from leakyrelu.torch.removal.cutting import cut, like, refuse_misfit
 from leakyrelu.torch.removal.optimizers import Grown, Shrunk, follow
 from leakyrelu.torch.removal.plan import Kept, Plan, tensors_of
-from leakyrelu.torch.replacement.changes import Changes
 
 __all__ = ["shrink"]
 

@@ -1,7 +1,7 @@
 """Finds what takes the output of dead units, and shows that nothing else does, beside the run itself."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,17 +10,16 @@ from torch import Tensor
 
 from leakyrelu.torch.capture import Call
 from leakyrelu.torch.counts import by_unit
-from leakyrelu.torch.layout import Units
 from leakyrelu.torch.removal.channels import Made, is_depthwise
-from leakyrelu.torch.wiring.groups import Key, Target, flat_index
+from leakyrelu.torch.wiring.groups import Key, Target, Together
+from leakyrelu.torch.wiring.noise import SCALES, Noise
 from leakyrelu.torch.wiring.shadows import Shadows, differing
 from leakyrelu.torch.wiring.tape import Operand, Tape
-from leakyrelu.torch.wiring.weights import BATCH_NORMS, Application, Place, Weights
-from leakyrelu.torch.wiring.words import met, reaching
+from leakyrelu.torch.wiring.weights import BATCH_NORMS, Application, Place, Weights, add_to
+from leakyrelu.torch.wiring.words import makes_more, met
 
 __all__ = ["Bundle", "Following", "Group", "Ranges", "Trials"]
 
-_SCALES = 1.0, 1e3  # of what a unit gives in a trial; one number could be hidden by what follows
 _SHIFTED = {"add", "add_", "sub", "sub_", "div", "div_"}
 
 
@@ -33,29 +32,19 @@ class Bundle:
 
 
 @dataclass(eq=False)
-class Group:
+class Group(Together[Bundle]):
     """Bundles at the same sites, whose wiring is proven together."""
 
-    bundles: list[Bundle]
     refused: str = ""
     gone: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))  # addresses by storage
     cuts: dict[tuple[object, ...], tuple[Application, Tensor]] = field(default_factory=dict)  # channels of each weight
     passed: dict[tuple[object, ...], tuple[Application, Tensor]] = field(default_factory=dict)  # per-channel layers
     moved: dict[Key, Tensor] = field(default_factory=dict)  # the units at each site that go
 
-    @property
-    def targets(self) -> list[Target]:
-        """The units."""
-        return [target for bundle in self.bundles for target in bundle.targets]
-
-    def units(self, key: Key) -> list[int]:
-        """The units at one of the sites."""
-        return sorted({unit for at, unit in self.targets if at == key})
-
     def rows(self) -> dict[tuple[object, ...], tuple[Application, list[int]]]:
         """The rows that make the units, by the weight that they are of."""
         found: dict[tuple[object, ...], tuple[Application, set[int]]] = {}
-        for bundle in self.bundles:
+        for bundle in self.members:
             for made in bundle.made:
                 for call, row in made.rows:
                     found.setdefault(call.key, (call, set()))[1].add(row)
@@ -85,7 +74,7 @@ class Ranges(Tape):  # type: ignore[no-untyped-call]
     """Takes down, too, between which values each channel lies that a weight is applied to, and what follows it."""
 
     def __init__(self, weights: Weights) -> None:
-        super().__init__(weights, keep_nodes=True)
+        super().__init__(weights)
         self.range: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
         self.given: dict[tuple[object, ...], tuple[Operand, tuple[int, ...]]] = {}
         self.biases: dict[tuple[object, ...], Place] = {}
@@ -127,16 +116,9 @@ class Following(Shadows):  # type: ignore[no-untyped-call]
     """Follows the trials of groups through one batch."""
 
     def __init__(self, weights: Weights, trials: "Trials") -> None:
-        super().__init__(weights)
+        super().__init__(weights, trials.reasons)
         self._of = trials
         self._behind: dict[Any, Tensor] = {}  # channels of the layer that runs, which get fresh noise
-        for trial in trials.reasons:
-            self.end(trial)
-
-    def refuse(self, trial: Any, reason: str) -> None:
-        """Give a trial up, for a reason."""
-        self._of.reasons.setdefault(trial, reason)
-        self.end(trial)
 
     def applied(self, trial: Any, call: Application, given: Tensor, differs: Tensor, path: tuple[str, ...]) -> bool:  # noqa: ARG002  # as in the base class
         """Go on behind layers that keep channels apart; end at other weights that are applied to constants."""
@@ -150,7 +132,7 @@ class Following(Shadows):  # type: ignore[no-untyped-call]
             return False
         name = self._weights.name(call.place.storage, call.place.offset)
         if trial.of_layers and not _covered(trial.group, call, differs):
-            self.refuse(trial, f"the weights that make it also change what {name} takes")
+            self.refuse(trial, makes_more(name))
         elif bool((differs & self._of.varies(call)).any()):
             self.refuse(trial, met(path, name))
         elif not trial.of_layers:
@@ -163,15 +145,15 @@ class Following(Shadows):  # type: ignore[no-untyped-call]
             trial.group.take(trial.group.passed, call, channels)
         elif not _covered(trial.group, call, channels):
             name = self._weights.name(call.place.storage, call.place.offset)
-            self.refuse(trial, f"the weights that make it also change what {name} takes")
+            self.refuse(trial, makes_more(name))
             return False
         return True
 
     def has_applied(self, call: Application, output: Tensor) -> None:
         """Let the layers that make the units of a group give random numbers."""
         for trial, rows in self._of.rows.get(call.key, ()):
-            if trial not in self._of.reasons and call.rows is not None and output.numel():
-                self._of.disturb(self, trial, output, call.rows, rows)
+            if trial not in self._of.reasons and call.rows is not None:
+                self._of.noise.rows(self, trial, output, call.rows, rows, trial.scale)
 
     def _computed(self, name: str, call: Any, func: Any, args: Any, kwargs: Any, trials: Any) -> Any:
         if call is None and (name in _SHIFTED or name in BATCH_NORMS):
@@ -184,7 +166,7 @@ class Following(Shadows):  # type: ignore[no-untyped-call]
             per = made.shape[1] // channels.numel()
             rows = [int(at) * per + i for at in torch.nonzero(channels)[:, 0] for i in range(per)]
             with self.paused():
-                self._of.disturb(self, trial, made, 1, rows)
+                self._of.noise.rows(self, trial, made, 1, rows, trial.scale)
         return output
 
     def _per_channel(self, trial: Any, name: str, args: Sequence[Any]) -> None:
@@ -209,16 +191,6 @@ class Following(Shadows):  # type: ignore[no-untyped-call]
             if is_own and self._pass(trial, part, channels) and name in BATCH_NORMS:
                 self._behind[trial] = channels
 
-    def finish(self, outputs: Iterable[Tensor]) -> None:
-        """Refuse the trials in which an output would differ, or anything else that outlives the run."""
-        for output in outputs:
-            for trial, path in self.trials([output]).items():
-                if bool(differing(output, self.version(output, trial)).any()):
-                    self.refuse(trial, reaching(path))
-        for trial, memory, shadow in self.left():
-            if not torch.equal(memory, shadow):
-                self.refuse(trial, "the model keeps its output beyond the run")
-
 
 def _covered(group: Group, call: Application, channels: Tensor) -> bool:
     """Whether all weights that are applied to these channels go."""
@@ -234,17 +206,16 @@ class Trials:
         groups: Sequence[Group],
         ranges: dict[tuple[object, ...], tuple[Tensor, Tensor]],
         tolerance: float,
-        key: Callable[[Call], Key],
         *,
         of_layers: bool,
     ) -> None:
-        self._ranges, self._tolerance, self._key = ranges, tolerance, key
+        self._ranges, self._tolerance = ranges, tolerance
         self.reasons: dict[Any, str] = {}
         self.rows: dict[tuple[object, ...], list[tuple[_Trial, list[int]]]] = defaultdict(list)
         self._sites: dict[Key, list[tuple[_Trial, list[int]]]] = defaultdict(list)
-        self._generator = torch.Generator().manual_seed(1)
+        self.noise = Noise()
         self._trials = {
-            group: [_Trial(group, scale, of_layers) for scale in (_SCALES[:1] if of_layers else _SCALES)]
+            group: [_Trial(group, scale, of_layers) for scale in (SCALES[:1] if of_layers else SCALES)]
             for group in groups
         }
         for group, trials in self._trials.items():
@@ -253,7 +224,7 @@ class Trials:
                     for name, (_, rows) in group.rows().items():
                         self.rows[name].append((trial, rows))
                 else:
-                    for site in dict.fromkeys(site for site, _ in group.targets):
+                    for site in group.keys:
                         self._sites[site].append((trial, group.units(site)))
 
     def conclude(self) -> None:
@@ -273,13 +244,13 @@ class Trials:
 
         def see(call: Call) -> Callable[[Tensor], object]:
             with mode.paused():
-                key, moved = self._key(call), self._moved(mode, call)
+                key, moved = Key.of(call), self._moved(mode, call)
 
             def after(output: Tensor) -> None:
                 with mode.paused():
                     for trial, units in (*self._sites.get(key, ()), *moved):
-                        if trial not in self.reasons and output.numel():
-                            self._disturb_units(mode, trial, output, call.units, units)
+                        if trial not in self.reasons:
+                            self.noise.units(mode, trial, output, call.units, units, trial.scale)
 
             return after
 
@@ -296,25 +267,5 @@ class Trials:
                 found.append((trial, torch.nonzero(units)[:, 0].tolist()))
                 if not trial.of_layers:
                     continue
-                key = self._key(call)
-                before = trial.group.moved.get(key)
-                trial.group.moved[key] = units if before is None else before | units
+                add_to(trial.group.moved, Key.of(call), units)
         return found
-
-    def disturb(self, mode: Following, trial: Any, output: Tensor, axis: int, rows: Sequence[int]) -> None:
-        """Let some rows of a tensor be random in a trial."""
-        made = mode.begin(trial, output).movedim(axis, 0)
-        made[list(rows)] = self._noise((len(rows), *made.shape[1:]), trial.scale, output)
-
-    def _disturb_units(self, mode: Following, trial: Any, output: Tensor, units: Units, which: Sequence[int]) -> None:
-        if len(units) == 1 and units[0].length is None:
-            self.disturb(mode, trial, output, units[0].axis, which)
-            return
-        version = mode.begin(trial, output)
-        flat = version.contiguous().view(-1)
-        index = flat_index(output.shape, units, which, output.device)
-        flat[index] = self._noise(index.shape, trial.scale, output)
-        version.copy_(flat.view(version.shape))
-
-    def _noise(self, shape: Sequence[int], scale: float, like: Tensor) -> Tensor:
-        return ((torch.rand(tuple(shape), generator=self._generator) + 0.01) * scale).to(like)

@@ -9,8 +9,8 @@ from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from leakyrelu._backends.torch_private import copy_of_graph
+from leakyrelu.torch.changes import Changes
 from leakyrelu.torch.operations import OPERATIONS, activation_of, function_of
-from leakyrelu.torch.replacement.changes import Changes
 from leakyrelu.torch.replacement.classes import takes_more, used_names
 from leakyrelu.torch.replacement.editor import Found
 from leakyrelu.torch.replacement.generated import is_plain

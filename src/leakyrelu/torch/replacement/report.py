@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from leakyrelu._shared.wording import listed
-from leakyrelu.torch.replacement.changes import Changes
+from leakyrelu.torch.changes import Changes
 
 __all__ = ["Replacement", "names_of", "summary"]
 

@@ -11,8 +11,8 @@ from torch import fx, nn
 from leakyrelu._backends.torch_private import is_compiled
 from leakyrelu._shared.wording import listed
 from leakyrelu.torch.capture import Call, paths, watch
+from leakyrelu.torch.changes import Changes
 from leakyrelu.torch.operations import OPERATIONS, SiteNames, function_of, module_kind
-from leakyrelu.torch.replacement.changes import Changes
 from leakyrelu.torch.replacement.classes import is_foreign
 from leakyrelu.torch.replacement.holding import Holder
 from leakyrelu.torch.replacement.reasons import OTHERS, is_hidden, reason_against

@@ -1,11 +1,9 @@
 """Proves, on the run itself, which weights make a unit and which take its output."""
 
-import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,16 +11,16 @@ from leakyrelu.torch.capture import Call, Capture, Forward
 from leakyrelu.torch.diagnosis import counted
 from leakyrelu.torch.running import copies
 from leakyrelu.torch.wiring.groups import Group, Key, Member, Seen, Target
-from leakyrelu.torch.wiring.outputs import Outputs
+from leakyrelu.torch.wiring.outputs import outputs_of, outputs_on, seed
 from leakyrelu.torch.wiring.shadows import differing
 from leakyrelu.torch.wiring.tape import Maker, Tape, makers
 from leakyrelu.torch.wiring.trials import Certificate, Mode, Trials
-from leakyrelu.torch.wiring.weights import Weights
+from leakyrelu.torch.wiring.weights import Weights, add_to
+from leakyrelu.torch.wiring.words import NOTHING_TAKES_IT, RANDOM
 from leakyrelu.units.diagnosis import Diagnosis
 
-__all__ = ["Prober", "seed"]
+__all__ = ["Prober"]
 
-_PARTS = 16  # how many parts of a group are tried by themselves if the whole is refused
 _SHIFTS = 3  # how many vectors are tried that may shift a unit, the nearest first
 
 
@@ -46,13 +44,8 @@ class Prober:
         self._ever: dict[tuple[object, ...], Tensor] = {}
         self._readers: dict[int, dict[object, Any]] = {}
         self._seen: dict[Key, Seen] = {}
-        self.is_random = False  # whether two runs gave different outputs
+        self.randomness = ""  # what is wrong if two runs gave different outputs
         self.values: dict[Key, int] = defaultdict(int)  # per unit, on all batches
-
-    @property
-    def outputs_are_empty(self) -> bool:
-        """Whether nothing came out that could be compared."""
-        return not any(output.numel() for outputs in self.outputs for output in outputs)
 
     def diagnosis(self) -> Diagnosis:
         """Diagnose, and take down what the run does."""
@@ -61,9 +54,8 @@ class Prober:
 
         def forward(model: Any, batch: Any) -> None:
             tapes.append(self.tape())
-            outputs = Outputs(model)
-            with tapes[-1], outputs:
-                outputs.returned(self._forward(model, batch))
+            with tapes[-1]:
+                outputs = outputs_of(model, batch, self._forward)
             self.outputs.append(outputs.copies())
             self._take_over(tapes[-1])
             calls.append(tapes[-1].calls)
@@ -95,11 +87,11 @@ class Prober:
 
     def tape(self) -> Tape:
         """What takes a run down."""
-        return Tape(self.weights, keep_nodes=True)
+        return Tape(self.weights)
 
     def _take_over(self, tape: Tape) -> None:
         for key, channels in tape.ever.items():
-            self._ever[key] = self._ever[key] | channels if key in self._ever else channels
+            add_to(self._ever, key, channels)
         for storage, readers in tape.readers.items():
             self._readers.setdefault(storage, {}).update(readers)
 
@@ -145,7 +137,7 @@ class Prober:
         """Find the weights that take the units' output, and those that make them; refused groups are tried in parts."""
         groups = list(groups)
         self._try(groups, dormant=dormant, outgoing=outgoing)
-        parts = {group: _parts(group) for group in groups if (group.refused or group.unmade) and len(group.members) > 1}
+        parts = {group: group.parts() for group in groups if (group.refused or group.unmade) and len(group.members) > 1}
         again = [part for found in parts.values() for part in found]
         if again:
             self._try(again, dormant=dormant, outgoing=outgoing)
@@ -156,12 +148,9 @@ class Prober:
         self.run(trials.observe, lambda: trials.started(self.weights))
         for group in groups:
             trials.conclude(group)
-            if self.is_random:
-                group.refused = (
-                    "two runs of the model on the same batch gave different outputs, so nothing can be proven"
-                )
+            group.refused = self.randomness or group.refused
             if outgoing and not group.refused and not group.cuts:
-                group.refused = "no weight takes its output"
+                group.refused = NOTHING_TAKES_IT
             if not group.refused:
                 group.refused = self._read_elsewhere(group)
             group.has_rows = group.has_rows and not self._rows_read_elsewhere(group)
@@ -171,29 +160,25 @@ class Prober:
     def _read_elsewhere(self, group: Group) -> str:
         """Why the weights that take the units' output cannot be changed; empty if they can."""
         for call, channels in group.cuts.values():
-            storage = call.place.storage
-            others = [(reader, place) for reader, place in self._readers[storage].items() if reader != call.key]
-            columns = None
-            for _, place in others:
-                if columns is None:
-                    columns = torch.zeros(len(self.weights.flat(storage)), dtype=torch.bool)
-                    columns[call.columns(channels)] = True
-                if bool(columns[place.addresses({})].any()):
-                    name = self.weights.name(storage, call.place.offset)
-                    return f"{name}, which takes its output, is used elsewhere, too"
+            if self.is_read(call.place.storage, call.columns(channels), {call.key}):
+                name = self.weights.name(call.place.storage, call.place.offset)
+                return f"{name}, which takes its output, is used elsewhere, too"
         return ""
 
     def _rows_read_elsewhere(self, group: Group) -> bool:
         """Whether the rows that make the units are used for something else, too."""
-        for member in group.members:
-            row = member.row
-            if row is None or row.applied is None:
-                return True
-            own = row.applied.row(row.row)
-            for reader, place in self._readers[row.storage].items():
-                if reader != row.applied.key and bool(torch.isin(own, place.addresses({})).any()):
-                    return True
-        return False
+        rows = [member.row for member in group.members]
+        return any(
+            row is None or row.applied is None or self.is_read(row.storage, row.applied.row(row.row), {row.applied.key})
+            for row in rows
+        )
+
+    def is_read(self, storage: int, addresses: Tensor, own: Container[object]) -> bool:
+        """Whether anything else than these readers reads there."""
+        return any(
+            reader not in own and bool(torch.isin(addresses, place.addresses({})).any())
+            for reader, place in self._readers[storage].items()
+        )
 
     def run(
         self, observe: Callable[[Any], Callable[[Call], Callable[[Tensor], object]]], start: Callable[[], Any]
@@ -203,12 +188,11 @@ class Prober:
         for batch, before in zip(copies(self._batches), self.outputs, strict=True):
             mode = start()
             with Capture(self.model, observe(mode)) as capture, capture.one_pass(batch):
-                outputs = Outputs(self.model)
-                with mode, outputs:
-                    outputs.returned(self._forward(self.model, batch))
+                with mode:
+                    outputs = outputs_of(self.model, batch, self._forward)
                 mode.finish(outputs.tensors)
             if not _same(before, outputs.copies()):
-                self.is_random = True
+                self.randomness = RANDOM
 
     def look(self, observe: Callable[[Call], Callable[[Tensor], object] | None]) -> None:
         """Run all batches, and show each call of an activation."""
@@ -223,13 +207,7 @@ class Prober:
 
     def again(self) -> list[list[Tensor]]:
         """The outputs on all batches, as they are now."""
-        seed()
-        found = []
-        for batch in copies(self._batches):
-            with Outputs(self.model) as outputs:
-                outputs.returned(self._forward(self.model, batch))
-            found.append(outputs.copies())
-        return found
+        return outputs_on(self.model, self._batches, self._forward)
 
     def certified(
         self, groups: Sequence[Group], apart: Mapping[Group, Sequence[Member]]
@@ -244,9 +222,8 @@ class Prober:
 
         def forward(model: Any, batch: Any) -> None:
             modes.append(trials.started(self.weights))
-            outputs = Outputs(model)
-            with modes[-1], outputs:
-                outputs.returned(self._forward(model, batch))
+            with modes[-1]:
+                outputs = outputs_of(model, batch, self._forward)
             modes[-1].finish(outputs.tensors)
             found.append(outputs.copies())
 
@@ -261,19 +238,7 @@ class Prober:
         return diagnosis, found, trials
 
 
-def seed() -> None:
-    """The same random numbers for each run."""
-    torch.manual_seed(0)
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002  # the state that a model may draw from
-
-
 def _same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     return [each.shape for each in one] == [each.shape for each in other] and not any(
         bool(differing(*pair).any()) for pair in zip(one, other, strict=True)
     )
-
-
-def _parts(group: Group) -> list[Group]:
-    count = min(_PARTS, len(group.members))
-    return [Group(group.members[i::count]) for i in range(count)]

@@ -5,23 +5,18 @@ shadow, a second version of its memory, for each *trial* in which it would. An o
 computed once more, with the shadow, so that all sites of a network are followed in one run, each by itself.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from leakyrelu._backends.torch_private import (
-    StorageReference,
-    TorchDispatchMode,
-    storage_of,
-    tree_leaves,
-    tree_map_only,
-)
+from leakyrelu._backends.torch_private import StorageReference, storage_of, tree_leaves, tree_map_only
 from leakyrelu._shared.wording import first_line
-from leakyrelu.torch.wiring.tape import decomposed, operation
-from leakyrelu.torch.wiring.weights import Application, Weights, application
+from leakyrelu.torch.wiring.modes import WeightsMode
+from leakyrelu.torch.wiring.weights import Application, Weights
+from leakyrelu.torch.wiring.words import reaching
 
 __all__ = ["Shadow", "Shadows", "differing"]
 
@@ -36,45 +31,48 @@ class Shadow(NamedTuple):
     path: tuple[str, ...]  # the operations since the trial began
 
 
-class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows trials through one run.
+class Shadows(WeightsMode, ABC):  # type: ignore[no-untyped-call]
+    """Follows trials through one run. A subclass says in `applied` whether one ends at an operation with a weight.
 
-    A subclass says in `applied` whether a trial ends at an operation that applies a weight, and in `refuse` what
-    happens if it cannot be followed.
+    Parameters
+    ----------
+    weights : Weights
+    reasons : dict
+        Why trials were given up, in this run or before.
     """
 
-    def __init__(self, weights: Weights) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._weights = weights
+    def __init__(self, weights: Weights, reasons: dict[Trial, str]) -> None:
+        super().__init__(weights)
         self._shadows: dict[int, tuple[StorageReference, dict[Trial, Shadow]]] = {}
-        self._ended: set[Trial] = set()
-        self._paused = False
+        self._reasons = reasons
+        self._ended: set[Trial] = set(reasons)
         self._count = 0
-        weights.forget_copies()
 
+    @abstractmethod
     def applied(self, trial: Any, call: Application, given: Tensor, differs: Tensor, path: tuple[str, ...]) -> bool:
         """Whether the trial ends at a call; what it is applied to, `given`, would differ in these channels."""
-        raise NotImplementedError
 
     def has_applied(self, call: Application, output: Tensor) -> None:
         """Look at what a call gives."""
 
-    def refuse(self, trial: Any, reason: str) -> None:
-        """Give a trial up, for a reason."""
-        raise NotImplementedError
+    def reaches(self, trial: Any, path: tuple[str, ...]) -> str:  # noqa: ARG002  # for subclasses
+        """The reason to give up a trial in which an output of the model would differ."""
+        return reaching(path)
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """What happens in this block is not followed."""
-        before, self._paused = self._paused, True
-        try:
-            yield
-        finally:
-            self._paused = before
-
-    def end(self, trial: Trial) -> None:
-        """Follow a trial no longer."""
+    def refuse(self, trial: Trial, reason: str) -> None:
+        """Give a trial up; the first reason counts."""
+        self._reasons.setdefault(trial, reason)
         self._ended.add(trial)
+
+    def finish(self, outputs: Iterable[Tensor]) -> None:
+        """Refuse the trials in which an output would differ, or anything else that outlives the run."""
+        for output in outputs:
+            for trial, path in self.trials([output]).items():
+                if bool(differing(output, self.version(output, trial)).any()):
+                    self.refuse(trial, self.reaches(trial, path))
+        for trial, memory, shadow in self._left():
+            if not torch.equal(memory, shadow):
+                self.refuse(trial, "the model keeps its output beyond the run")
 
     def begin(self, trial: Trial, tensor: Tensor) -> Tensor:
         """Make a shadow of the memory of a tensor; write into what is returned to make it differ."""
@@ -113,7 +111,7 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]
                         found[trial] = shadow.path
         return found
 
-    def left(self) -> list[tuple[Trial, Tensor, Tensor]]:
+    def _left(self) -> list[tuple[Trial, Tensor, Tensor]]:
         """What still differs, as bytes: the trial, the memory and its shadow."""
         self._clean_up()
         found = []
@@ -143,18 +141,11 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if reference.is_gone():
                 del self._shadows[storage]
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if self._paused:
-            return func(*args, **kwargs)
-        made = decomposed(self, func, args, kwargs)
-        if made is not NotImplemented:
-            return made
+    def operate(self, name: str, call: Application | None, func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+        """Do an operation, beside it with its shadows if it has any."""
         self._count += 1
         if self._count % _CLEAN_UP == 0:
             self._clean_up()
-        name = operation(func)
-        call = application(name, args, self._weights)
         trials = self.trials(tree_leaves((args, kwargs)))
         if trials:
             output = self._computed(name, call, func, args, kwargs, trials)

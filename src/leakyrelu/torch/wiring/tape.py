@@ -1,35 +1,29 @@
 """What a run does with a model's weights: which operation applies which, to what, and what each value is made of."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from leakyrelu._backends.torch_private import (
-    TorchDispatchMode,
-    WeakTensorKeyDictionary,
-    storage_of,
-    tree_leaves,
-    tree_map_only,
+from leakyrelu._backends.torch_private import WeakTensorKeyDictionary, storage_of, tree_leaves, tree_map_only
+from leakyrelu.torch.wiring.modes import WeightsMode
+from leakyrelu.torch.wiring.weights import (
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    COPYING,
+    PRODUCTS,
+    Application,
+    Place,
+    Weights,
+    add_to,
 )
-from leakyrelu.torch.wiring.weights import BATCH_NORMS, COPYING, Application, Place, Weights, application
 
-__all__ = ["Maker", "Operand", "Tape", "decomposed", "element", "makers", "operation"]
+__all__ = ["Maker", "Operand", "Tape", "element", "makers"]
 
 _HOPS = 60  # how many operations are looked at on the way back from an activation
 _NORMS = {"native_layer_norm": (2, 3), "native_group_norm": (1, 2), **dict.fromkeys(BATCH_NORMS, (1, 2))}
-_MATRICES = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "_grouped_mm"}
-_CONVOLUTIONS = {"convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable"}
 _SUMS = {"add", "sub", "addcmul"}
-
-
-def operation(function: Any) -> str:
-    """The name of an operation of the dispatcher, as in PyTorch's own tables."""
-    packet = getattr(function, "overloadpacket", function)
-    return str(getattr(packet, "__name__", packet))
 
 
 class Operand(NamedTuple):
@@ -62,7 +56,7 @@ class Maker(NamedTuple):
     eps: float = 0.0
 
 
-class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tape(WeightsMode):  # type: ignore[no-untyped-call]
     """Takes down one run. It keeps no tensors, only what was done with them.
 
     Attributes
@@ -75,52 +69,30 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         For each parameter or buffer that was read, by which applications and operations.
     """
 
-    def __init__(self, weights: Weights, *, keep_nodes: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._weights = weights
-        self._nodes: Any = WeakTensorKeyDictionary() if keep_nodes else None
+    def __init__(self, weights: Weights) -> None:
+        super().__init__(weights)
+        self._nodes: Any = WeakTensorKeyDictionary()
         self.ever: dict[tuple[object, ...], Tensor] = {}
         self.calls: list[tuple[object, ...]] = []
         self.readers: dict[int, dict[object, Place]] = {}
-        self._paused = False
-        weights.forget_copies()
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """What happens in this block is not taken down."""
-        before, self._paused = self._paused, True
-        try:
-            yield
-        finally:
-            self._paused = before
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if self._paused:
-            return func(*args, **kwargs)
-        made = decomposed(self, func, args, kwargs)
-        if made is not NotImplemented:
-            return made
-        name = operation(func)
-        applied = application(name, args, self._weights)
-        if applied is not None:
-            self._apply(applied, args[applied.position])
-        operands = self._operands(args) if self._nodes is not None else ()
+    def operate(self, name: str, call: Application | None, func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+        """Do an operation, and take it down."""
+        if call is not None:
+            self._apply(call, args[call.position])
+        node = Node(name, tuple(tree_map_only(Tensor, self.operand, tuple(args))), call)
         output = func(*args, **kwargs)
         self._weights.follow(name, args, output)
-        self._read(name, applied, args, kwargs, output)
-        if self._nodes is not None:
-            node = Node(name, operands, applied)
-            for leaf in tree_leaves(output):
-                if isinstance(leaf, Tensor) and self._weights.place(leaf) is None:
-                    self._nodes[leaf] = node
+        self._read(name, call, args, kwargs, output)
+        for leaf in tree_leaves(output):
+            if isinstance(leaf, Tensor) and self._weights.place(leaf) is None:
+                self._nodes[leaf] = node
         return output
 
     def _apply(self, applied: Application, given: Tensor) -> None:
         self.calls.append(applied.key)
         channels = applied.channels(given != 0)
-        before = self.ever.get(applied.key)
-        self.ever[applied.key] = channels if before is None else before | channels
+        add_to(self.ever, applied.key, channels)
 
     def _read(self, name: str, applied: Application | None, args: Any, kwargs: Any, output: Any) -> None:
         """Take note of the weights that an operation reads; to make a view or a copy is no reading."""
@@ -133,9 +105,6 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 mine = applied is not None and place == applied.place
                 self.readers.setdefault(place.storage, {})[applied.key if applied and mine else (name, place)] = place
 
-    def _operands(self, args: Any) -> tuple[Any, ...]:
-        return tuple(tree_map_only(Tensor, self.operand, tuple(args)))
-
     def mark(self, activated: Tensor) -> None:
         """Take note that a tensor is what an activation gives: what makes it makes no units behind it."""
         node = self.operand(activated).node
@@ -146,16 +115,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def operand(self, tensor: Tensor) -> Operand:
         """What is known of a tensor."""
-        node = self._nodes.get(tensor) if self._nodes is not None else None
+        node = self._nodes.get(tensor)
         return Operand(Place.of(tensor), node, None if node else self._weights.place(tensor))
-
-
-def decomposed(mode: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """Run an operation that is made of others by these, as inference mode would hide them; else `NotImplemented`."""
-    if not torch.is_inference_mode_enabled() or func is torch.ops.prim.device.default:
-        return NotImplemented
-    with mode:
-        return func.decompose(*args, **kwargs)
 
 
 def element(place: Place, shape: Sequence[int], coordinates: Sequence[int]) -> tuple[int, ...]:
@@ -186,7 +147,7 @@ def _made_by(
     """The makers of an element in the operation that made it; where else it comes from goes into the queue."""
     name, args = node.name.rstrip("_"), node.args
     tensors = [each for each in args if isinstance(each, Operand) and each.place is not None]
-    if name in _CONVOLUTIONS | _MATRICES:
+    if name in CONVOLUTIONS or name in PRODUCTS:
         yield from _layer(node, place, at)
     elif name in _NORMS:
         yield from _norm(node, at)
@@ -238,10 +199,10 @@ def _fits(size: Sequence[int], shape: Sequence[int]) -> bool:
 
 def _layer(node: Node, place: Place, at: tuple[int, ...]) -> Iterator[Maker]:
     applied = node.applied
-    bias_at = 2 if node.name in _CONVOLUTIONS else 0 if node.name.rstrip("_") in ("addmm", "baddbmm", "addmv") else None
+    bias_at = 2 if node.name in CONVOLUTIONS else 0 if node.name.rstrip("_") in ("addmm", "baddbmm", "addmv") else None
     bias = node.args[bias_at] if bias_at is not None and len(node.args) > bias_at else None
     if isinstance(bias, Operand) and bias.place is not None:
-        on = (at[1],) if node.name in _CONVOLUTIONS else element(bias.place, place.size, at)
+        on = (at[1],) if node.name in CONVOLUTIONS else element(bias.place, place.size, at)
         yield from makers(bias, on, "shift")
     if applied is not None and applied.rows is not None:
         unit = at[applied.rows]

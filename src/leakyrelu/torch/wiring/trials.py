@@ -1,7 +1,7 @@
 """What if: units that give other numbers, or are made by others, followed beside a run; and what comes out."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,21 +10,20 @@ from torch import Tensor
 
 from leakyrelu.torch.capture import Call
 from leakyrelu.torch.counts import by_unit
-from leakyrelu.torch.layout import Units
-from leakyrelu.torch.wiring.groups import Group, Key, Member, flat_index
+from leakyrelu.torch.wiring.groups import Group, Key, Member
+from leakyrelu.torch.wiring.noise import SCALES, Noise
 from leakyrelu.torch.wiring.shadows import Shadows, differing
 from leakyrelu.torch.wiring.tape import Maker
-from leakyrelu.torch.wiring.weights import Application, Weights
-from leakyrelu.torch.wiring.words import met, reaching
+from leakyrelu.torch.wiring.weights import Application, Weights, add_to
+from leakyrelu.torch.wiring.words import makes_more, met
 
 __all__ = ["Certificate", "Mode", "Trials"]
 
-_SCALES = 1.0, 1e3  # of what a unit gives in a trial; one number could be hidden by what follows
 _CERTIFYING = 1.0, 50.0
 
 
 @dataclass(frozen=True)
-class _Noise:
+class _Random:
     """A trial: the units of a group give random numbers of this size."""
 
     group: Group
@@ -43,7 +42,7 @@ class Mode(Shadows):  # type: ignore[no-untyped-call]
     """Follows the trials of groups."""
 
     def __init__(self, weights: Weights, trials: "Trials") -> None:
-        super().__init__(weights)
+        super().__init__(weights, trials.reasons)
         self._trials = trials
 
     def applied(self, trial: Any, call: Application, given: Tensor, differs: Tensor, path: tuple[str, ...]) -> bool:
@@ -51,7 +50,7 @@ class Mode(Shadows):  # type: ignore[no-untyped-call]
         name = self._weights.name(call.place.storage, call.place.offset)
         found = self._trials.applied(trial, call, given, differs, self)
         if found == "makes":
-            self.refuse(trial, f"the weights that make it also change what {name} takes")
+            self.refuse(trial, makes_more(name))
         elif found == "meets":
             self.refuse(trial, met(path, name))
         return bool(found)
@@ -60,23 +59,11 @@ class Mode(Shadows):  # type: ignore[no-untyped-call]
         """Let the trials change what a call gives."""
         self._trials.has_applied(self, call, output)
 
-    def refuse(self, trial: Any, reason: str) -> None:
-        """End a trial, and tell why."""
-        self._trials.refuse(trial, reason)
-        self.end(trial)
-
-    def finish(self, outputs: Iterable[Tensor]) -> None:
-        """Refuse the trials in which an output would differ, or anything else that outlives the run."""
-        for output in outputs:
-            for trial, path in self.trials([output]).items():
-                if bool(differing(output, self.version(output, trial)).any()):
-                    made = isinstance(trial, _Made)
-                    self.refuse(
-                        trial, "the weights that make it also reach an output otherwise" if made else reaching(path)
-                    )
-        for trial, memory, shadow in self.left():
-            if not torch.equal(memory, shadow):
-                self.refuse(trial, "the model keeps its output beyond the run")
+    def reaches(self, trial: Any, path: tuple[str, ...]) -> str:
+        """The reason to give up a trial in which an output of the model would differ."""
+        if isinstance(trial, _Made):
+            return "the weights that make it also reach an output otherwise"
+        return super().reaches(trial, path)
 
 
 class Trials:
@@ -96,15 +83,15 @@ class Trials:
     ) -> None:
         self._weights, self._groups, self._ever = weights, groups, ever
         silenced = () if ever is not None else (0.0,)  # what is zero then has no values but theirs
-        self._scales: tuple[float, ...] = (*silenced, *_SCALES) if outgoing else ()
+        self._scales: tuple[float, ...] = (*silenced, *SCALES) if outgoing else ()
         self._by_site: dict[Key, list[Group]] = defaultdict(list)
         for group in groups:
-            for key in dict.fromkeys(key for key, _ in group.targets):
+            for key in group.keys:
                 self._by_site[key].append(group)
         self.reasons: dict[Any, str] = {}
         self._moved: dict[_Made, dict[Key, Tensor]] = defaultdict(dict)
         self._gains: dict[_Made, float] = {}
-        self._generator = torch.Generator().manual_seed(1)
+        self._noise = Noise()
         self._rows: dict[tuple[object, ...], dict[_Made, list[int]]] = defaultdict(dict)
         for group in groups:
             for member in group.members:
@@ -118,7 +105,7 @@ class Trials:
         if self._ever is not None:
             foreign = self._ever.get(call.key)
         else:
-            foreign = call.channels(mode.version(given, _Noise(trial.group, 0.0)) != 0)
+            foreign = call.channels(mode.version(given, _Random(trial.group, 0.0)) != 0)
         if foreign is None or bool((differs & foreign).any()):
             return False if call.kind == "mul" else "meets"
         self.take(trial, call, differs)
@@ -128,22 +115,16 @@ class Trials:
         """The trials in which units of a site give random numbers, and which units."""
         for group in self._by_site.get(key, ()):
             for scale in self._scales:
-                yield _Noise(group, scale), group.units(key)
+                yield _Random(group, scale), group.units(key)
 
-    def take(self, trial: _Noise, call: Application, channels: Tensor) -> None:
+    def take(self, trial: _Random, call: Application, channels: Tensor) -> None:
         """Take note of channels that the units of a trial fill."""
         cuts = trial.group.cuts
         cuts[call.key] = call, cuts[call.key][1] | channels if call.key in cuts else channels
 
-    def refuse(self, trial: Any, reason: str) -> None:
-        """Take note of why a trial was given up; the first reason counts."""
-        self.reasons.setdefault(trial, reason)
-
     def started(self, weights: Weights) -> Mode:
         """The mode for one batch, with all trials that change weights begun."""
         mode = Mode(weights, self)
-        for trial in self.reasons:
-            mode.end(trial)
         for group in self._groups:
             for i in range(len(group.members[0].shifts)):
                 self._shift(mode, _Made(group, i))
@@ -159,9 +140,8 @@ class Trials:
     def has_applied(self, mode: Mode, call: Application, output: Tensor) -> None:
         """Let the rows of a layer give other numbers."""
         for trial, rows in self._rows.get(call.key, {}).items():
-            if trial not in self.reasons and call.rows is not None and output.numel():
-                made = mode.begin(trial, output).movedim(call.rows, 0)
-                made[rows] = self._noise((len(rows), *made.shape[1:]), 1.0, output)
+            if trial not in self.reasons and call.rows is not None:
+                self._noise.rows(mode, trial, output, call.rows, rows)
 
     def observe(self, mode: Mode) -> Callable[[Call], Callable[[Tensor], object]]:
         """An observer of one run."""
@@ -177,7 +157,7 @@ class Trials:
                         mode.drop(trial, output)
                     for noise, units in self.noises(key):
                         if noise not in self.reasons:
-                            self._disturb(mode, noise, output, call.units, units)
+                            self._noise.units(mode, noise, output, call.units, units, noise.scale)
 
             return after
 
@@ -198,8 +178,7 @@ class Trials:
                 mode.refuse(trial, f"the weights that make it also move other units of {key.name}")
                 continue
             if moved.any():
-                before = self._moved[trial].get(key)
-                self._moved[trial][key] = moved if before is None else before | moved
+                add_to(self._moved[trial], key, moved)
                 held.append(trial)
                 self._measure(trial, call, version, key)
         return held
@@ -221,28 +200,11 @@ class Trials:
         if gain == gain and abs(gain) > 1e-6 and abs(gain) < 1e6:  # noqa: PLR0124  # a number
             self._gains[trial] = 1.0 if abs(gain - 1) < 1e-2 else gain
 
-    def _disturb(self, mode: Mode, trial: _Noise, output: Tensor, units: Units, which: Sequence[int]) -> None:
-        if not output.numel():
-            return
-        version = mode.begin(trial, output)
-        if len(units) == 1 and units[0].length is None:
-            rows = version.movedim(units[0].axis, 0)
-            shape = (len(which), *rows.shape[1:])
-            rows[list(which)] = self._noise(shape, trial.scale, output)
-        else:
-            flat = version.contiguous().view(-1)
-            index = flat_index(output.shape, units, which, output.device)
-            flat[index] = self._noise(index.shape, trial.scale, output)
-            version.copy_(flat.view(version.shape))
-
-    def _noise(self, shape: Sequence[int], scale: float, like: Tensor) -> Tensor:
-        return ((torch.rand(tuple(shape), generator=self._generator) + 0.01) * scale).to(like)
-
     def conclude(self, group: Group) -> None:
         """Write down what the trials of a group have shown."""
         for scale in self._scales:
             if scale:
-                group.refused = group.refused or self.reasons.get(_Noise(group, scale), "")
+                group.refused = group.refused or self.reasons.get(_Random(group, scale), "")
         reason = ""
         for i in range(len(group.members[0].shifts)):
             why = self._why(_Made(group, i))
@@ -278,23 +240,21 @@ class Certificate(Trials):
         self._channels: dict[tuple[object, ...], Tensor] = {}
         for group in groups:
             for key, (_, channels) in group.cuts.items():
-                self._channels[key] = self._channels[key] | channels if key in self._channels else channels
+                add_to(self._channels, key, channels)
         self._apart = {member: Group([member]) for members in apart.values() for member in members}
+        self._alone = set(self._apart.values())
         self._parts: dict[Key, list[Group]] = defaultdict(list)
         for part in self._apart.values():
-            for key in dict.fromkeys(key for key, _ in part.targets):
+            for key in part.keys:
                 self._parts[key].append(part)
 
     def started(self, weights: Weights) -> Mode:
         """The mode for one batch."""
-        mode = Mode(weights, self)
-        for trial in self.reasons:
-            mode.end(trial)
-        return mode
+        return Mode(weights, self)
 
     def applied(self, trial: Any, call: Application, _: Tensor, differs: Tensor, __: Shadows) -> bool | str:
         """Whether a trial ends at a call; "meets" if it has an influence there."""
-        if trial.group in self._apart.values():
+        if trial.group in self._alone:
             self.take(trial, call, differs)
             return True
         cut = self._channels.get(call.key)
@@ -320,13 +280,13 @@ class Certificate(Trials):
         """As for other trials, and the members that are looked at apart."""
         yield from super().noises(key)
         for part in self._parts.get(key, ()):
-            yield _Noise(part, 1.0), part.units(key)
+            yield _Random(part, 1.0), part.units(key)
 
     def failed(self) -> dict[Group, str]:
         """The groups whose influence is not cut off, and why."""
         found: dict[Group, str] = {}
         for trial, reason in self.reasons.items():
-            if trial.group in self._groups:
+            if trial.group not in self._alone:
                 found.setdefault(trial.group, f"its outgoing weights cannot be cut by themselves: {reason}")
         return found
 

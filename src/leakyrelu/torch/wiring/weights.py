@@ -14,7 +14,17 @@ from torch import Tensor, nn
 
 from leakyrelu._backends.torch_private import storage_of
 
-__all__ = ["BATCH_NORMS", "COPYING", "Application", "Place", "Weights", "application"]
+__all__ = [
+    "BATCH_NORMS",
+    "CONVOLUTIONS",
+    "COPYING",
+    "PRODUCTS",
+    "Application",
+    "Place",
+    "Weights",
+    "add_to",
+    "application",
+]
 
 
 class Place(NamedTuple):
@@ -88,11 +98,8 @@ class Weights:
         if name in COPYING and isinstance(output, Tensor) and output.numel():
             origin, made = self.place(args[0]), Place.of(output)
             if origin and made and made.storage not in self._held and made.stride == origin.stride:
-                self._copies[made.storage] = (
-                    origin.storage,
-                    origin.offset - made.offset,
-                    output,
-                )  # kept, and its address
+                offset = origin.offset - made.offset
+                self._copies[made.storage] = origin.storage, offset, output  # it is kept, and its address with it
 
     def name(self, storage: int, address: int = 0) -> str:
         """The name of what lies there."""
@@ -168,9 +175,17 @@ class Application:
         return self.place.addresses({(1 if self.kind == "mm" else 0): [unit]})
 
 
-_CONVOLUTIONS = {"convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable"}
-_PRODUCTS = {"mm": (0, 1), "addmm": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2), "_grouped_mm": (0, 1)}
-_WITH_VECTORS = {"mv": (0, 1), "addmv": (1, 2), "dot": (0, 1)}
+CONVOLUTIONS = {"convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable"}
+PRODUCTS = {  # and the positions of the two factors among the arguments
+    "mm": (0, 1),
+    "addmm": (1, 2),
+    "bmm": (0, 1),
+    "baddbmm": (1, 2),
+    "_grouped_mm": (0, 1),
+    "mv": (0, 1),
+    "addmv": (1, 2),
+    "dot": (0, 1),
+}
 COPYING = {"_to_copy", "clone", "detach"}  # may give a copy of a weight, in another dtype or on another device
 BATCH_NORMS = {
     *("native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit"),
@@ -180,13 +195,13 @@ BATCH_NORMS = {
 
 def application(name: str, args: Sequence[Any], weights: Weights) -> Application | None:
     """What an operation of PyTorch's dispatcher applies as a weight; None if it applies none."""
-    if name in _CONVOLUTIONS:
+    if name in CONVOLUTIONS:
         return _convolution(args, weights.place)
     if name in BATCH_NORMS:
         return _batch_norm(args, weights.place)
     if name in ("mul", "mul_"):
         return _scaling(args, weights.place)
-    left, right = {**_PRODUCTS, **_WITH_VECTORS}.get(name.rstrip("_"), (0, 0))
+    left, right = PRODUCTS.get(name.rstrip("_"), (0, 0))
     return _product(name, args, left, right, weights.place) if left != right else None
 
 
@@ -230,3 +245,8 @@ def _batch_norm(args: Sequence[Any], place: Callable[[object], Place | None]) ->
     if weight is None or len(found) < 3 or training:  # its shift, mean and variance
         return None
     return Application("batch norm", 0, (1,), weight, bias=2, statistics=found, eps=float(args[-1]))
+
+
+def add_to(masks: dict[Any, Tensor], key: object, mask: Tensor) -> None:
+    """What is true in either of two masks: the one that is known under a key, if any, and another."""
+    masks[key] = masks[key] | mask if key in masks else mask

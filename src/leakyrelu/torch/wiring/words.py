@@ -1,8 +1,14 @@
 """Why a unit is left alone, in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-__all__ = ["met", "reaching"]
+from leakyrelu._shared.wording import listed
+
+__all__ = ["NOTHING_TAKES_IT", "NOTHING_TO_COMPARE", "RANDOM", "in_words", "joined", "makes_more", "met", "reaching"]
+
+NOTHING_TAKES_IT = "no weight takes its output"
+NOTHING_TO_COMPARE = "neither the model nor forward returned a tensor, so that nothing can be compared"
+RANDOM = "two runs of the model on the same batch gave different outputs, so nothing can be proven"
 
 _MIXING = {
     "add": "other values are added to its output",
@@ -64,3 +70,20 @@ def reaching(path: Sequence[str]) -> str:
     if not _mixing(path):
         return "its output is an output of the model, or becomes one without passing a weight"
     return f"{_meeting(path)}, and it reaches an output of the model without passing a weight of its own"
+
+
+def makes_more(name: str) -> str:
+    """Why what makes a unit cannot be changed or go, if the weight of that name takes what it makes, too."""
+    return f"the weights that make it also change what {name} takes"
+
+
+def in_words(units: Sequence[int]) -> str:
+    """The units, by their numbers."""
+    return f"unit{'' if len(units) == 1 else 's'} {listed(units)}"
+
+
+def joined(reasons: Mapping[str, Sequence[int]]) -> str:
+    """The reasons for which units of a site were left; if there are several, each with its units."""
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    return "; ".join(f"{reason} ({in_words(units)})" for reason, units in reasons.items())
