@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.zoo_models import FAMILIES, Architecture, Batch, need_torchvision
-from benchmarks.zoo_running import first_line, run, same, seed, stirred
+from benchmarks.zoo_running import first_line, listings, run, same, seed, stirred
 from leakyrelu._shared.files import written_whole
 from leakyrelu.torch import LeakyReLU, Replacement, replace, replace_relu
 from leakyrelu.torch.capture import watch
@@ -360,17 +360,20 @@ def table(results: list[Result]) -> Iterator[str]:
         if ran:
             yield row(family, ran)
     yield ""
-    for title, lines in (
-        ("Wrong", [f"{each.family}: {each.name}: {fault}" for each in results for fault in each.faults]),
-        ("Listed", [f"{each.family}: {each.name}: {n}: {why}" for each in results for n, why in each.reasons.items()]),
+    yield from listings(
         (
-            "Outputs do not depend on the activation",
-            [f"{each.family}: {each.name}" for each in results if each.kinds and each.checks.get(DEPENDS) is None],
-        ),
-        ("Not run", [f"{each.family}: {each.name}: {each.error}" for each in results if each.error]),
-    ):
-        yield f"{title}: {len(lines) or 'none'}"
-        yield from (f"- {text}" for text in lines)
+            ("Wrong", [f"{each.family}: {each.name}: {fault}" for each in results for fault in each.faults]),
+            (
+                "Listed",
+                [f"{each.family}: {each.name}: {n}: {why}" for each in results for n, why in each.reasons.items()],
+            ),
+            (
+                "Outputs do not depend on the activation",
+                [f"{each.family}: {each.name}" for each in results if each.kinds and each.checks.get(DEPENDS) is None],
+            ),
+            ("Not run", [f"{each.family}: {each.name}: {each.error}" for each in results if each.error]),
+        )
+    )
 
 
 def row(family: str, ran: list[Result]) -> str:

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import is_dataclass
 from typing import Any
@@ -58,6 +58,13 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return torch.equal(*(each.detach().contiguous().flatten().view(torch.uint8) for each in (one, other)))
+
+
+def listings(lists: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    """Lists under their titles, in Markdown."""
+    for title, lines in lists:
+        yield f"{title}: {len(lines) or 'none'}"
+        yield from (f"- {text}" for text in lines)
 
 
 def first_line(error: Exception) -> str:

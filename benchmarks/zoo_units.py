@@ -29,7 +29,7 @@ import leakyrelu.torch
 from benchmarks import zoo, zoo_own
 from benchmarks.zoo_models import FAMILIES, Architecture, Batch
 from benchmarks.zoo_planting import Planted, dead_units, plant
-from benchmarks.zoo_running import first_line, run, same, seed, stirred
+from benchmarks.zoo_running import first_line, listings, run, same, seed, stirred
 from leakyrelu._shared.files import written_whole
 from leakyrelu._shared.wording import listed
 from leakyrelu.torch import Diagnosis, diagnose, replace
@@ -323,14 +323,17 @@ def table(results: list[Result], done: str) -> Iterator[str]:
     for result in ran:
         for reason, count in result.reasons.items():
             reasons[without_names(reason)] += count
-    for title, lines in (
-        ("Units listed, by reason", [f"{count}: {reason}" for reason, count in reasons.most_common()]),
-        ("Wrong", [f"{each.family}: {each.name}: {fault}" for each in results for fault in each.faults]),
-        ("Nothing planted", [f"{each.family}: {each.name}" for each in results if not (each.planted or each.error)]),
-        ("Not run", [f"{each.family}: {each.name}: {each.error}" for each in results if each.error]),
-    ):
-        yield f"{title}: {len(lines) or 'none'}"
-        yield from (f"- {text}" for text in lines)
+    yield from listings(
+        (
+            ("Units listed, by reason", [f"{count}: {reason}" for reason, count in reasons.most_common()]),
+            ("Wrong", [f"{each.family}: {each.name}: {fault}" for each in results for fault in each.faults]),
+            (
+                "Nothing planted",
+                [f"{each.family}: {each.name}" for each in results if not (each.planted or each.error)],
+            ),
+            ("Not run", [f"{each.family}: {each.name}: {each.error}" for each in results if each.error]),
+        )
+    )
 
 
 def row(group: str, part: Sequence[Result], width: int) -> str:

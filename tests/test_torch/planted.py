@@ -1,9 +1,21 @@
 """Models with units that are known to be dead."""
 
+import pytest
 import torch
 from torch import nn
 
-__all__ = ["Model", "planted"]
+__all__ = ["Model", "planted", "seeded"]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Random numbers that are the same each time, and one thread, as with small tensors several would wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+    torch.set_num_threads(threads)
 
 
 def planted(layer, dead):

@@ -8,22 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_torch.planted import Model, planted, seeded
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
 
 from leakyrelu.torch import diagnose, remove_dead
 from leakyrelu.torch.removal import Plan, Removal, removing
-from tests.test_torch.planted import Model, planted
 
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are small, and several threads would wait for each other
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+__all__ = ["seeded"]  # a fixture that each test of a module uses which has it
 
 
 def data(*shape, examples=16, batches=2):

@@ -7,23 +7,16 @@ import random as python_random
 import numpy as np
 import pytest
 import torch
+from test_torch.planted import seeded
 from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
 from torch.nn.utils import parametrizations
 
 from leakyrelu.torch import Monitor, Revival, counts, diagnose, edits, revive, surgery, waking
 
+__all__ = ["seeded"]  # a fixture that each test of a module uses which has it
+
 EVERY = slice(None)
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are small, and several threads would wait for each other
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
 
 
 def data(*shape, batches=2, dtype=None):
