@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from test_torch.planted import Model, planted, seeded
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
+from torch.nn.utils import prune
 
 from leakyrelu.torch import diagnose, remove_dead
 from leakyrelu.torch.removal import Plan, Removal, removing
@@ -18,9 +19,9 @@ from leakyrelu.torch.removal import Plan, Removal, removing
 __all__ = ["seeded"]  # a fixture that each test of a module uses which has it
 
 
-def data(*shape, examples=16, batches=2):
+def data(*shape, examples=16, batches=2, dtype=None):
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(examples, *shape, generator=generator) for _ in range(batches)]
+    return [torch.randn(examples, *shape, generator=generator).to(dtype) for _ in range(batches)]
 
 
 def images(channels=3, side=8):
@@ -39,11 +40,12 @@ def norm(channels, dead):
 
 def removed(model, batches, **arguments):
     """Remove dead units, and check all that must hold whatever the model is."""
-    fresh, training = copy.deepcopy(model), model.training
+    training = model.training
     model.eval()
     with torch.no_grad():
         before = [model(batch) for batch in batches]
     model.train(training)
+    fresh = copy.deepcopy(model)
     size = sum(parameter.numel() for parameter in model.parameters())
     removal = remove_dead(model, batches, **arguments)
     assert model.training == training
@@ -354,7 +356,40 @@ def test_weights_that_no_call_used_are_noted():
         auxiliary=nn.Linear(8, 2),
     )
     (note,) = removed(model, data(4)).notes
-    assert note.startswith("the batches did not use auxiliary.weight in eval mode")
+    assert note.startswith("the batches did not use auxiliary.weight in eval or train mode")
+
+
+class Auxiliary(nn.Module):
+    """A network with a head that only training uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+        self.first, self.second = planted(nn.Linear(4, 8), [1, 2]), planted(nn.Linear(8, 6), [0, 5])
+        self.out, self.head = nn.Linear(6, 2), nn.Linear(6, 2)
+
+    def forward(self, x):
+        x = self.second(self.first(self.norm(x)).relu()).relu()
+        return (self.out(x), self.head(x)) if self.training else self.out(x)
+
+
+def test_units_that_only_training_uses_elsewhere_stay():
+    model = Auxiliary()
+    removal = removed(model, data(4))
+    assert removal.removed == {"relu": (1, 2)}
+    assert removal.skipped["relu:2"].startswith("without it, the model fails in train mode (")
+    assert not removal.notes
+    assert int(model.norm.num_batches_tracked) == 0
+    model.train()(data(4)[0])
+
+
+def test_a_model_that_fails_in_train_mode_is_not_tried_there():
+    model = Auxiliary()
+    removal = removed(model, data(4, examples=1))  # a BatchNorm fails on one example
+    assert {1, 2} <= set(removal.removed["relu"])
+    assert {0, 5} <= set(removal.removed["relu:2"])
+    (note,) = removal.notes
+    assert note.startswith("the batches did not use head.weight in eval mode (in train mode, the model fails: Expected")
 
 
 def test_a_model_that_runs_in_single_precision_only():
@@ -398,11 +433,133 @@ def test_without_dead_units_nothing_happens():
     assert "nothing removed" in str(removal)
 
 
-def test_at_most_twenty_calls_of_the_model():
+def test_a_few_calls_of_the_model_are_enough():
     model, calls = vgg(), []
     model.register_forward_pre_hook(lambda *_: calls.append(None))
     assert len(remove_dead(model, images()).removed) == 3
-    assert len(calls) <= 20
+    assert len(calls) <= 22
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_in_half_precision_the_outputs_may_change_by_its_rounding(kind):
+    layers = [
+        layer for dead in range(4) for layer in (planted(nn.Linear(64, 64), range(dead, 64, 5)), nn.LeakyReLU(0.0))
+    ]
+    model = nn.Sequential(*layers, nn.Linear(64, 3))
+    for layer in layers[2::2]:
+        layer.weight.data.mul_(0.1)
+    removal = remove_dead(model.to(kind), data(64, dtype=kind))
+    assert not removal.skipped
+    assert sum(map(len, removal.removed.values())) >= 4 * 12
+    assert removal.output_change <= 16 * torch.finfo(kind).eps
+
+
+def test_under_autocast_the_outputs_may_change_by_its_rounding():
+    def forward(model, batch):
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(batch)
+
+    model = nn.Sequential(planted(nn.Linear(64, 64), range(20)), nn.ReLU(), nn.Linear(64, 3))
+    removal = remove_dead(model, data(64), forward=forward)
+    assert removal.removed == {"1": tuple(range(20))}
+    assert removal.output_change <= 16 * torch.finfo(torch.bfloat16).eps
+
+
+class Masked(nn.Linear):
+    """A layer that lacks some connections, as in autoregressive networks."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("mask", (torch.rand(outputs, inputs) < 0.7).float())
+
+    def forward(self, x):
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+
+class Equalized(nn.Linear):
+    """A layer whose weights are scaled at each call, as in StyleGAN."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.gain = inputs**-0.5
+
+    def forward(self, x):
+        return F.linear(x, self.weight * self.gain, self.bias * 0.5)
+
+
+def pruned(*layers):
+    for layer in layers:
+        if hasattr(layer, "weight"):
+            prune.l1_unstructured(layer, "weight", 0.4)
+    return nn.Sequential(*layers)
+
+
+COMPUTED = {
+    "masked": lambda: nn.Sequential(planted(Masked(4, 8), [1, 2]), nn.ReLU(), Masked(8, 3)),
+    "scaled": lambda: nn.Sequential(planted(Equalized(4, 8), [1, 2]), nn.ReLU(), Equalized(8, 3)),
+    "pruned": lambda: pruned(planted(nn.Linear(4, 8), [1, 2]), nn.ReLU(), nn.Linear(8, 3)),
+    "with a constant": lambda: nn.Sequential(planted(Masked(4, 8), [1, 2]), nn.Threshold(0.0, 0.7), Masked(8, 3)),
+    "scaled, with a constant": lambda: Model(
+        lambda self, x: F.linear(F.threshold(self.one(x), 0.0, 0.7), self.two.weight / 2, self.two.bias),
+        one=planted(nn.Linear(4, 8), [1, 2]),
+        two=nn.Linear(8, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", COMPUTED)
+def test_weights_that_are_masked_or_scaled(kind):
+    model = COMPUTED[kind]()
+    removal = removed(model, data(4))
+    assert list(removal.removed.values()) == [(1, 2)]
+    assert not removal.skipped
+    assert sum(parameter.numel() for parameter in model.parameters()) == 6 * 4 + 6 + 3 * 6 + 3
+
+
+def test_groups_of_a_pruned_convolution_lose_alike():
+    model = pruned(planted(nn.Conv2d(3, 8, 1), [1, 2, 5]), nn.ReLU(), nn.Conv2d(8, 4, 1, groups=2))
+    removal = removed(model, images())
+    assert removal.removed == {"1": (1, 5)}
+    assert model[2].weight_mask.shape == (4, 3, 1, 1)
+    assert (model[0].out_channels, model[2].in_channels) == (6, 6)
+
+
+def test_a_mask_of_the_data_is_none_of_the_model():
+    model = Model(
+        lambda self, x: F.linear(self.one(x).relu(), self.two.weight * x.mean(), self.two.bias),
+        one=planted(nn.Linear(4, 8), [1]),
+        two=nn.Linear(8, 3),
+    )
+    assert "no parameter" in removed(model, data(4)).skipped["relu"]
+
+
+def test_layers_that_are_applied_to_parts_of_the_model():
+    def forward(self, x):
+        places = self.down(self.up(self.grid).relu())
+        return self.last(x + places) + self.out(self.query(self.table.weight).relu()).sum(0)
+
+    model = Model(
+        forward,
+        up=planted(nn.Linear(2, 8), [1]),
+        down=nn.Linear(8, 4),
+        last=nn.Linear(4, 3),
+        table=nn.Embedding(16, 5),
+        query=planted(nn.Linear(5, 8), [2]),
+        out=nn.Linear(8, 3),
+    )
+    model.register_buffer("grid", torch.randn(16, 2))
+    removal = removed(model, data(4))
+    assert removal.removed == {"relu": (1,), "relu:2": (2,)}
+
+
+def test_a_convolution_that_is_applied_to_a_parameter():
+    model = Model(
+        lambda self, x: self.two(self.one(self.constant).relu()).mean((2, 3)) + x,
+        one=planted(nn.Conv2d(3, 8, 3), [1, 4]),
+        two=nn.Conv2d(8, 4, 3),
+    )
+    model.constant = nn.Parameter(torch.randn(1, 3, 8, 8))
+    assert removed(model, data(4)).removed == {"relu": (1, 4)}
 
 
 class Drawn(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from test_torch.planted import seeded
 from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 from leakyrelu.torch import Monitor, Revival, counts, diagnose, edits, revive, surgery, waking
 
@@ -783,6 +783,21 @@ def test_units_in_modules_that_are_not_proven_are_left_alone(reason):
     left_alone(make(), data(*shape), reason)
 
 
+def on_a_table(register):
+    """A layer that is applied to a part of the model itself, such as to positions."""
+
+    def make():
+        model = Model(
+            lambda self, x: x + self.two(F.relu(self.one(self.table))).mean(0),
+            one=kill(nn.Linear(6, 8)),
+            two=nn.Linear(8, 4),
+        )
+        register(model, "table", torch.randn(16, 6))
+        return model
+
+    return make
+
+
 PROVEN_MODULES = {
     "weight_norm": (normed(parametrizations.weight_norm), (6,)),
     "spectral_norm": (normed(parametrizations.spectral_norm), (6,)),
@@ -799,7 +814,27 @@ PROVEN_MODULES = {
         (5, 6),
     ),
     "without a batch": (lambda: nn.Sequential(mlp(), nn.Unflatten(0, (1, -1))), (6,)),
+    "pruned": (lambda: pruned(mlp()), (6,)),
+    "scaled at each call": (
+        lambda: Model(
+            lambda self, x: F.linear(F.relu(F.linear(x, self.one.weight * 0.3, self.one.bias)), self.two.weight / 2),
+            one=kill(nn.Linear(6, 8)),
+            two=nn.Linear(8, 3),
+        ),
+        (6,),
+    ),
+    "applied to a buffer": (on_a_table(nn.Module.register_buffer), (4,)),
+    "applied to a parameter": (
+        on_a_table(lambda model, name, value: model.register_parameter(name, nn.Parameter(value))),
+        (4,),
+    ),
 }
+
+
+def pruned(model):
+    for layer in (model[0], model[2]):
+        prune.l1_unstructured(layer, "weight", 0.4)
+    return model
 
 
 def positive(layer):

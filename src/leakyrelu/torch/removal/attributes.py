@@ -25,7 +25,8 @@ _UNITS = re.compile(r"num_(features|channels|parameters)")
 
 # Where a weight is computed from others: by torch.nn.utils.parametrize, by the older weight_norm and spectral_norm, and
 # by torch.nn.utils.prune.
-_COMPUTED = re.compile(r"(?:(.*)\.)?parametrizations\.([^.]+)\.original1?|(?:(.*)\.)?([^.]+)_(?:v|orig)")
+_COMPUTED = re.compile(r"(?:(.*)\.)?parametrizations\.([^.]+)\.original1?|(?:(.*)\.)?([^.]+)_(v|orig|mask)")
+_PARTNERS = {"v": "_g", "orig": "_orig", "mask": "_orig"}  # what tells them from other tensors with such names
 
 
 def local_name(name: str, tensor_names: Mapping[str, object]) -> tuple[str, str]:
@@ -39,9 +40,8 @@ def local_name(name: str, tensor_names: Mapping[str, object]) -> tuple[str, str]
         return owner, local
     if found[2] is not None:
         return found[1] or "", found[2]
-    partner = name.removesuffix("_v") + "_g" if name.endswith("_v") else name.removesuffix("_orig")
-    is_computed = partner in tensor_names or name.endswith("_orig")
-    return (owner, found[4]) if is_computed else (owner, local)
+    partner = name.removesuffix(f"_{found[5]}") + _PARTNERS[found[5]]
+    return (owner, found[4]) if partner in tensor_names else (owner, local)
 
 
 def changed_sizes(
@@ -55,7 +55,7 @@ def changed_sizes(
         The groups of the module cannot shrink so. `name` is what the message calls the weight.
     """
     held = vars(module)
-    groups = columns = _groups(module, weight, len(before))
+    groups = columns = _groups(module, "weight" if GROUPS in kept else weight, len(before))
     if GROUPS in kept and "groups" in held and len(kept[GROUPS]) != groups:
         raise ValueError(f"the plan has {len(kept[GROUPS])} groups for {name}; in this model it has {groups}")
     if groups > 1:

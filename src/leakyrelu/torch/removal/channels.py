@@ -165,12 +165,7 @@ def _joined(parts: Sequence[Operand], axis: int, one: _At, other: _At, made: Mad
 def _layer(node: Node, name: str, place: Place, one: _At, other: _At, made: Made) -> list[_Step]:
     call = node.applied
     if call is None:
-        of_model = any(isinstance(each, Operand) and each.weight is not None for each in node.args[-2:])
-        made.why = (
-            "it is made by a layer that is applied to a part of the model itself, not to its input"
-            if of_model and name in PRODUCTS
-            else "it is made by a layer whose weight is no parameter, but computed"
-        )
+        made.why = "it is made by a layer whose weight is no parameter, but computed"
         return []
     if call.rows is None:
         made.why = "it is made by a product with several matrices"

@@ -31,10 +31,11 @@ def drawn(planner: Planner, groups: Sequence[Group]) -> tuple[Plan, dict[str, Te
         There is none, for the reason that the exception says.
     """
     model, weights = planner.model, planner.weights
-    gone: dict[int, list[Tensor]] = defaultdict(list)
-    for held, found in chain.from_iterable(group.gone.items() for group in groups):
-        gone[held] += found
-    in_groups = _numbers_of_groups(groups)
+    gone, in_groups = _gone(groups), _numbers_of_groups(groups)
+    for held in list(gone):
+        for other, offset in weights.masks.get(held, ()):
+            gone[other].append(united(gone[held]) + offset)
+            in_groups[other] = in_groups.get(held, 1)
     keep: dict[str, dict[str, list[Any]]] = {}
     done: dict[int, dict[str, list[Any]]] = {}
     masks: dict[int, Tensor] = {}
@@ -57,6 +58,14 @@ def drawn(planner: Planner, groups: Sequence[Group]) -> tuple[Plan, dict[str, Te
             keep[bias] = {"0": kept["0"]}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items() if name in keep}
     return Plan(keep, tuple(new), shapes), additions
+
+
+def _gone(groups: Iterable[Group]) -> dict[int, list[Tensor]]:
+    """The addresses that go, by storage."""
+    gone: dict[int, list[Tensor]] = defaultdict(list)
+    for held, found in chain.from_iterable(group.gone.items() for group in groups):
+        gone[held] += found
+    return gone
 
 
 def _numbers_of_groups(groups: Iterable[Group]) -> dict[int, int]:
@@ -120,7 +129,7 @@ def _fold(planner: Planner, call: Application, values: Tensor, additions: dict[s
         raise ImpossibleError(f"{reason} what follows")
     if call.groups > 1 or call.key in planner.padded:
         raise ImpossibleError(f"{reason} a convolution {'in groups' if call.groups > 1 else 'with padding'}")
-    weight = weights.flat(place.storage).as_strided(place.size, place.stride, place.offset).double().cpu()
+    weight = weights.values(place).double().cpu()
     adds = values @ weight if call.kind == "mm" else weight.flatten(2).sum(2) @ values
     bias, norm, sign = planner.biases.get(call.key), planner.norms.get(call.key), 1.0
     if bias is None and norm is not None:
@@ -128,7 +137,7 @@ def _fold(planner: Planner, call: Application, values: Tensor, additions: dict[s
     if bias is not None:
         name, tensor = weights.name(bias.storage, bias.offset), weights.tensor(bias.storage, bias.offset)
         addition = additions.setdefault(name, torch.zeros(tensor.shape, dtype=torch.float64))
-        if bias.size[-1] != len(adds) or tensor.numel() < len(adds):
+        if bias.size[-1] != len(adds) or tensor.numel() < len(adds) or weights.is_scaled(bias.storage):
             raise ImpossibleError(f"{reason} {name}")
         start = bias.offset - tensor.storage_offset()
         addition.view(-1)[start : start + len(adds)] += sign * adds

@@ -1,5 +1,6 @@
 """Finds which dead units can go, and which weights go with them."""
 
+import copy
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from leakyrelu._backends.torch_private import storage_of
+from leakyrelu._shared.wording import first_line
 from leakyrelu.torch.capture import Forward
 from leakyrelu.torch.removal.channels import Made, made_of, united
 from leakyrelu.torch.removal.trials import Bundle, Following, Group, Ranges, Trials
+from leakyrelu.torch.running import copies
 from leakyrelu.torch.wiring.groups import Key, Target
 from leakyrelu.torch.wiring.proof import Prober
 from leakyrelu.torch.wiring.tape import Tape
-from leakyrelu.torch.wiring.weights import Application
+from leakyrelu.torch.wiring.weights import Application, Weights
 from leakyrelu.torch.wiring.words import NOTHING_TAKES_IT
 
 __all__ = ["Planner"]
@@ -41,6 +44,7 @@ class Planner(Prober):
         self.norms: dict[tuple[object, ...], Application] = {}
         self.padded: set[tuple[object, ...]] = set()
         self.reasons: dict[Target, str] = {}
+        self._trained: set[str] = set()
 
     def tape(self) -> Tape:
         """What takes a run down, with the values that weights are applied to."""
@@ -57,12 +61,29 @@ class Planner(Prober):
         self.padded |= tape.padded
 
     def unused(self) -> list[str]:
-        """The names of matrices that no run has read."""
+        """The names of matrices that no run has read, be it in train mode."""
         return [
             name
             for name, parameter in self.model.named_parameters()
-            if parameter.ndim > 1 and storage_of(parameter) not in self._readers
+            if parameter.ndim > 1 and storage_of(parameter) not in self._readers and name not in self._trained
         ]
+
+    def failure_in_training(self) -> str:
+        """Run a copy of the model, as it is now, on the first batch in train mode; why it fails, empty if it does not.
+
+        Layers of training alone, such as auxiliary heads, run only so.
+        """
+        twin = copy.deepcopy(self.model)  # as norms and counters change in train mode
+        for module in twin.modules():
+            module.training = True
+        tape = Tape(Weights(twin))
+        try:
+            with tape:
+                self._forward(twin, next(copies(self._batches)))
+        except Exception as error:  # noqa: BLE001  # whatever the model's code raises
+            return first_line(error)
+        self._trained |= {name for name, each in twin.named_parameters() if storage_of(each) in tape.readers}
+        return ""
 
     def refuse(self, group: Group, reason: str) -> None:
         """The units of a group stay, for a reason."""

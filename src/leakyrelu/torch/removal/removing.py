@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from leakyrelu._backends.torch_private import tree_map_only
 from leakyrelu._shared.wording import first_line, listed
-from leakyrelu.torch.capture import Forward
+from leakyrelu.torch.capture import Call, Forward
 from leakyrelu.torch.counts import largest_change
 from leakyrelu.torch.diagnosis import counted
 from leakyrelu.torch.edits import states_of
@@ -30,7 +30,9 @@ from leakyrelu.units.diagnosis import Diagnosis
 __all__ = ["remove_dead"]
 
 _EXACT = 1e-12  # the largest change of the output in double precision, relative to its largest value
-_TOLERANCE = 1e-5  # the same in the model's own type
+_TOLERANCE = 1e-5  # the same in the model's own type, if that is at least single precision
+_ROUNDINGS = 16  # the same in lower precision, in multiples of its rounding
+_TF32 = 2**-10  # the rounding of products in single precision where the tensor cores of a GPU make them
 _CONSTANT = {torch.float64: 1e-13, torch.float32: 1e-6}  # relative: values that differ by less are one constant
 _REPEATS = 2  # how often the time of a run is taken
 
@@ -78,7 +80,8 @@ def remove_dead(
     TypeError, ValueError
         As for `revive`.
     RuntimeError
-        The output would change by more than 1e-5 of its largest value; the model is as it was before.
+        The output would change by more than 1e-5 of its largest value, in the model's own type; where the run is in
+        half precision, or in single precision on a GPU, by more than 16 roundings. The model is as it was before.
 
     See Also
     --------
@@ -116,6 +119,7 @@ class _Operation:
         self._model, self._batches, self._forward, self._optimizer = model, batches, forward, optimizer
         self._notes: dict[str, None] = {}
         self._reasons: dict[Target, str] = {}
+        self._tolerance = _TOLERANCE
 
     def performed(self) -> Removal:
         """Find a plan in a copy of the model, and carry it out."""
@@ -157,8 +161,14 @@ class _Operation:
         def forward(model: Any, batch: Any) -> None:
             found.append(outputs_of(model, batch, self._forward).copies())
 
+        def beside(call: Call) -> Callable[[Tensor], None]:
+            rounding = _rounding(call.input)
+            if rounding > torch.finfo(torch.float32).eps:
+                self._tolerance = max(self._tolerance, _ROUNDINGS * rounding)
+            return lambda output: None
+
         seed()
-        return counted(self._model, copies(self._batches), forward), found
+        return counted(self._model, copies(self._batches), forward, beside), found
 
     def _costs(self) -> tuple[int, float]:
         first = self._batches[0]
@@ -170,10 +180,10 @@ class _Operation:
 
     def _change(self, before: Sequence[Sequence[Tensor]]) -> float:
         change = largest_change(before, outputs_on(self._model, self._batches, self._forward))
-        if not change <= _TOLERANCE:
+        if not change <= self._tolerance:
             raise RuntimeError(
                 f"removing the dead units changed the output by {change:.2g} of its largest value, more than "
-                f"{_TOLERANCE:g}; the model is as it was before"
+                f"{self._tolerance:.2g}; the model is as it was before"
             )
         return change
 
@@ -183,18 +193,18 @@ class _Operation:
         try:
             planner, tolerance = self._started(torch.float64), _EXACT
         except Exception:  # noqa: BLE001  # whatever a model does that was written for one type; if it cannot be copied, that is said now
-            planner, tolerance = self._started(torch.float32), _TOLERANCE
+            planner, tolerance = self._started(torch.float32), self._tolerance
             self._notes["the model does not run in double precision, so the plan was found in its own type"] = None
         with evaluating(planner.model):
             groups = planner.proven(targets)
-            trial = _Trial(planner, tolerance)
-            groups = trial.largest(groups)
+            fails = planner.failure_in_training() if groups else ""
+            groups = _Trial(planner, tolerance, in_training=not fails).largest(groups)
             self._reasons |= planner.reasons
         self._notes |= planner.notes
-        if unused := planner.unused():
+        if groups and (unused := planner.unused()):
+            modes = f"in eval mode (in train mode, the model fails: {fails})" if fails else "in eval or train mode"
             self._notes[
-                f"the batches did not use {listed(unused, 4)} in eval mode; if another mode or other inputs do, "
-                "they may no longer fit"
+                f"the batches did not use {listed(unused, 4)} {modes}; if other inputs do, they may no longer fit"
             ] = None
         norms = [
             planner.weights.name(call.place.storage, call.place.offset)
@@ -254,8 +264,8 @@ class _Operation:
 class _Trial:
     """Tries plans on the copy of the model."""
 
-    def __init__(self, planner: Planner, tolerance: float) -> None:
-        self._planner, self._tolerance = planner, tolerance
+    def __init__(self, planner: Planner, tolerance: float, *, in_training: bool) -> None:
+        self._planner, self._tolerance, self._in_training = planner, tolerance, in_training
 
     def largest(self, groups: list[Group]) -> list[Group]:
         """As many of the groups as can go together; the others are refused."""
@@ -289,13 +299,21 @@ class _Trial:
         try:
             after = planner.again()
             change = largest_change(planner.outputs, after) if _shapes(after) == _shapes(planner.outputs) else 1.0
+            fails = planner.failure_in_training() if self._in_training and change <= self._tolerance else ""
         except Exception as error:  # noqa: BLE001  # whatever the model's code does with other sizes
             return f"without it, the model fails, maybe as its code has a size written out ({first_line(error)})"
         finally:
             undo()
-        return (
-            "" if change <= self._tolerance else f"without it, the output changes by {change:.2g} of its largest value"
-        )
+        if not change <= self._tolerance:
+            return f"without it, the output changes by {change:.2g} of its largest value"
+        return f"without it, the model fails in train mode ({fails})" if fails else ""
+
+
+def _rounding(tensor: Tensor) -> float:
+    """How far the results of operations with such a tensor may be rounded, relatively."""
+    if tensor.is_cuda and tensor.dtype == torch.float32:
+        return _TF32
+    return torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
 
 
 def _shapes(outputs: Sequence[Sequence[Tensor]]) -> list[list[torch.Size]]:

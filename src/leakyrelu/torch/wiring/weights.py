@@ -72,10 +72,13 @@ class Weights:
     def __init__(self, model: nn.Module) -> None:
         self._held: dict[int, list[tuple[str, Tensor]]] = {}
         self._copies: dict[int, tuple[int, int, Tensor]] = {}
+        self._scaled: dict[int, set[int]] = {}  # the storages of copies that are multiplied, by what they are copies of
+        self.masks: dict[int, set[tuple[int, int]]] = {}  # by storage: those of its masks, and how far they lie off
         for name, tensor in chain(model.named_parameters(), model.named_buffers()):
             storage = storage_of(tensor)
             if storage:
                 self._held.setdefault(storage, []).append((name, tensor))
+        self._trained = {storage_of(parameter) for parameter in model.parameters()}
 
     def __contains__(self, storage: int) -> bool:
         """Whether it is the storage of a parameter or buffer, or of a copy of one."""
@@ -84,9 +87,13 @@ class Weights:
     def forget_copies(self) -> None:
         """Forget what was copied in an earlier run."""
         self._copies.clear()
+        self._scaled.clear()
 
     def place(self, tensor: object) -> Place | None:
-        """Where in a parameter or buffer a tensor lies of which it is a view or a copy; None for other tensors."""
+        """Where in a parameter or buffer a tensor lies of which it is a view or a copy; None for other tensors.
+
+        What an element is multiplied by, if it is a number or a mask of the model, makes a copy of it, too.
+        """
         found = Place.of(tensor) if isinstance(tensor, Tensor) else None
         if found is None or found.storage in self._held:
             return found
@@ -94,12 +101,45 @@ class Weights:
         return origin and found._replace(storage=origin[0], offset=origin[1] + found.offset)
 
     def follow(self, name: str, args: Sequence[Any], output: object) -> None:
-        """Take note of a copy, as autocast makes them."""
-        if name in COPYING and isinstance(output, Tensor) and output.numel():
-            origin, made = self.place(args[0]), Place.of(output)
-            if origin and made and made.storage not in self._held and made.stride == origin.stride:
-                offset = origin.offset - made.offset
-                self._copies[made.storage] = origin.storage, offset, output  # it is kept, and its address with it
+        """Take note of a copy, as autocast and masks make them."""
+        if name not in COPYING or not isinstance(output, Tensor) or not output.numel():
+            return
+        copied, factor = (args[0], None) if name not in SCALING else self._factors(name, args)
+        origin, made = self.place(copied), Place.of(output)
+        if origin and made and made.storage not in self._held and made[2:] == origin[2:]:
+            offset = origin.offset - made.offset
+            self._copies[made.storage] = origin.storage, offset, output  # it is kept, and its address with it
+            if name in SCALING:
+                self._scaled.setdefault(origin.storage, set()).add(made.storage)
+            mask = self.place(factor)
+            if mask and mask.size == origin.size:
+                self.masks.setdefault(origin.storage, set()).add((mask.storage, mask.offset - origin.offset))
+
+    def _factors(self, name: str, args: Sequence[Any]) -> tuple[object, object]:
+        """A weight, and the number or the mask that it is multiplied by; None twice if it is something else."""
+        one, other = args[:2]
+        for weight, factor in [(one, other), (other, one)] if name == "mul" else [(one, other)]:
+            place, mask = self.place(weight), self.place(factor)
+            is_number = not isinstance(factor, Tensor) or (mask and factor.numel() == 1)
+            is_mask = place and mask and mask.storage not in self._trained and place[2:] == mask[2:]
+            if place and (is_number or is_mask):
+                return weight, factor
+        return None, None
+
+    def is_trained(self, place: Place) -> bool:
+        """Whether it lies in a parameter, not in a buffer."""
+        return place.storage in self._trained
+
+    def is_scaled(self, storage: int) -> bool:
+        """Whether the run multiplied what lies there, before it was applied."""
+        return storage in self._scaled
+
+    def values(self, place: Place) -> Tensor:
+        """The numbers of a place, as the last run applied them."""
+        for made in self._scaled.get(place.storage, ()):
+            _, offset, output = self._copies[made]
+            return output.as_strided(place.size, place.stride, place.offset - offset)
+        return self.flat(place.storage).as_strided(place.size, place.stride, place.offset)
 
     def name(self, storage: int, address: int = 0) -> str:
         """The name of what lies there."""
@@ -186,7 +226,8 @@ PRODUCTS = {  # and the positions of the two factors among the arguments
     "addmv": (1, 2),
     "dot": (0, 1),
 }
-COPYING = {"_to_copy", "clone", "detach"}  # may give a copy of a weight, in another dtype or on another device
+SCALING = {"mul", "div"}
+COPYING = {"_to_copy", "clone", "detach", *SCALING}  # may give a copy of a weight: in another dtype, or masked
 BATCH_NORMS = {
     *("native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit"),
     *("cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update"),
@@ -202,7 +243,7 @@ def application(name: str, args: Sequence[Any], weights: Weights) -> Application
     if name in ("mul", "mul_"):
         return _scaling(args, weights.place)
     left, right = PRODUCTS.get(name.rstrip("_"), (0, 0))
-    return _product(name, args, left, right, weights.place) if left != right else None
+    return _product(name, args, left, right, weights) if left != right else None
 
 
 def _scaling(args: Sequence[Any], place: Callable[[object], Place | None]) -> Application | None:
@@ -213,10 +254,10 @@ def _scaling(args: Sequence[Any], place: Callable[[object], Place | None]) -> Ap
     return None
 
 
-def _product(
-    name: str, args: Sequence[Any], left: int, right: int, place: Callable[[object], Place | None]
-) -> Application | None:
-    one, other = place(args[left]), place(args[right])
+def _product(name: str, args: Sequence[Any], left: int, right: int, weights: Weights) -> Application | None:
+    one, other = weights.place(args[left]), weights.place(args[right])
+    if one and other:  # a layer applied to a part of the model itself, such as a table of positions
+        one, other = (None, other) if weights.is_trained(other) else (one, None)
     bias = 0 if left else None
     if other and not one:
         axes = {1: (0,), 2: (1,)}.get(args[left].ndim, (0, 2))
@@ -233,7 +274,7 @@ def _kind(name: str, right: Tensor) -> str:
 
 def _convolution(args: Sequence[Any], place: Callable[[object], Place | None]) -> Application | None:
     weight = place(args[1])
-    if weight is None or place(args[0]):
+    if weight is None:
         return None
     return Application("conv transposed" if args[6] else "conv", 0, (1,), weight, args[8], 2)
 
