@@ -1,4 +1,4 @@
-"""Makes the figures in the docstring of `leakyrelu.torch.revive`: three ways to kill units, five ways to go on."""
+"""Makes the figures in the docstring of `leakyrelu.torch.revive`: three ways to kill units, six ways to go on."""
 
 import argparse
 

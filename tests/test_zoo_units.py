@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 import leakyrelu.torch
-from benchmarks import zoo, zoo_own, zoo_planting, zoo_running, zoo_units
+from benchmarks import dead_again, zoo, zoo_own, zoo_planting, zoo_running, zoo_units
 from benchmarks.zoo_models import Architecture, Family
 from leakyrelu.torch import diagnose, revive
 
@@ -307,3 +307,29 @@ def test_each_of_our_own_networks_runs_and_can_be_planted():
         assert not result.error
         assert result.planted, architecture.name
         assert not result.without
+
+
+class Kills(torch.optim.SGD):
+    """Puts all units far below zero."""
+
+    def step(self):
+        for weight in self.param_groups[0]["params"]:
+            weight.data.fill_(-1000.0 if weight.dim() == 1 else 0.0)
+
+
+def test_revived_units_that_die_again_are_counted(monkeypatch):
+    architecture = Architecture("perceptron", perceptron, torch.randn(32, 3))
+    monkeypatch.setattr(dead_again, "BEFORE", 0)
+    monkeypatch.setattr(dead_again, "STEPS", (1, 3))
+    monkeypatch.setitem(dead_again.OPTIMIZERS, "still", lambda weights: torch.optim.SGD(weights, lr=0.0))
+    monkeypatch.setitem(dead_again.OPTIMIZERS, "kills", Kills)
+    still, killed = (dead_again.examine(architecture, name) for name in ("still", "kills"))
+    assert still.revived >= still.planted >= 4
+    assert still.others + still.revived == 24
+    assert (still.again, still.others_dead) == ({1: 0, 3: 0}, {1: 0, 3: 0})
+    count, others = still.revived, still.others
+    assert (killed.again, killed.others_dead) == ({1: count, 3: count}, {1: others, 3: others})
+    lines = list(dead_again.table([still, killed]))
+    assert lines[2] == f"| perceptron | {still.planted} | {count} | 0 | 0 | {others} | 0 | 0 |"
+    both = (2 * still.planted, 2 * count, count, count, 2 * others, others, others)
+    assert lines[-1] == f"| all | {' | '.join(map(str, both))} |"

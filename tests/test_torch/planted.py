@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-__all__ = ["Model", "planted", "seeded"]
+__all__ = ["Model", "norm", "planted", "seeded"]
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,16 @@ def planted(layer, dead):
         layer.bias.fill_(1)
         layer.bias[dead] = -1000
     return layer
+
+
+def norm(channels, dead=()):
+    """A BatchNorm with statistics that are not those of a new one."""
+    made = planted(nn.BatchNorm2d(channels), list(dead))
+    with torch.no_grad():
+        made.running_mean.normal_()
+        made.running_var.uniform_(0.5, 2)
+        made.weight.uniform_(0.5, 2)
+    return made
 
 
 class Model(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_torch.planted import Model, planted, seeded
+from test_torch.planted import Model, norm, planted, seeded
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  # as everybody calls it
 from torch.nn.utils import prune
@@ -26,16 +26,6 @@ def data(*shape, examples=16, batches=2, dtype=None):
 
 def images(channels=3, side=8):
     return data(channels, side, side, examples=32)
-
-
-def norm(channels, dead):
-    """A BatchNorm with statistics that are not those of a new one."""
-    made = planted(nn.BatchNorm2d(channels), dead)
-    with torch.no_grad():
-        made.running_mean.normal_()
-        made.running_var.uniform_(0.5, 2)
-        made.weight.uniform_(0.5, 2)
-    return made
 
 
 def removed(model, batches, **arguments):

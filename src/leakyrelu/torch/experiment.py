@@ -3,7 +3,8 @@
 - Data: the 1,797 handwritten digits of scikit-learn, 8 by 8 pixels from 0 to 16, not scaled; 500 are for the test.
 - Network: 64-32-32-32-10, ReLU, as PyTorch initialises it.
 - Killing: 5 epochs of an optimizer at a learning rate that is too large, in batches of 32.
-- Curing: each cure starts from a copy of the same killed network; `revive` and `diagnose` see the training images.
+- Curing: each cure starts from a copy of the same killed network; `revive`, `remove_dead` and `diagnose` see the
+  training images.
 - Training afterwards: 20 epochs of Adam at 0.001, with the same batches for all cures.
 
 The seed decides the split, the weights and the batches.
@@ -26,6 +27,7 @@ from leakyrelu._shared.extras import needs
 from leakyrelu._shared.intervals import paired_difference
 from leakyrelu._shared.progress import progress_bar
 from leakyrelu.torch.diagnosis import diagnose
+from leakyrelu.torch.removal import remove_dead
 from leakyrelu.torch.replacement import replace_relu
 from leakyrelu.torch.revival import Revival, revive
 
@@ -49,6 +51,7 @@ CURES: dict[str, Callable[[nn.Module, Tensor, torch.Generator], object]] = {
     "replace_relu, 0.1": lambda model, *_: replace_relu(model, 0.1),
     "replace_relu, 0.2": lambda model, *_: replace_relu(model, 0.2),
     "revive": lambda model, images, generator: revive(model, [images], generator=generator),
+    "remove_dead": lambda model, images, _: remove_dead(model, [images]),
 }
 
 
