@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import fails, run
+from commands import fails, invoke, run
 
 import leakyrelu
 from leakyrelu import leaky_relu, leaky_relu_derivative
@@ -376,9 +376,116 @@ def test_diagnose_writes_the_weights_of_the_revived_model(patient, name):
     )
 
 
-def test_diagnose_takes_force_with_a_file_only(patient):
+@pytest.mark.parametrize("name", ["small.pt", "small.safetensors"])
+def test_diagnose_writes_the_weights_of_the_smaller_model_and_its_plan(patient, name):
     pytest.importorskip("torch")
-    assert "no such file is given" in fails("diagnose", "nets:make", "--data", "x.npy", "--force", cwd=patient)
+    if name.endswith("safetensors"):
+        pytest.importorskip("safetensors")
+    given = "diagnose", "nets:make", "--data", "x.npy"
+    command = *given, "--remove", name, "--fail-above", 0.24, "--json", "r.json", "--html", "r.html"
+    text = run(*command, cwd=patient)
+    before, after = text.split(f"After, in {name} (the plan is in small.plan.json):\n")
+    assert before.startswith("Before:\n")
+    assert "1 of 4 units (25.0 %) is dead" in before
+    assert "\n1 dead unit removed; the output changed by at most" in before
+    assert "parameters: 17 -> 13 (76 %)" in before
+    assert "None of 3 units is dead" in after
+    assert json.loads((patient / "r.json").read_text())["sites"][0]["units"] == 3
+    assert "None of 3 units is dead" in (patient / "r.html").read_text()
+    new = sorted(["nets.py", "x.npy", "r.json", "r.html", name, "small.plan.json"])
+    assert sorted(path.name for path in patient.iterdir() if path.is_file()) == new
+
+    again = *given, "--weights", name, "--plan", "small.plan.json"
+    assert run(*again, cwd=patient) == after
+    assert "add --plan small.plan.json" in fails(*given, "--weights", name, cwd=patient)
+    assert "nothing removed" in run(*again, "--remove", "same.pt", cwd=patient)
+    twice = *again, "--plan", "same.plan.json"
+    assert run(*twice, cwd=patient) == after
+
+    plan = (patient / "small.plan.json").read_bytes()
+    advice = "name another file, or add --force to overwrite it"
+    assert f"{name} exists already; {advice}" in fails(*command, cwd=patient)
+    (patient / name).unlink()
+    assert f"small.plan.json exists already; {advice}" in fails(*command, cwd=patient)
+    assert not (patient / name).exists()
+    (patient / "small.plan.json").write_text("old")
+    run(*command, "--force", cwd=patient)
+    assert (patient / "small.plan.json").read_bytes() == plan
+    assert run(*again, cwd=patient) == after
+
+
+def test_diagnose_with_remove_fails_above_what_is_dead_afterwards(patient):
+    pytest.importorskip("torch")
+    source = (patient / "nets.py").read_text()
+    (patient / "nets.py").write_text(
+        source.replace("nn.ReLU(), ", "nn.ReLU(), nn.Unflatten(1, (2, 2)), nn.Flatten(), ")
+    )
+    result = invoke("diagnose", "nets:make", "--data", "x.npy", "--remove", "s.pt", "--fail-above", 0.24, cwd=patient)
+    assert (result.exit_code, result.stderr) == (1, "leakyrelu: 25.0% of the units are dead, more than 24.0%\n")
+    assert "\nnothing removed\n  left alone, 1: " in result.stdout
+    assert "(the plan is in s.plan.json and keeps all of the weights, which are as they were):" in result.stdout
+    assert json.loads((patient / "s.plan.json").read_text())["keep"] == {}
+
+
+@pytest.mark.parametrize("way", ["--revive", "--remove"])
+def test_diagnose_replaces_its_own_weights_only_by_force(patient, way):
+    pytest.importorskip("torch")
+    run("diagnose", "nets:make", "--data", "x.npy", "--revive", "net.pt", cwd=patient)
+    before = (patient / "net.pt").read_bytes()
+    command = "diagnose", "nets:make", "--data", "x.npy", "--weights", "net.pt", way, "net.pt"
+    assert "net.pt exists already" in fails(*command, cwd=patient)
+    assert (patient / "net.pt").read_bytes() == before
+    run(*command, "--force", cwd=patient)
+
+
+@pytest.mark.parametrize(
+    ("words", "one", "other"),
+    [
+        ("--revive x.npy", "--revive", "--data"),
+        ("--remove x.npy", "--remove", "--data"),
+        ("--remove link.npy", "--remove", "--data"),
+        ("--remove s.pt --json s.plan.json", "--json", "the plan of --remove"),
+        ("--remove s.pt --html ./s.plan.json", "--html", "the plan of --remove"),
+        ("--remove s.pt --html s.pt", "--remove", "--html"),
+        ("--revive s.pt --json s.pt", "--revive", "--json"),
+        ("--weights a.pt --plan a.plan.json --remove a.pt", "the plan of --remove", "--plan a.plan.json"),
+        ("--plan a.plan.json --plan b.json --remove b.json", "--remove", "--plan b.json"),
+        ("--weights a.plan.json --remove a.pt", "the plan of --remove", "--weights"),
+        ("--remove linked.pt", "--remove", "the plan of --remove"),
+        ("--weights a.pt --json a.pt", "--json", "--weights"),
+        ("--json x.npy", "--json", "--data"),
+    ],
+)
+def test_diagnose_writes_over_no_other_of_its_files(patient, words, one, other):
+    pytest.importorskip("torch")
+    for name in ("a.pt", "a.plan.json", "b.json"):
+        (patient / name).write_text(name)
+    (patient / "link.npy").symlink_to("x.npy")
+    (patient / "linked.plan.json").symlink_to("linked.pt")
+    before = {path: path.read_bytes() for path in patient.iterdir() if path.is_file()}
+    force = ["--force"] if "--re" in words else []
+    message = fails("diagnose", "nets:make", "--data", "x.npy", *words.split(), *force, cwd=patient)
+    assert message.startswith(f"leakyrelu: {one} and {other} are the same file, ")
+    assert {path: path.read_bytes() for path in patient.iterdir() if path.is_file()} == before
+
+
+def test_diagnose_takes_force_with_a_file_only_and_one_way_to_treat_units(patient):
+    pytest.importorskip("torch")
+    given = "diagnose", "nets:make", "--data", "x.npy"
+    assert "of --revive or --remove may be overwritten; no such file is given" in fails(*given, "--force", cwd=patient)
+    both = fails(*given, "--revive", "r.pt", "--remove", "s.pt", cwd=patient)
+    assert both == "leakyrelu: --revive brings dead units back, and --remove takes them out; give one of the two\n"
+
+
+@pytest.mark.parametrize("way", ["", "--revive new.pt", "--remove new.pt"])
+@pytest.mark.parametrize("error", ["ValueError", "TypeError", "RuntimeError", "KeyError"])
+def test_diagnose_tells_in_one_line_what_the_model_raises_and_writes_nothing(patient, way, error):
+    pytest.importorskip("torch")
+    with (patient / "nets.py").open("a") as file:
+        file.write(f"class Failing(nn.Module):\n    def forward(self, x):\n        raise {error}('it is\\nbroken')\n")
+    before = sorted(patient.iterdir())
+    assert "it is" in fails("diagnose", "nets:Failing", "--data", "x.npy", *way.split(), cwd=patient)
+    assert [path for path in sorted(patient.iterdir()) if path.name != "__pycache__"] == before
 
 
 def test_diagnose_says_what_is_wrong_with_its_input(patient):

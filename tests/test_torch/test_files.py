@@ -1,8 +1,12 @@
 """A model by its name, its weights and its data from files: what is read, and what is refused."""
 
+import json
 import os
 import pickle
+import signal
 import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +16,18 @@ from torch import nn
 from typer.testing import CliRunner
 
 from leakyrelu.cli import app
-from leakyrelu.torch.files import Batches, diagnose_files, load_weights, make_model
+from leakyrelu.torch import saving
+from leakyrelu.torch.files import (
+    Batches,
+    diagnose_files,
+    load_plan,
+    load_weights,
+    make_model,
+    remove_files,
+    revive_files,
+)
+from leakyrelu.torch.removal import Plan, removing, shrink
+from leakyrelu.torch.saving import plan_beside, save_smaller, save_weights
 
 NETS = """
 import torch
@@ -44,6 +59,28 @@ def exiting():
 class Failing(Net):
     def forward(self, x):
         assert not len(x)
+
+class Alive(Net):
+    def __init__(self):
+        super().__init__()
+        self.hidden.bias.data.fill_(1.0)
+
+class Sized(Net):
+    def forward(self, x):
+        return self.out(self.hidden(x).relu().view(-1, 3))
+
+class Tied(Net):
+    def __init__(self):
+        super().__init__()
+        self.same = self.out
+
+class Deep(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
+        for layer in (self[0], self[2]):
+            layer.weight.data.fill_(1.0)
+            layer.bias.data.copy_(torch.arange(layer.out_features))
+        self[0].bias.data[:2] = -100
 """
 
 
@@ -314,3 +351,314 @@ def test_on_the_command_line_bad_input_is_one_line_and_the_exit_code_2(here, mod
     assert result.exit_code == 2
     assert result.output.startswith(f"leakyrelu: {message}")
     assert result.output.count("\n") == 1
+
+
+def outputs(name, weights, *plans):
+    """What the model computes with these weights, loaded as the documentation says, on the data."""
+    made = make_model(f"nets_for_tests:{name}")
+    for plan in plans:
+        shrink(made, Plan.from_dict(json.loads(plan.read_text())))
+    load_weights(made, weights)
+    with torch.no_grad():
+        return made(torch.from_numpy(INPUTS).float())
+
+
+INPUTS = np.random.default_rng(0).normal(size=(50, 4))
+
+
+@pytest.fixture
+def x(here):
+    np.save(here / "x.npy", INPUTS)
+    return here / "x.npy"
+
+
+def files(here):
+    """What is in the directory, but for the model and its data."""
+    return sorted(
+        path.name for path in here.iterdir() if path.is_file() and path.name not in ("nets_for_tests.py", "x.npy")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        ("small.pt", "small.plan.json"),
+        ("small.safetensors", "small.plan.json"),
+        ("small", "small.plan.json"),
+        ("net.v2.pt", "net.v2.plan.json"),
+    ],
+)
+def test_a_newly_made_model_shrinks_by_the_plan_beside_the_weights_and_takes_them(here, x, name, plan):
+    torch.save(model().state_dict(), here / "w.pt")
+    change = remove_files("nets_for_tests:Net", x, here / "w.pt", 3, here / name)
+    assert (change.before.dead, change.done.removed, change.after.units) == (1, {"relu": (1,)}, 2)
+    assert files(here) == sorted([name, plan, "w.pt"])
+    assert plan_beside(here / name) == here / plan
+    assert load_plan(here / plan) == change.done.plan
+    torch.testing.assert_close(outputs("Net", here / name, here / plan), outputs("Net", here / "w.pt"))
+    after = diagnose_files("nets_for_tests:Net", x, here / name, plans=[here / plan])
+    assert (after.units, after.dead, str(after)) == (2, 0, str(change.after))
+
+
+def test_plans_are_carried_out_one_after_the_other(here, x):
+    """First units of the first layer go; then one of the second is killed and goes, too."""
+    spec, first, second = "nets_for_tests:Deep", here / "first.pt", here / "second.pt"
+    change = remove_files(spec, x, None, 7, first)
+    assert change.done.removed == {"1": (0, 1)}
+    state = torch.load(first, weights_only=True)
+    state["2.bias"][3] = -1000
+    torch.save(state, first)
+    change = remove_files(spec, x, first, 7, second, plans=[plan_beside(first)])
+    assert change.done.removed == {"3": (3,)}
+    plans = [plan_beside(first), plan_beside(second)]
+    torch.testing.assert_close(outputs("Deep", second, *plans), outputs("Deep", first, *plans[:1]))
+    assert diagnose_files(spec, x, second, plans=plans).units == 4 + 4
+    with pytest.raises(
+        ValueError, match=r"shrink by the plan in .*second\.plan\.json: the plan was made for a model whose"
+    ):
+        diagnose_files(spec, x, second, plans=plans[::-1])
+
+
+def test_a_smaller_model_can_be_revived(here, x):
+    remove_files("nets_for_tests:Deep", x, None, 7, here / "small.pt")
+    state = torch.load(here / "small.pt", weights_only=True)
+    state["2.bias"][3] = -1000
+    torch.save(state, here / "small.pt")
+    plans = [here / "small.plan.json"]
+    change = revive_files("nets_for_tests:Deep", x, here / "small.pt", 7, here / "new.pt", plans=plans)
+    assert change.done.revived == {"3": (3,)}
+    assert diagnose_files("nets_for_tests:Deep", x, here / "new.pt", plans=plans).dead == 0
+
+
+@pytest.mark.parametrize(("name", "dead"), [("Alive", 0), ("Sized", 1)])
+def test_if_nothing_can_be_removed_the_weights_are_as_they_were_and_the_plan_keeps_all(here, x, name, dead):
+    torch.save(make_model(f"nets_for_tests:{name}").state_dict(), here / "w.pt")
+    change = remove_files(f"nets_for_tests:{name}", x, here / "w.pt", 7, here / "small.pt")
+    assert (change.before.dead, change.after.dead, change.done.removed) == (dead, dead, {})
+    assert "(the plan is in" in str(change)
+    assert "keeps all of the weights, which are as they were" in str(change)
+    assert ("left alone, relu" in str(change)) == bool(dead)
+    assert torch.equal(outputs(name, here / "small.pt", here / "small.plan.json"), outputs(name, here / "w.pt"))
+
+
+def test_weights_of_a_smaller_model_that_do_not_fit_lead_to_the_plan_beside_them(here, x):
+    remove_files("nets_for_tests:Net", x, None, 7, here / "small.pt")
+    with pytest.raises(
+        ValueError, match=r"are not this model's \(if --remove wrote them, add --plan .*small\.plan\.json\)"
+    ):
+        diagnose_files("nets_for_tests:Net", x, here / "small.pt")
+    (here / "small.plan.json").unlink()
+    with pytest.raises(ValueError, match="are not this model's: "):
+        diagnose_files("nets_for_tests:Net", x, here / "small.pt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff",
+        b"{}",
+        b"[" * 100_000,
+        b'{"format": 99}',
+        b'{"format": 1, "keep": {"0.weight": [1]}, "new_biases": [], "shapes": {}}',
+    ],
+)
+def test_what_is_no_plan_is_refused_in_one_line(here, x, text):
+    (here / "p.json").write_bytes(text)
+    with pytest.raises(ValueError, match=r"p\.json holds no plan that --remove wrote: ") as error:
+        diagnose_files("nets_for_tests:Net", x, plans=[here / "p.json"])
+    assert "\n" not in str(error.value)
+
+
+def test_a_plan_that_is_missing_or_of_another_model_is_named(here, x):
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+        diagnose_files("nets_for_tests:Net", x, plans=[here / "none.json"])
+    remove_files("nets_for_tests:Deep", x, None, 7, here / "deep.pt")
+    with pytest.raises(ValueError, match=r"shrink by the plan in .*deep\.plan\.json: the plan is for another model"):
+        diagnose_files("nets_for_tests:Net", x, plans=[here / "deep.plan.json"])
+
+
+@pytest.mark.parametrize("existing", ["small.pt", "small.plan.json"])
+@pytest.mark.parametrize("link", [False, True])
+def test_either_file_that_exists_is_kept_and_nothing_runs(here, x, monkeypatch, existing, link):
+    if link:
+        (here / existing).symlink_to(here / "nowhere")
+    else:
+        (here / existing).write_text("mine")
+    before = files(here)
+    monkeypatch.setattr("leakyrelu.torch.files.make_model", lambda spec: pytest.fail("the model was made"))
+    with pytest.raises(FileExistsError, match=rf"{existing} exists already"):
+        remove_files("nets_for_tests:Net", x, None, 7, here / "small.pt")
+    assert files(here) == before
+    assert link or (here / existing).read_text() == "mine"
+
+
+def test_what_can_hold_no_file_is_refused_before_anything_runs(here, x, monkeypatch):
+    monkeypatch.setattr("leakyrelu.torch.files.make_model", lambda spec: pytest.fail("the model was made"))
+    (here / "folder.pt").mkdir()
+    (here / "small.plan.json").mkdir()
+    for work in (revive_files, remove_files):
+        with pytest.raises(ValueError, match=r"folder\.pt is not a regular file"):
+            work("nets_for_tests:Net", x, None, 7, here / "folder.pt", overwrite=True)
+        with pytest.raises(FileNotFoundError, match=r"nowhere/small\.pt"):
+            work("nets_for_tests:Net", x, None, 7, here / "nowhere/small.pt")
+    with pytest.raises(ValueError, match=r"small\.plan\.json is not a regular file"):
+        remove_files("nets_for_tests:Net", x, None, 7, here / "small.pt", overwrite=True)
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    for work in (revive_files, remove_files):
+        with pytest.raises(ImportError, match="needs safetensors"):
+            work("nets_for_tests:Net", x, None, 7, here / "new.safetensors")
+
+
+def test_with_overwrite_both_files_are_written_through_links_and_keep_their_modes(here, x):
+    for name in ("small.pt", "small.plan.json"):
+        (here / f"real.{name}").write_text("old")
+        (here / f"real.{name}").chmod(0o600)
+        (here / name).symlink_to(here / f"real.{name}")
+    change = remove_files("nets_for_tests:Net", x, None, 7, here / "small.pt", overwrite=True)
+    assert load_plan(here / "real.small.plan.json") == change.done.plan
+    assert outputs("Net", here / "real.small.pt", here / "small.plan.json").shape == (50, 2)
+    for name in ("small.pt", "small.plan.json"):
+        assert (here / name).is_symlink()
+        assert (here / f"real.{name}").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+@pytest.mark.parametrize("failing", ["small.pt", "small.plan.json"])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_if_either_file_cannot_be_written_both_are_as_before(here, x, monkeypatch, old, failing, error):
+    names = ["small.pt", "small.plan.json"]
+    for name in names if old else ():
+        (here / name).write_text(f"{old} {name}")
+    replace, written = Path.replace, []
+
+    def fails(part, target):
+        if target.name == failing and error not in written:
+            written.append(error)
+            raise error("no space")
+        written.append(target.name)
+        return replace(part, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(error, match="no space"):
+        remove_files("nets_for_tests:Net", x, None, 7, here / "small.pt", overwrite=True)
+    assert error in written
+    assert files(here) == (sorted(names) if old else [])
+    assert all((here / name).read_text() == f"{old} {name}" for name in files(here))
+
+
+def test_if_the_second_file_appears_meanwhile_it_is_kept_and_the_first_is_taken_back(here, x, monkeypatch):
+    link = os.link
+
+    def meanwhile(part, target):
+        if target.name == "small.pt":
+            target.write_text("theirs")
+        link(part, target)
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    with pytest.raises(FileExistsError, match=r"small\.pt exists already"):
+        remove_files("nets_for_tests:Net", x, None, 7, here / "small.pt")
+    assert files(here) == ["small.pt"]
+    assert (here / "small.pt").read_text() == "theirs"
+
+
+def test_a_link_that_led_nowhere_leads_nowhere_again_if_the_weights_cannot_be_written(here, monkeypatch):
+    (here / "small.plan.json").symlink_to(here / "target.json")
+    monkeypatch.setattr(saving, "written_whole", fails_for("small.pt", saving.written_whole))
+    with pytest.raises(OSError, match="no space"):
+        save_smaller(model(), Plan({}), here / "small.pt", overwrite=True)
+    assert (here / "small.plan.json").is_symlink()
+    assert not (here / "target.json").exists()
+
+
+def fails_for(name, write):
+    def fails(path, **keywords):
+        if path.name == name:
+            raise OSError("no space")
+        return write(path, **keywords)
+
+    return fails
+
+
+@pytest.mark.parametrize("name", ["new.pt", "new.safetensors"])
+def test_a_full_disk_is_named_and_leaves_nothing_behind(here, x, name):
+    resource = pytest.importorskip("resource")
+    # A limit on the size of files stands in for a full disk. The plan is below it, and the weights are above.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        for work in (revive_files, remove_files):
+            with pytest.raises(OSError, match="File too large"):
+                work("nets_for_tests:Net", x, None, 7, here / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert files(here) == []
+    remove_files("nets_for_tests:Net", x, None, 7, here / name)
+    assert (here / "new.plan.json").stat().st_size < 300 < (here / name).stat().st_size
+
+
+@pytest.mark.parametrize("name", ["new.pt", "new.safetensors"])
+@pytest.mark.parametrize("work", [revive_files, remove_files])
+def test_weights_with_two_names_are_written_under_both(here, x, work, name):
+    torch.save(make_model("nets_for_tests:Tied").state_dict(), here / "w.pt")
+    change = work("nets_for_tests:Tied", x, here / "w.pt", 7, here / name)
+    assert (change.before.dead, change.after.dead) == (1, 0)
+    plans = [here / "new.plan.json"] if work is remove_files else []
+    torch.testing.assert_close(outputs("Tied", here / name, *plans), outputs("Tied", here / "w.pt"))
+
+
+def test_a_state_that_the_format_cannot_hold_is_refused_and_nothing_is_written(here):
+    class Own(nn.Linear):
+        def get_extra_state(self):
+            return threading.Lock()
+
+        def set_extra_state(self, state):
+            pass
+
+    for name, message in (
+        ("w.pt", "cannot pickle"),
+        ("w.safetensors", "_extra_state is a lock, and safetensors holds"),
+    ):
+        with pytest.raises(ValueError, match=rf"cannot be written to .*{name}: .*{message}"):
+            save_weights(Own(1, 1), here / name)
+        with pytest.raises(ValueError, match=rf"cannot be written to .*{name}: .*{message}"):
+            save_smaller(Own(1, 1), Plan({}), here / name)
+    assert files(here) == []
+
+
+def uncopyable():
+    made = model()
+    made.lock = threading.Lock()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (uncopyable, TypeError, "the model cannot be copied by copy.deepcopy"),
+        (lambda: nn.DataParallel(model()), TypeError, "the model is compiled or replicated; give the one within"),
+    ],
+)
+def test_a_model_that_cannot_be_changed_is_refused_and_nothing_is_written(here, x, monkeypatch, make, error, message):
+    monkeypatch.setattr("leakyrelu.torch.files.make_model", lambda spec: make())
+    with pytest.raises(error, match=message) as caught:
+        remove_files("nets_for_tests:Net", x, None, 7, here / "small.pt")
+    assert "\n" not in str(caught.value)
+    assert files(here) == []
+
+
+def test_if_the_outputs_would_change_the_error_says_so_and_nothing_is_written(here, x, monkeypatch):
+    monkeypatch.setattr(removing, "_TOLERANCE", -1.0)
+    with pytest.raises(
+        ValueError, match=r"^removing units of the model failed on .*: removing the dead units changed the"
+    ):
+        remove_files("nets_for_tests:Net", x, None, 7, here / "small.pt")
+    assert files(here) == []
+
+
+def test_a_model_that_does_not_run_is_named_before_anything_is_removed(here, x):
+    with pytest.raises(ValueError, match=r"^the model failed on .*x\.npy \(input float64 \(50, 4\)\): AssertionError"):
+        remove_files("nets_for_tests:Failing", x, None, 7, here / "small.pt")
+    assert files(here) == []

@@ -6,6 +6,7 @@ import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import ENOENT
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +15,7 @@ import numpy as np
 from leakyrelu._shared.progress import Progress, unseen
 from leakyrelu._shared.wording import first_line
 
-__all__ = ["apply", "write_text", "written_whole"]
+__all__ = ["apply", "refuse_target", "write_text", "written_whole"]
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -34,11 +35,8 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     OSError
         The directory is missing or not writable, the disk is full, and so on; no part of the file is left behind.
     """
-    if not overwrite and os.path.lexists(path):
-        raise FileExistsError(f"{path} exists already")
+    refuse_target(path, overwrite=overwrite)
     target = path.resolve()
-    if target.exists() and not target.is_file():
-        raise ValueError(f"{path} is not a regular file; name another one to write")
     part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with _opened(part, path) as file:
@@ -54,6 +52,17 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
         raise FileExistsError(f"{path} exists already") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def refuse_target(path: Path, *, overwrite: bool = True) -> None:
+    """Raise the error of `written_whole` if it can be known before the work that nothing can be written to `path`."""
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(f"{path} exists already")
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{path} is not a regular file; name another one to write")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(path))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from leakyrelu._shared.progress import progress_bar
-from leakyrelu.cli.output import errors_in_one_line
+from leakyrelu.cli.output import errors_in_one_line, refuse_overlap
 
 commands = typer.Typer()
 
@@ -27,6 +27,8 @@ def demo(
 @commands.command(
     epilog="Examples: `leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --html report.html`, "
     "`leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --revive revived.pt`, "
+    "`leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --remove small.pt`, "
+    "`leakyrelu diagnose nets:make_model --data x.npy --plan small.plan.json --weights small.pt`, "
     "`leakyrelu diagnose --demo`"
 )
 def diagnose(
@@ -44,6 +46,13 @@ def diagnose(
     weights: Annotated[
         Path | None, typer.Option(help="The weights: a state dict that torch.save or safetensors wrote.")
     ] = None,
+    plan: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A plan that --remove wrote: the model is shrunk by it before the weights are loaded. If units were "
+            "removed several times, give all plans in that order."
+        ),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report to this file, as an HTML page.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the report to this file, as JSON.")] = None,
     fail_above: Annotated[
@@ -57,7 +66,17 @@ def diagnose(
             "The reports and --fail-above are then about the model afterwards."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file that --revive names.")] = False,
+    remove: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take the dead units out of the model, and write the weights of the smaller model to this file, and "
+            "the plan by which it shrank beside it (small.plan.json for small.pt). The reports and --fail-above are "
+            "then about the model afterwards."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the files that --revive or --remove writes, if they exist.")
+    ] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="Show the diagnosis of a small network whose units die.")
     ] = False,
@@ -73,18 +92,26 @@ def diagnose(
             raise ValueError("a model and its data are needed: leakyrelu diagnose PACKAGE.MODULE:FACTORY --data X.npy")
         if fail_above is not None and not 0 <= fail_above <= 1:
             raise ValueError(f"--fail-above must be a fraction from 0 to 1, got {fail_above:g}")
-        if force and revive is None:
-            raise ValueError("--force says that the file of --revive may be overwritten; no such file is given")
-        from leakyrelu.torch.files import diagnose_files, revive_files
+        new = _new_weights(revive, remove, force=force)
+        from leakyrelu.torch.files import diagnose_files, remove_files, revive_files
+        from leakyrelu.torch.saving import plan_beside
 
-        if revive is None:
+        given, plans = (model, data, weights, batch_size), plan or []
+        reports = {"--html": html, "--json": json, "the plan of --remove": plan_beside(remove) if remove else None}
+        refuse_overlap(reports, {"--weights": weights})  # which --force allows the new weights to replace
+        read = {"--data": data} | {f"--plan {path}": path for path in plans}
+        refuse_overlap({"--revive": revive, "--remove": remove} | reports, read)
+        if new is None:
             with progress_bar("Diagnosing") as progress:
-                diagnosis = diagnose_files(model, data, weights, batch_size, progress)
+                diagnosis = diagnose_files(*given, progress, plans=plans)
+            typer.echo(diagnosis)
         else:
-            revival = revive_files(model, data, weights, batch_size, revive, overwrite=force)
-            diagnosis = revival.after
-            typer.echo(f"Before:\n{revival.before}\n\n{revival}\n\nAfter, in {revive}:")
-        typer.echo(diagnosis)
+            try:
+                change = (revive_files if remove is None else remove_files)(*given, new, plans=plans, overwrite=force)
+            except FileExistsError as error:
+                raise ValueError(f"{error}; name another file, or add --force to overwrite it") from error
+            diagnosis = change.after
+            typer.echo(change)
         if html is not None:
             diagnosis.to_html(html)
         if json is not None:
@@ -93,3 +120,13 @@ def diagnose(
         found, allowed = f"{diagnosis.dead_fraction:.1%}", f"{fail_above:.1%}"
         typer.echo(f"leakyrelu: {found} of the units are dead, more than {allowed}", err=True)
         raise typer.Exit(1)
+
+
+def _new_weights(revive: Path | None, remove: Path | None, *, force: bool) -> Path | None:
+    """The file for the new weights, if there are to be any."""
+    if revive is not None and remove is not None:
+        raise ValueError("--revive brings dead units back, and --remove takes them out; give one of the two")
+    new = remove if revive is None else revive
+    if force and new is None:
+        raise ValueError("--force says that the file of --revive or --remove may be overwritten; no such file is given")
+    return new

@@ -2,10 +2,11 @@
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from errno import ENOENT
+from itertools import combinations
 from os import strerror
 from pathlib import Path
 from sysconfig import get_path
@@ -15,11 +16,12 @@ import typer
 
 import leakyrelu
 from leakyrelu._shared.files import written_whole
+from leakyrelu._shared.wording import in_one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["errors_in_one_line", "fail", "picture_format", "save"]
+__all__ = ["errors_in_one_line", "fail", "picture_format", "refuse_overlap", "save"]
 
 _DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 _INSTALLED_LIBRARIES = frozenset(("site-packages", "dist-packages"))
@@ -68,7 +70,7 @@ def errors_in_one_line() -> Iterator[None]:
         except OSError as error:
             fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else error)
         except (ImportError, MemoryError, OverflowError, TypeError, ValueError) as error:
-            fail(str(error) or type(error).__name__)
+            fail(in_one_line(error) or type(error).__name__)
 
 
 def picture_format(output: Path) -> PictureFormat:
@@ -85,3 +87,15 @@ def save(figure: "Figure", output: Path, ending: PictureFormat) -> None:
     """Write the picture whole, or not at all."""
     with written_whole(output) as file:
         figure.savefig(file, format=ending.removeprefix("."))
+
+
+def refuse_overlap(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
+    """Raise a `ValueError` if a file that is written is another one of these, too; the options name them."""
+    files = {option: path for option, path in (*written.items(), *read.items()) if path is not None}
+    for one, other in combinations(files, 2):
+        if one in written and _are_one(files[one], files[other]):
+            raise ValueError(f"{one} and {other} are the same file, {files[one]}; write to another one")
+
+
+def _are_one(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))

@@ -1,13 +1,14 @@
 """Loads a model by name, and its weights and data from files, for the command line; no code in these files is run."""
 
 import inspect
+import json
 import math
-import os
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,48 @@ import torch
 from torch import Tensor, nn
 
 from leakyrelu._shared.extras import needs
-from leakyrelu._shared.files import written_whole
 from leakyrelu._shared.importing import load_object
 from leakyrelu._shared.progress import Progress, unseen
 from leakyrelu._shared.wording import first_line, in_one_line
 from leakyrelu.torch.diagnosis import diagnose
+from leakyrelu.torch.removal import Plan, Removal, remove_dead, shrink
 from leakyrelu.torch.revival import Revival, revive
+from leakyrelu.torch.saving import plan_beside, refuse_smaller, refuse_weights, save_smaller, save_weights
 from leakyrelu.units.diagnosis import Diagnosis
 
-__all__ = ["Batches", "diagnose_files", "load_weights", "make_model", "revive_files", "save_weights"]
+__all__ = [
+    "Batches",
+    "Change",
+    "diagnose_files",
+    "load_plan",
+    "load_weights",
+    "make_model",
+    "remove_files",
+    "revive_files",
+]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a model whose new weights were written; ``print`` shows it, with the diagnoses before and after.
+
+    Attributes
+    ----------
+    before, after : Diagnosis
+        The diagnoses on the same batches.
+    done : Revival or Removal
+        What was done in between.
+    where : str
+        What was written.
+    """
+
+    before: Diagnosis
+    done: Revival | Removal
+    after: Diagnosis
+    where: str
+
+    def __str__(self) -> str:
+        return f"Before:\n{self.before}\n\n{self.done}\n\nAfter, in {self.where}:\n{self.after}"
 
 
 def diagnose_files(
@@ -34,6 +68,8 @@ def diagnose_files(
     weights: Path | None = None,
     batch_size: int = 256,
     progress: Progress = unseen,
+    *,
+    plans: Sequence[Path] = (),
 ) -> Diagnosis:
     """Diagnose the model that `spec` names, on the data of a file.
 
@@ -47,6 +83,8 @@ def diagnose_files(
         Examples at a time.
     progress : callable, optional
         Called before the first batch and after each one, with the batches done and the batches in all.
+    plans : sequence of Path, optional
+        The files of plans. The model is shrunk by one after the other before the weights are loaded.
 
     Returns
     -------
@@ -58,14 +96,21 @@ def diagnose_files(
     ImportError, TypeError, ValueError, OSError
         What is given cannot be read, or the model does not run on it.
     """
-    model, batches = _loaded(spec, data, weights, batch_size)
-    with _failures_of_the_model(data, batches):
+    model, batches = _loaded(spec, data, weights, batch_size, plans)
+    with _failures("the model", data, batches):
         return diagnose(model, _followed(batches, progress))
 
 
 def revive_files(
-    spec: str, data: Path, weights: Path | None, batch_size: int, revived: Path, *, overwrite: bool = False
-) -> Revival:
+    spec: str,
+    data: Path,
+    weights: Path | None,
+    batch_size: int,
+    revived: Path,
+    *,
+    plans: Sequence[Path] = (),
+    overwrite: bool = False,
+) -> Change:
     """Revive the dead units of the model that `spec` names, and write its new weights to the file `revived`.
 
     The other parameters and the errors are those of `diagnose_files`.
@@ -74,48 +119,79 @@ def revive_files(
     ------
     FileExistsError
         `revived` exists, and `overwrite` is False.
-    RuntimeError
+    ValueError
         The outputs would change; nothing is written.
     """
-    if not overwrite and os.path.lexists(revived):
-        raise FileExistsError(f"{revived} exists already; name another file, or add --force to overwrite it")
-    model, batches = _loaded(spec, data, weights, batch_size)
-    with _failures_of_the_model(data, batches):
+    refuse_weights(revived, overwrite=overwrite)
+    model, batches = _loaded(spec, data, weights, batch_size, plans)
+    with _failures("reviving the units of the model", data, batches):
         revival = revive(model, list(batches))
     save_weights(model, revived, overwrite=overwrite)
-    return revival
+    return Change(revival.before, revival, revival.after, str(revived))
 
 
-def save_weights(model: nn.Module, path: Path, *, overwrite: bool = False) -> None:
-    """Write the state dict of a model, whole or not at all, as `torch.save` does or, by its suffix, as safetensors."""
-    state = model.state_dict()
-    if path.suffix == ".safetensors":
-        with needs("safetensors", f"writing {path}"):
-            from safetensors.torch import save
-        written = save({name: value.contiguous() for name, value in state.items()})
-        with written_whole(path, overwrite=overwrite) as file:
-            file.write(written)
-    else:
-        with written_whole(path, overwrite=overwrite) as file:
-            torch.save(state, file)
+def remove_files(
+    spec: str,
+    data: Path,
+    weights: Path | None,
+    batch_size: int,
+    smaller: Path,
+    *,
+    plans: Sequence[Path] = (),
+    overwrite: bool = False,
+) -> Change:
+    """Take the dead units out of the model that `spec` names, and write its new weights to the file `smaller`.
+
+    The plan is written beside them, to `plan_beside(smaller)`. If nothing can be removed, both files are written, too:
+    the weights are as they were, and the plan keeps all of them. The other parameters and the errors are those of
+    `diagnose_files`.
+
+    Raises
+    ------
+    FileExistsError
+        One of the two files exists, and `overwrite` is False.
+    ValueError
+        The outputs would change; nothing is written.
+    """
+    refuse_smaller(smaller, overwrite=overwrite)
+    model, loaded = _loaded(spec, data, weights, batch_size, plans)
+    batches = list(loaded)
+    with _failures("the model", data, loaded):
+        before = diagnose(model, batches)
+    with _failures("removing units of the model", data, loaded):
+        removal = remove_dead(model, batches)
+        after = diagnose(model, batches)
+    save_smaller(model, removal.plan, smaller, overwrite=overwrite)
+    plan = f"the plan is in {plan_beside(smaller)}"
+    if not removal.removed:
+        plan += " and keeps all of the weights, which are as they were"
+    return Change(before, removal, after, f"{smaller} ({plan})")
 
 
-def _loaded(spec: str, data: Path, weights: Path | None, batch_size: int) -> tuple[nn.Module, "Batches"]:
+def _loaded(
+    spec: str, data: Path, weights: Path | None, batch_size: int, plans: Sequence[Path]
+) -> tuple[nn.Module, "Batches"]:
     model = make_model(spec)
+    for path in plans:
+        plan = load_plan(path)
+        try:
+            shrink(model, plan)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the model cannot shrink by the plan in {path}: {error}") from error
     if weights is not None:
         load_weights(model, weights)
     return model, Batches(data, model, batch_size)
 
 
 @contextmanager
-def _failures_of_the_model(data: Path, batches: "Batches") -> Iterator[None]:
-    """Turn what the model raises into an error that names the data."""
+def _failures(what: str, data: Path, batches: "Batches") -> Iterator[None]:
+    """Turn what the model raises into an error that says what failed and names the data."""
     try:
         yield
     except (ImportError, OSError, TypeError, ValueError):
         raise  # these messages say what is wrong
     except Exception as error:  # the model is the user's code, and may raise anything
-        raise ValueError(f"the model failed on {data} ({batches}): {_said(error)}") from error
+        raise ValueError(f"{what} failed on {data} ({batches}): {_said(error)}") from error
 
 
 def _followed(batches: "Batches", progress: Progress) -> Iterator[Any]:
@@ -147,6 +223,20 @@ def make_model(spec: str) -> nn.Module:
     return model
 
 
+def load_plan(path: Path) -> Plan:
+    """Read a plan that `remove_files` wrote.
+
+    Raises
+    ------
+    ValueError
+        The file holds something else.
+    """
+    try:
+        return Plan.from_dict(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} holds no plan that --remove wrote: {first_line(error)}") from error
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load a state dict from a file of `torch.save` or safetensors; a pickle with code in it is refused.
 
@@ -166,7 +256,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(_without_wrappers(state, model))
     except RuntimeError as error:
-        raise ValueError(f"the weights in {path} are not this model's: {in_one_line(error)}") from error
+        beside = plan_beside(path)
+        advice = f" (if --remove wrote them, add --plan {beside})" if beside.is_file() else ""
+        raise ValueError(f"the weights in {path} are not this model's{advice}: {in_one_line(error)}") from error
 
 
 def _safetensors(path: Path) -> Any:
