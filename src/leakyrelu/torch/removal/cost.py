@@ -1,6 +1,7 @@
 """What a model costs to run: multiply-adds and seconds."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,17 +38,21 @@ def multiply_adds(model: nn.Module, batch: Any, forward: Forward = run_batch) ->
     return int(counter.get_total_flops()) // 2
 
 
-def seconds(model: nn.Module, batch: Any, forward: Forward = run_batch, repeats: int = 5) -> float:
-    """The shortest time that the model takes for a batch, of several, after a call that is not counted."""
-    times = []
-    with evaluating(model):
-        for given in copies([batch] * (repeats + 1)):
-            _wait(model)
-            start = time.perf_counter()
-            forward(model, given)
-            _wait(model)
-            times.append(time.perf_counter() - start)
-    return min(times[1:])
+def seconds(
+    models: Sequence[nn.Module], batch: Any, forward: Forward = run_batch, repeats: int = 5
+) -> tuple[float, ...]:
+    """The shortest time that each model takes for a batch, of several by turns, after a call that is not counted."""
+    times: list[list[float]] = [[] for _ in models]
+    for _ in range(repeats + 1):
+        for model, found in zip(models, times, strict=True):
+            with evaluating(model):
+                (given,) = copies([batch])
+                _wait(model)
+                start = time.perf_counter()
+                forward(model, given)
+                _wait(model)
+                found.append(time.perf_counter() - start)
+    return tuple(min(found[1:]) for found in times)
 
 
 def _wait(model: nn.Module) -> None:

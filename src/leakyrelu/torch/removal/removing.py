@@ -34,7 +34,7 @@ _TOLERANCE = 1e-5  # the same in the model's own type, if that is at least singl
 _ROUNDINGS = 16  # the same in lower precision, in multiples of its rounding
 _TF32 = 2**-10  # the rounding of products in single precision where the tensor cores of a GPU make them
 _CONSTANT = {torch.float64: 1e-13, torch.float32: 1e-6}  # relative: values that differ by less are one constant
-_REPEATS = 2  # how often the time of a run is taken
+_REPEATS = 3  # how often the time of a run is taken
 
 
 def remove_dead(
@@ -131,14 +131,15 @@ class _Operation:
             targets = {}
         groups, plan, additions = self._planned(targets) if targets else ([], Plan({}), {})
         if not groups:
-            return Removal(
-                {}, self._skipped(diagnosis, {}), (number,) * 2, *self._unchanged(), 0.0, plan, self._remarks()
-            )
-        multiplied, took = self._costs()
+            count, (took,) = self._multiply_adds(self._model), self._seconds(self._model)
+            costs = (number,) * 2, (count,) * 2, (took,) * 2
+            return Removal({}, self._skipped(diagnosis, {}), *costs, 0.0, plan, self._remarks())
+        original = copy.deepcopy(self._model)
         undo = shrink(self._model, plan, additions=additions, optimizer=self._optimizer)
         try:
             change = self._change(before)
-            costs = self._costs()
+            multiplied = self._multiply_adds(original), self._multiply_adds(self._model)
+            seconds_of = self._seconds(original, self._model)
         except BaseException:
             undo()
             raise
@@ -147,8 +148,8 @@ class _Operation:
             removed,
             self._skipped(diagnosis, removed),
             (number, parameters(self._model)),
-            (multiplied, costs[0]),
-            (took, costs[1]),
+            multiplied,
+            (seconds_of[0], seconds_of[1]),
             change,
             plan,
             self._remarks(),
@@ -170,13 +171,11 @@ class _Operation:
         seed()
         return counted(self._model, copies(self._batches), forward, beside), found
 
-    def _costs(self) -> tuple[int, float]:
-        first = self._batches[0]
-        return multiply_adds(self._model, first, self._forward), seconds(self._model, first, self._forward, _REPEATS)
+    def _multiply_adds(self, model: nn.Module) -> int:
+        return multiply_adds(model, self._batches[0], self._forward)
 
-    def _unchanged(self) -> tuple[tuple[int, int], tuple[float, float]]:
-        count, time = self._costs()
-        return (count, count), (time, time)
+    def _seconds(self, *models: nn.Module) -> tuple[float, ...]:
+        return seconds(models, self._batches[0], self._forward, _REPEATS)
 
     def _change(self, before: Sequence[Sequence[Tensor]]) -> float:
         change = largest_change(before, outputs_on(self._model, self._batches, self._forward))

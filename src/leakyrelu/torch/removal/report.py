@@ -29,7 +29,7 @@ class Removal:
         The number of multiplications, each with an addition, before and after: those of convolutions, linear layers,
         matrix products and attention, for the first batch.
     seconds : tuple of float
-        The time for the first batch before and after, the shortest of several.
+        The time for the first batch before and after, the shortest of several, taken by turns.
     output_change : float
         The largest change of the model's output on the batches, as a fraction of the largest output.
     plan : Plan
