@@ -783,6 +783,24 @@ def test_units_in_modules_that_are_not_proven_are_left_alone(reason):
     left_alone(make(), data(*shape), reason)
 
 
+def behind_a_norm(activation):
+    """A layer with small outputs, and a norm behind it whose output does not enter the activation as it is."""
+
+    def make():
+        model = Model(
+            lambda self, x: self.two(activation(self.norm(self.one(x)))),
+            one=nn.Linear(6, 8),
+            norm=kill(nn.BatchNorm1d(8), by=-1e3),
+            two=nn.Linear(8, 3),
+        )
+        with torch.no_grad():
+            model.one.weight.mul_(0.1)
+            model.norm.running_var.fill_(0.01)
+        return model
+
+    return make
+
+
 def on_a_table(register):
     """A layer that is applied to a part of the model itself, such as to positions."""
 
@@ -815,6 +833,18 @@ PROVEN_MODULES = {
     ),
     "without a batch": (lambda: nn.Sequential(mlp(), nn.Unflatten(0, (1, -1))), (6,)),
     "pruned": (lambda: pruned(mlp()), (6,)),
+    "masked by a frozen parameter": (
+        lambda: Model(
+            lambda self, x: F.linear(F.relu(self.one(x)), self.two.weight * self.mask, self.two.bias),
+            one=kill(nn.Linear(6, 8)),
+            two=nn.Linear(8, 3),
+            mask=nn.Parameter((torch.rand(3, 8) < 0.7).float(), requires_grad=False),
+        ),
+        (6,),
+    ),
+    "a norm, then a hard sigmoid as in MobileNetV3": (behind_a_norm(lambda x: F.relu6(x + 3) / 6), (6,)),
+    "a norm, then hard swish": (behind_a_norm(lambda x: x * F.relu6(x + 3) / 6), (6,)),
+    "a norm whose output is scaled and shifted": (behind_a_norm(lambda x: F.relu(x * 0.01 + 0.5)), (6,)),
     "scaled at each call": (
         lambda: Model(
             lambda self, x: F.linear(F.relu(F.linear(x, self.one.weight * 0.3, self.one.bias)), self.two.weight / 2),

@@ -40,6 +40,7 @@ class Waking:
     def __init__(self, prober: Prober, edits: Edits, groups: Sequence[Group], generator: torch.Generator) -> None:
         self._prober, self._edits, self._groups, self._generator = prober, edits, groups, generator
         self._tried: dict[Member, tuple[Tensor, Floats]] = {}  # the last row of a member, and its values
+        self._shifted: dict[Member, tuple[float, float]] = {}  # a shift of a member, and the median that it had before
         self._todo = {member: group for group in groups for member in group.members}
 
     def performed(self) -> Awake:
@@ -52,12 +53,8 @@ class Waking:
             if not self._todo:
                 break
             for member, values in self._values().items():
-                group = self._todo[member]
-                if self._fires(group, member, values, _ENOUGH if left and group.has_rows else 0.0):
-                    del self._todo[member]
-                elif left and group.has_rows and not self._steered(group, member, values):
-                    self._draw(member)
-            if not any(group.has_rows for group in self._todo.values()):
+                self._treat(self._todo[member], member, values, is_last=not left)
+            if not any(group.has_rows or member in self._shifted for member, group in self._todo.items()):
                 break
         result = Awake()
         for member, group in self._todo.items():
@@ -65,6 +62,26 @@ class Waking:
             result.asleep |= set(member.targets)
             result.reasons |= dict.fromkeys(member.targets, f"what enters it is the same for every example, {reason}")
         return result
+
+    def _treat(self, group: Group, member: Member, values: Floats, *, is_last: bool) -> None:
+        """Make a unit fire, by what enters it now."""
+        if self._fires(group, member, values, 0.0 if is_last or not group.has_rows else _ENOUGH):
+            if is_last or not self._is_tentative(group, member, values):
+                del self._todo[member]
+        elif group.has_rows and not is_last and not self._steered(group, member, values):
+            self._draw(member)
+
+    def _is_tentative(self, group: Group, member: Member, values: Floats) -> bool:
+        """Whether it is to be seen yet what a shift does, as its norm's output is scaled or shifted further."""
+        if not group.shifts or self._is_plain(member.shifts[group.shifts[0]]) or member in self._shifted:
+            return False
+        cut, _ = split(values)
+        self._shifted[member] = cut, float(np.median(values))
+        return True
+
+    @staticmethod
+    def _is_plain(maker: Maker) -> bool:
+        return maker.is_last or len(maker.norm) < 3
 
     def _steered(self, group: Group, member: Member, values: Floats) -> bool:
         """Without a bias, mix the last two rows of weights so that half of the values are above zero."""
@@ -86,6 +103,14 @@ class Waking:
             return False
         self._edits.put(member, storage, addresses, mixed * (math.sqrt(2) / norm))
         return True
+
+    def _approached(self, member: Member, values: Floats, cut: float) -> float:
+        """How far a norm is shifted whose output is scaled or shifted further: at first as if it were not."""
+        if member not in self._shifted:
+            return cut
+        first, median = self._shifted[member]
+        moved = median - float(np.median(values))
+        return first if ((values > 0).any() and (values < 0).any()) or not moved else first * first / moved
 
     def _put(self, member: Member, storage: int, address: int, value: float) -> None:
         self._edits.put(member, storage, torch.tensor([address]), value)
@@ -159,7 +184,9 @@ class Waking:
         return True
 
     def _shift(self, member: Member, maker: Maker, values: Floats, cut: float) -> None:
-        if len(maker.norm) == 3:  # scale, mean and variance
+        if not self._is_plain(maker):
+            cut = self._approached(member, values, cut)
+        elif len(maker.norm) == 3:  # scale, mean and variance
             # So far the norm has had mean 0 and variance 1; this gives the layer's values before it, and the norm then
             # gets their mean and variance.
             _, mean, variance = maker.norm

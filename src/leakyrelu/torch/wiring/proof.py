@@ -13,9 +13,9 @@ from leakyrelu.torch.running import copies
 from leakyrelu.torch.wiring.groups import Group, Key, Member, Seen, Target
 from leakyrelu.torch.wiring.outputs import outputs_of, outputs_on, seed
 from leakyrelu.torch.wiring.shadows import differing
-from leakyrelu.torch.wiring.tape import Maker, Tape, makers
+from leakyrelu.torch.wiring.tape import Maker, Tape, made_last, makers
 from leakyrelu.torch.wiring.trials import Certificate, Mode, Trials
-from leakyrelu.torch.wiring.weights import Weights, add_to
+from leakyrelu.torch.wiring.weights import BATCH_NORMS, Weights, add_to
 from leakyrelu.torch.wiring.words import NOTHING_TAKES_IT, RANDOM
 from leakyrelu.units.diagnosis import Diagnosis
 
@@ -131,7 +131,8 @@ class Prober:
         if seen is None:
             return []
         first, last = (list(makers(seen.operand, seen.coordinates(unit, end))) for end in (0, -1))
-        return [maker for maker in first if maker in last]
+        is_last = made_last(seen.operand) in BATCH_NORMS
+        return [maker._replace(is_last=is_last) for maker in first if maker in last]
 
     def prove(self, groups: Iterable[Group], *, dormant: bool = False, outgoing: bool = True) -> list[Group]:
         """Find the weights that take the units' output, and those that make them; refused groups are tried in parts."""

@@ -19,7 +19,7 @@ from leakyrelu.torch.wiring.weights import (
     add_to,
 )
 
-__all__ = ["Maker", "Operand", "Tape", "element", "makers"]
+__all__ = ["Maker", "Operand", "Tape", "element", "made_last", "makers"]
 
 _HOPS = 60  # how many operations are looked at on the way back from an activation
 _NORMS = {"native_layer_norm": (2, 3), "native_group_norm": (1, 2), **dict.fromkeys(BATCH_NORMS, (1, 2))}
@@ -54,6 +54,7 @@ class Maker(NamedTuple):
     row: int = 0
     norm: tuple[tuple[int, int], ...] = ()  # of a shift: storage and address of the norm's scale, mean and variance
     eps: float = 0.0
+    is_last: bool = True  # whether what it makes enters the activation as it is
 
 
 class Tape(WeightsMode):  # type: ignore[no-untyped-call]
@@ -123,6 +124,18 @@ def element(place: Place, shape: Sequence[int], coordinates: Sequence[int]) -> t
     """The element of an operand that is broadcast to a shape, and repeated, at these coordinates of it."""
     lead = len(shape) - len(place.size)
     return tuple(at % length if length else 0 for at, length in zip(coordinates[lead:], place.size, strict=True))
+
+
+def made_last(operand: Operand) -> str:
+    """The operation that has made a tensor, but for views of it and copies."""
+    node = operand.node
+    while node is not None and node.args and isinstance(node.args[0], Operand):
+        before, place, place_before = node.args[0], operand.place, node.args[0].place
+        is_view = place is not None and place_before is not None and place.storage == place_before.storage
+        if (not is_view or node.name.endswith("_")) and node.name not in ("_to_copy", "clone"):
+            break
+        operand, node = before, before.node
+    return node.name if node is not None else ""
 
 
 def makers(operand: Operand, coordinates: Sequence[int], role: str = "") -> Iterator[Maker]:

@@ -78,7 +78,7 @@ class Weights:
             storage = storage_of(tensor)
             if storage:
                 self._held.setdefault(storage, []).append((name, tensor))
-        self._trained = {storage_of(parameter) for parameter in model.parameters()}
+        self._trained = {storage_of(each): 1 + each.requires_grad for each in model.parameters()}  # 2: not frozen
 
     def __contains__(self, storage: int) -> bool:
         """Whether it is the storage of a parameter or buffer, or of a copy of one."""
@@ -121,14 +121,18 @@ class Weights:
         for weight, factor in [(one, other), (other, one)] if name == "mul" else [(one, other)]:
             place, mask = self.place(weight), self.place(factor)
             is_number = not isinstance(factor, Tensor) or (mask and factor.numel() == 1)
-            is_mask = place and mask and mask.storage not in self._trained and place[2:] == mask[2:]
+            is_mask = place and mask and place[2:] == mask[2:] and self._rank(place) > self._rank(mask)
             if place and (is_number or is_mask):
                 return weight, factor
         return None, None
 
-    def is_trained(self, place: Place) -> bool:
+    def _rank(self, place: Place) -> int:
+        """How much it is what training changes: 0 in a buffer, 1 in a frozen parameter, 2 in another one."""
+        return self._trained.get(place.storage, 0)
+
+    def is_parameter(self, place: Place) -> bool:
         """Whether it lies in a parameter, not in a buffer."""
-        return place.storage in self._trained
+        return self._rank(place) > 0
 
     def is_scaled(self, storage: int) -> bool:
         """Whether the run multiplied what lies there, before it was applied."""
@@ -257,7 +261,7 @@ def _scaling(args: Sequence[Any], place: Callable[[object], Place | None]) -> Ap
 def _product(name: str, args: Sequence[Any], left: int, right: int, weights: Weights) -> Application | None:
     one, other = weights.place(args[left]), weights.place(args[right])
     if one and other:  # a layer applied to a part of the model itself, such as a table of positions
-        one, other = (None, other) if weights.is_trained(other) else (one, None)
+        one, other = (None, other) if weights.is_parameter(other) else (one, None)
     bias = 0 if left else None
     if other and not one:
         axes = {1: (0,), 2: (1,)}.get(args[left].ndim, (0, 2))
