@@ -7,6 +7,7 @@ outputs, on the batches that the tool was given or on others.
 """
 
 import argparse
+import copy
 import gc
 import json
 import math
@@ -35,6 +36,7 @@ from leakyrelu._shared.wording import listed
 from leakyrelu.torch import Diagnosis, diagnose, replace
 
 TOLERANCE = 1e-5  # the largest change of outputs that the tools allow, relative to the largest output
+ROUNDINGS = 4  # or so many times the rounding of the model itself, if that is more
 DONE = {"revive": "alive", "remove_dead": "removed"}  # what the tools do to a unit
 GROUPS = {  # the rows of the table, and the families in each
     "transformers": ("transformers",),
@@ -59,6 +61,7 @@ class Result:
     without: tuple[str, ...] = ()  # the sites among them where no unit could be planted
     change: float = 0.0  # of the outputs on the batches, relative to the largest
     other_change: float = 0.0  # the same on a batch that the tool was not given
+    rounding: float = 0.0  # how far the outputs on the batches are from those in double precision
     bitwise: bool = False  # whether the outputs on the batches are the same
     firing: int = 0  # units that are dead on the batches, but not on the other one, where outputs may thus change
     calls: int = 0  # of the model, by the tool
@@ -71,8 +74,9 @@ class Result:
     @property
     def faults(self) -> list[str]:
         """What is wrong, in words."""
-        changed = [f"outputs changed by {self.change:.2g}"] if not self.change <= TOLERANCE else []
-        if not (self.firing or self.other_change <= TOLERANCE):
+        allowed = max(TOLERANCE, ROUNDINGS * self.rounding)
+        changed = [f"outputs changed by {self.change:.2g}"] if not self.change <= allowed else []
+        if not (self.firing or self.other_change <= allowed):
             changed.append(f"outputs on the other batch changed by {self.other_change:.2g}")
         silent = [f"silently left, {name}: units {listed(units)}" for name, units in self.silent.items()]
         return [*self.wrong, *changed, *silent]
@@ -174,6 +178,7 @@ def compare(
     """Apply the tool, and hold the model against what it was."""
     before = [run(model, batch) for batch in batches]
     before_other = run(model, other)
+    result.rounding = rounding(model, batches, before)
     elsewhere = dead_units(diagnose(model, [other], forward=run))
     dead = dead_units(planted.diagnosis)
     result.firing = sum(len(set(units) - set(elsewhere.get(name, ()))) for name, units in dead.items())
@@ -278,6 +283,21 @@ def _change(old: Tensor, new: Tensor) -> float:
         return 0.0
     largest = float(torch.where(a.isfinite(), a.abs(), 0.0).max())
     return float(difference.max()) / largest if largest else math.inf
+
+
+def rounding(model: nn.Module, batches: list[Batch], outputs: list[list[Tensor]]) -> float:
+    """How far the outputs are from those in double precision; zero if the model does not run in it."""
+    try:
+        exact = [run(copy.deepcopy(model).double(), in_double(batch)) for batch in batches]
+    except Exception:  # noqa: BLE001  # whatever a model does that was written for one type
+        return 0.0
+    return max(map(largest_change, exact, outputs))
+
+
+def in_double(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: in_double(item) for key, item in value.items()}
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _parameters(model: nn.Module) -> int:

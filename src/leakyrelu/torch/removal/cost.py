@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from leakyrelu._backends.torch_private import TorchDispatchMode
 from leakyrelu.torch.capture import Forward
 from leakyrelu.torch.running import copies, evaluating, run_batch
 
@@ -27,15 +28,41 @@ class _Unfused(TorchFunctionMode):
         return func(*args, **kwargs or {})
 
 
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts by PyTorch's own formulas.
+
+    PyTorch's own mode also counts by modules, and fails where one is given a parameter while there are no gradients.
+    """
+
+    def __init__(self) -> None:
+        from torch.utils.flop_counter import flop_registry  # it needs private names of PyTorch
+
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._formulas = flop_registry
+        self.total: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled() and func is not torch.ops.prim.device.default:
+            with self:  # operations that are made of others come whole
+                made = func.decompose(*args, **kwargs)
+            if made is not NotImplemented:
+                return made
+        output = func(*args, **kwargs)
+        formula = self._formulas.get(getattr(func, "overloadpacket", None))
+        if formula is not None:
+            self.total += int(formula(*args, **kwargs, out_val=output))
+        return output
+
+
 def multiply_adds(model: nn.Module, batch: Any, forward: Forward = run_batch) -> int:
     """How often the model multiplies and adds for a batch: in convolutions and matrix products."""
     attention = sdpa_kernel(SDPBackend.MATH)  # as matrix products, which the counter knows
-    from torch.utils.flop_counter import FlopCounterMode  # it needs private names of PyTorch
-
-    with evaluating(model), attention, _Unfused(), FlopCounterMode(display=False) as counter:
+    counter = _Counter()
+    with evaluating(model), attention, _Unfused(), counter:
         for given in copies([batch]):
             forward(model, given)
-    return int(counter.get_total_flops()) // 2
+    return counter.total // 2
 
 
 def seconds(

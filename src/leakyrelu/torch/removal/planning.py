@@ -180,10 +180,13 @@ class Planner(Prober):
                 continue
             per = call.place.size[0] // call.groups
             by: dict[int, list[Bundle]] = {number: [] for number in range(call.groups)}
+            others: list[Bundle] = []  # which other layers make, such as where the site takes several that are joined
             for bundle in bundles:
-                row = next(row for made in bundle.made for each, row in made.rows if each.key == call.key)
-                by[row // per].append(bundle)
-            bundles = self._quota(by, bundles)
+                row = next((row for made in bundle.made for each, row in made.rows if each.key == call.key), None)
+                (others if row is None else by[row // per]).append(bundle)
+            made_here = [bundle for members in by.values() for bundle in members]
+            kept = {*map(id, self._quota(by, made_here)), *map(id, others)}
+            bundles = [bundle for bundle in bundles if id(bundle) in kept]
         return bundles
 
     def _made(self, key: Key, unit: int) -> Made:

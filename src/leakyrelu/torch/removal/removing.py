@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from leakyrelu._backends.torch_private import tree_map_only
 from leakyrelu._shared.wording import first_line, listed
-from leakyrelu.torch.capture import Call, Forward
+from leakyrelu.torch.capture import Forward
 from leakyrelu.torch.counts import largest_change
 from leakyrelu.torch.diagnosis import counted
 from leakyrelu.torch.edits import states_of
@@ -30,9 +30,8 @@ from leakyrelu.units.diagnosis import Diagnosis
 __all__ = ["remove_dead"]
 
 _EXACT = 1e-12  # the largest change of the output in double precision, relative to its largest value
-_TOLERANCE = 1e-5  # the same in the model's own type, if that is at least single precision
-_ROUNDINGS = 16  # the same in lower precision, in multiples of its rounding
-_TF32 = 2**-10  # the rounding of products in single precision where the tensor cores of a GPU make them
+_TOLERANCE = 1e-5  # the same in the model's own type
+_ROUNDINGS, _MOST = 4, 0.1  # what is allowed if the model's own rounding is more: so many times that, but no more
 _CONSTANT = {torch.float64: 1e-13, torch.float32: 1e-6}  # relative: values that differ by less are one constant
 _REPEATS = 3  # how often the time of a run is taken
 
@@ -80,8 +79,9 @@ def remove_dead(
     TypeError, ValueError
         As for `revive`.
     RuntimeError
-        The output would change by more than 1e-5 of its largest value, in the model's own type; where the run is in
-        half precision, or in single precision on a GPU, by more than 16 roundings. The model is as it was before.
+        In the model's own type, the output would change by more than 1e-5 of its largest value and, where its own
+        rounding is more, by more than four times that (by which it differs from the output in double precision). The
+        model is as it was before.
 
     See Also
     --------
@@ -129,7 +129,7 @@ class _Operation:
         if are_empty(before):
             self._reasons = {(key, unit): NOTHING_TO_COMPARE for key, units in targets.items() for unit in units}
             targets = {}
-        groups, plan, additions = self._planned(targets) if targets else ([], Plan({}), {})
+        groups, plan, additions = self._planned(targets, before) if targets else ([], Plan({}), {})
         if not groups:
             count, (took,) = self._multiply_adds(self._model), self._seconds(self._model)
             costs = (number,) * 2, (count,) * 2, (took,) * 2
@@ -162,14 +162,8 @@ class _Operation:
         def forward(model: Any, batch: Any) -> None:
             found.append(outputs_of(model, batch, self._forward).copies())
 
-        def beside(call: Call) -> Callable[[Tensor], None]:
-            rounding = _rounding(call.input)
-            if rounding > torch.finfo(torch.float32).eps:
-                self._tolerance = max(self._tolerance, _ROUNDINGS * rounding)
-            return lambda output: None
-
         seed()
-        return counted(self._model, copies(self._batches), forward, beside), found
+        return counted(self._model, copies(self._batches), forward), found
 
     def _multiply_adds(self, model: nn.Module) -> int:
         return multiply_adds(model, self._batches[0], self._forward)
@@ -188,9 +182,12 @@ class _Operation:
 
     # --- The plan, in a copy ---------------------------------------------------------------------------------------
 
-    def _planned(self, targets: Mapping[Key, Sequence[int]]) -> tuple[list[Group], Plan, dict[str, Tensor]]:
+    def _planned(
+        self, targets: Mapping[Key, Sequence[int]], before: Sequence[Sequence[Tensor]]
+    ) -> tuple[list[Group], Plan, dict[str, Tensor]]:
         try:
             planner, tolerance = self._started(torch.float64), _EXACT
+            self._tolerance = max(_TOLERANCE, min(_MOST, _ROUNDINGS * _rounding(before, planner.outputs)))
         except Exception:  # noqa: BLE001  # whatever a model does that was written for one type; if it cannot be copied, that is said now
             planner, tolerance = self._started(torch.float32), self._tolerance
             self._notes["the model does not run in double precision, so the plan was found in its own type"] = None
@@ -308,11 +305,9 @@ class _Trial:
         return f"without it, the model fails in train mode ({fails})" if fails else ""
 
 
-def _rounding(tensor: Tensor) -> float:
-    """How far the results of operations with such a tensor may be rounded, relatively."""
-    if tensor.is_cuda and tensor.dtype == torch.float32:
-        return _TF32
-    return torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
+def _rounding(outputs: Sequence[Sequence[Tensor]], exact: Sequence[Sequence[Tensor]]) -> float:
+    """How far a model's outputs are from those in double precision, relative to the largest."""
+    return largest_change(exact, outputs) if _shapes(outputs) == _shapes(exact) else 0.0
 
 
 def _shapes(outputs: Sequence[Sequence[Tensor]]) -> list[list[torch.Size]]:
