@@ -428,7 +428,7 @@ def test_a_few_calls_of_the_model_are_enough():
     model, calls = vgg(), []
     model.register_forward_pre_hook(lambda *_: calls.append(None))
     assert len(remove_dead(model, images()).removed) == 3
-    assert len(calls) <= 24
+    assert len(calls) <= 25
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])

@@ -265,25 +265,43 @@ class _Trial:
 
     def largest(self, groups: list[Group]) -> list[Group]:
         """As many of the groups as can go together; the others are refused."""
-        reason = self._tried(groups) if groups else ""
+        return self._together(self._apart(groups))
+
+    def _apart(self, groups: list[Group]) -> list[Group]:
+        """The groups without which the copy gives the same on the first batch; what fails together is halved."""
+        reason = self._tried(groups, 1) if groups else ""
         if not reason:
             return groups
         if len(groups) == 1:
             self._planner.refuse(groups[0], reason)
             return []
         middle = len(groups) // 2
-        first, second = self.largest(groups[:middle]), self.largest(groups[middle:])
+        return self._apart(groups[:middle]) + self._apart(groups[middle:])
+
+    def _together(self, groups: list[Group]) -> list[Group]:
+        """As many of them as can go together, on all batches and in train mode."""
+        reason = self._tried(groups, None) if groups else ""
+        if not reason:
+            return groups
+        if len(groups) == 1:
+            self._planner.refuse(groups[0], reason)
+            return []
+        middle = len(groups) // 2
+        first, second = self._together(groups[:middle]), self._together(groups[middle:])
         if not first or not second:
             return first or second
-        reason = self._tried(first + second)
+        reason = self._tried(first + second, None)
         if reason:
             for group in second:
                 self._planner.refuse(group, f"together with others, {reason}")
             return first
         return first + second
 
-    def _tried(self, groups: Sequence[Group]) -> str:
-        """Why the copy does not compute the same without the units; empty if it does."""
+    def _tried(self, groups: Sequence[Group], batches: int | None) -> str:
+        """Why the copy does not compute the same without the units on some batches or on all; empty if it does.
+
+        On all batches, it must run in train mode, too.
+        """
         planner = self._planner
         try:
             plan, additions = drawn(planner, groups)
@@ -293,14 +311,15 @@ class _Trial:
         except (ValueError, TypeError) as error:
             return f"its weights cannot shrink: {first_line(error)}"
         try:
-            after = planner.again()
-            change = largest_change(planner.outputs, after) if _shapes(after) == _shapes(planner.outputs) else 1.0
-            fails = planner.failure_in_training() if self._in_training and change <= self._tolerance else ""
+            after, before = planner.again(batches), planner.outputs[:batches]
+            change = largest_change(before, after) if _shapes(after) == _shapes(before) else 1.0
+            is_same = change <= self._tolerance
+            fails = planner.failure_in_training() if self._in_training and is_same and batches is None else ""
         except Exception as error:  # noqa: BLE001  # whatever the model's code does with other sizes
             return f"without it, the model fails, maybe as its code has a size written out ({first_line(error)})"
         finally:
             undo()
-        if not change <= self._tolerance:
+        if not is_same:
             return f"without it, the output changes by {change:.2g} of its largest value"
         return f"without it, the model fails in train mode ({fails})" if fails else ""
 

@@ -206,9 +206,9 @@ class Prober:
             with Capture(self.model, see) as capture, capture.one_pass(batch):
                 self._forward(self.model, batch)
 
-    def again(self) -> list[list[Tensor]]:
-        """The outputs on all batches, as they are now."""
-        return outputs_on(self.model, self._batches, self._forward)
+    def again(self, most: int | None = None) -> list[list[Tensor]]:
+        """The outputs on all batches, or on the first of them, as they are now."""
+        return outputs_on(self.model, self._batches[:most], self._forward)
 
     def certified(
         self, groups: Sequence[Group], apart: Mapping[Group, Sequence[Member]]
