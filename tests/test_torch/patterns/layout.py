@@ -100,6 +100,13 @@ class FormattedStringOnSeveralLines(Layers):
         return F.relu(x) * len(text)
 
 
+@pattern(may_be_listed=True)  # as it is shown with its source, which is to stay
+class StringsThatShowTheCall(Layers):
+    def forward(self, x):
+        text = f"{x.relu().sum()=}, max={F.relu(x).max()} {self.linear(x).relu().max() = }"
+        return F.relu(x) * text.count("x.relu().sum()=")
+
+
 @pattern
 class TextAtTheMargin(Layers):
     def forward(self, x):

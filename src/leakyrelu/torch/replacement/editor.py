@@ -1,7 +1,8 @@
 """Finds the expressions of a function that are an activation, and the edits that replace them."""
 
 import ast
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FLAT", "Editor", "Found", "Place", "place_of"]
 
+_IN_STRINGS = sys.version_info >= (3, 12)  # since then the parser says where in a formatted string a call is
 Place: TypeAlias = tuple[str, tuple[Any, ...]]  # the name of a Python module, and the position of an expression in it
 
 
@@ -32,6 +34,16 @@ class Found(NamedTuple):
     child: str = ""  # the name of the module that is to be added, where the new activation has parameters
     reason: str = ""  # why it was left as it was; empty if it was edited
     is_sure: bool = True  # whether it is an activation; otherwise that is asked when it runs
+
+
+def _formatted(node: ast.JoinedStr) -> Iterator[ast.expr]:
+    """What is in a formatted string, but for expressions that are shown with their source, as in ``f"{x.relu()=}"``."""
+    before = ""
+    for each in node.values if _IN_STRINGS else ():
+        if isinstance(each, ast.Constant):
+            before = "".join(str(each.value).split())
+        elif not before.endswith("".join(ast.unparse(each.value).split()) + "="):  # type: ignore[attr-defined]  # the only other kind
+            yield each
 
 
 def place_of(names: Mapping[str, Any], position: tuple[Any, ...]) -> Place:
@@ -60,11 +72,13 @@ class Editor:
 
     # The visit. Each case visits the parts of its node itself.
 
-    def visit(self, node: ast.AST | None) -> None:  # noqa: C901  # a case per kind of node
+    def visit(self, node: ast.AST | None) -> None:  # noqa: C901, PLR0912  # a case per kind of node
         """Look at a node and all that is in it."""
         match node:
-            case None | ast.pattern() | ast.JoinedStr():
-                return  # a name in a pattern is set by it; the positions in formatted strings are not reliable
+            case None | ast.pattern():
+                return  # a name in a pattern is set by it
+            case ast.JoinedStr():
+                self._visit_all(*_formatted(node))
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 if node is not self.source.node:
                     self._visit_all(*node.decorator_list, *node.args.defaults, *node.args.kw_defaults)
