@@ -142,6 +142,17 @@ def test_a_fused_gate_shrinks_on_both_sides():
     assert (model.both.out_features, model.out.in_features) == (12, 6)
 
 
+def test_both_halves_of_a_gated_linear_unit_shrink():
+    """As in the convolutions of a Conformer."""
+    model = nn.Sequential(
+        *(nn.Conv1d(4, 16, 1), nn.GLU(1), nn.Conv1d(8, 8, 3, groups=8, bias=False)),
+        *(planted(nn.BatchNorm1d(8), [2, 5]), nn.ReLU(), nn.Conv1d(8, 4, 1)),
+    )
+    removal = removed(model, data(4, 12))
+    assert removal.removed == {"4": (2, 5)}
+    assert (model[0].out_channels, model[2].groups, model[5].in_channels) == (12, 6, 6)
+
+
 def test_squeeze_and_excitation():
     def forward(self, x):
         y = self.norm(self.conv(x)).relu()

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,16 +99,14 @@ def _before(node: Node, place: Place, one: _At, other: _At, made: Made) -> list[
     elif name in BATCH_NORMS:
         parts = [each for each in args[1:5] if isinstance(each, Operand)]
         found = [(args[0], one, other), *((each, (one[1],), (other[1],)) for each in parts)]
-    elif name == "cat" and isinstance(args[0], list | tuple):
-        found = _joined(args[0], (args[1] if len(args) > 1 else 0) % len(place.size), one, other, made)
+    elif name in _MOVED:
+        found = _MOVED[name](args, place, one, other, made)
     elif tensors and (of := tensors[0].place) and of.storage == place.storage and name == node.name:
         first, last = (of.coordinates(place.address(at)) for at in (one, other))
         if first is None or last is None:
             made.why = f"it cannot be followed back through {name}"
         else:
             found = [(tensors[0], first, last)]
-    elif name == "repeat" and tensors and (of := tensors[0].place):
-        found = [(tensors[0], element(of, place.size, one), element(of, place.size, other))]
     elif not _NEW.fullmatch(name):
         if name in _SOURCES:
             tensors = [args[i] for i in _SOURCES[name] if i < len(args) and isinstance(args[i], Operand)]
@@ -149,9 +148,10 @@ def _matched(size: Sequence[int], shape: Sequence[int], one: _At, other: _At) ->
     return first, tuple(i if is_own else length - 1 for i, is_own, length in zip(one, own, size, strict=True))
 
 
-def _joined(parts: Sequence[Operand], axis: int, one: _At, other: _At, made: Made) -> list[_Step]:
-    start = 0
-    for each in parts:
+def _joined(args: Sequence[Any], place: Place, one: _At, other: _At, made: Made) -> list[_Step]:
+    """The part of a concatenation that the channel is in."""
+    axis, start = (args[1] if len(args) > 1 else 0) % len(place.size), 0
+    for each in args[0]:
         size = each.place.size if each.place and len(each.place.size) == len(one) else None
         length = size[axis] if size else 0
         if start <= one[axis] < start + length and start <= other[axis] < start + length:
@@ -160,6 +160,22 @@ def _joined(parts: Sequence[Operand], axis: int, one: _At, other: _At, made: Mad
         start += length
     made.why = "it is joined of several tensors"
     return []
+
+
+def _gated(args: Sequence[Any], place: Place, one: _At, other: _At, made: Made) -> list[_Step]:  # noqa: ARG001  # as the others
+    """Both halves of a gated linear unit: one is multiplied by the sigmoid of the other."""
+    axis = (args[1] if len(args) > 1 else -1) % len(place.size)
+    gate = [(*at[:axis], at[axis] + place.size[axis], *at[axis + 1 :]) for at in (one, other)]
+    return [(args[0], one, other), (args[0], gate[0], gate[1])]
+
+
+def _repeated(args: Sequence[Any], place: Place, one: _At, other: _At, made: Made) -> list[_Step]:  # noqa: ARG001  # as the others
+    """What is repeated."""
+    of = args[0].place
+    return [(args[0], element(of, place.size, one), element(of, place.size, other))] if of else []
+
+
+_MOVED = {"cat": _joined, "glu": _gated, "repeat": _repeated}  # where a channel is somewhere else before
 
 
 def _layer(node: Node, name: str, place: Place, one: _At, other: _At, made: Made) -> list[_Step]:
