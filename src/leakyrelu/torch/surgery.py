@@ -29,6 +29,9 @@ Which: TypeAlias = Literal["dead", "dormant"]
 Outgoing: TypeAlias = Literal["zero", "keep", "init"]
 
 
+_ATTEMPTS = 4  # how often it is checked what the changes do, and some are taken back
+
+
 class Outcome(NamedTuple):
     """What was done; the fields are those of `Revival`."""
 
@@ -214,14 +217,14 @@ class Surgery:
         """The diagnosis afterwards and the change of the output; what proves wrong is undone first."""
         keeps = self._choice.outgoing == "zero"
         self._let_sleep(groups, asleep)
-        for is_last in (False, False, True):
+        for attempt in range(_ATTEMPTS):
+            is_last = attempt == _ATTEMPTS - 1
             after, outputs, certificate = self._prober.certified(groups if keeps else (), self._apart(groups, asleep))
             failed = certificate.failed()
             for group, reason in failed.items():
                 self._reasons |= dict.fromkeys(group.targets, reason)
             dead = {target for group in groups for target in group.targets} & set(dead_in(after))
             late = dead - asleep
-            self._reasons |= dict.fromkeys(late, "it could not be made to fire")
             if failed and is_last:
                 return self._given_up(groups, before)
             self._restore_columns(groups, certificate.parts())
@@ -229,8 +232,15 @@ class Surgery:
                 self._undo(groups, group)
             if not failed and not late:
                 break
+            if attempt:
+                self._reasons |= dict.fromkeys(late, "it could not be made to fire")
+            else:  # the units before them fire by now, so that what enters them is something else
+                awake = Waking(self._prober, self._edits, groups, self._generator).only(late).performed(1)
+                self._reasons |= awake.reasons
+                late = awake.asleep
             asleep = asleep | late
-            self._let_sleep(groups, late)
+            if not is_last:
+                self._let_sleep(groups, late)
         change = largest_change(self._prober.outputs, outputs) if self._edits.touched() else 0.0
         if keeps and not change <= _TOLERANCE:
             raise RuntimeError(

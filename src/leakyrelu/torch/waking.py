@@ -2,9 +2,9 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from leakyrelu.units.sites import Floats
 __all__ = ["Awake", "Waking"]
 
 _VALUES = 65_536  # how many values per unit are looked at for the median
-_ROUNDS = 4  # how often the model runs on all batches before a unit is given up
+_ROUNDS = 3  # how often the model runs on all batches before a unit is given up
 _ENOUGH = 0.05  # the least fraction of values on either side of zero, unless no round is left
 _VANISHED, _EXPLODED = 1e-3, 1e3  # limits for the norm of a unit's incoming weights, which starts at about 1
 
@@ -37,19 +37,26 @@ class Awake:
 class Waking:
     """Makes the units of groups fire."""
 
-    def __init__(self, prober: Prober, edits: Edits, groups: Sequence[Group], generator: torch.Generator) -> None:
+    def __init__(self, prober: Prober, edits: Edits, groups: Iterable[Group], generator: torch.Generator) -> None:
         self._prober, self._edits, self._groups, self._generator = prober, edits, groups, generator
         self._tried: dict[Member, tuple[Tensor, Floats]] = {}  # the last row of a member, and its values
         self._shifted: dict[Member, tuple[float, float]] = {}  # a shift of a member, and the median that it had before
         self._todo = {member: group for group in groups for member in group.members}
 
-    def performed(self) -> Awake:
+    def only(self, targets: Container[Target]) -> Self:
+        """Leave out all members that make none of these units."""
+        self._todo = {
+            member: group for member, group in self._todo.items() if any(target in targets for target in member.targets)
+        }
+        return self
+
+    def performed(self, rounds: int = _ROUNDS) -> Awake:
         """Shift and draw, at most a few rounds of all batches."""
         for member, group in self._todo.items():
             self._reset(group, member)
             if group.has_rows and not self._is_sound(member):
                 self._draw(member)
-        for left in reversed(range(_ROUNDS)):
+        for left in reversed(range(rounds)):
             if not self._todo:
                 break
             for member, values in self._values().items():
