@@ -60,6 +60,13 @@ class Failing(Net):
     def forward(self, x):
         assert not len(x)
 
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.relu = nn.BatchNorm1d(4), nn.ReLU()
+    def forward(self, x):
+        return self.relu(self.norm(x))
+
 class Alive(Net):
     def __init__(self):
         super().__init__()
@@ -651,11 +658,20 @@ def test_a_model_that_cannot_be_changed_is_refused_and_nothing_is_written(here, 
 
 def test_if_the_outputs_would_change_the_error_says_so_and_nothing_is_written(here, x, monkeypatch):
     monkeypatch.setattr(removing, "_TOLERANCE", -1.0)
+    monkeypatch.setattr(removing, "_MOST", -1.0)
     with pytest.raises(
         ValueError, match=r"^removing units of the model failed on .*: removing the dead units changed the"
     ):
         remove_files("nets_for_tests:Net", x, None, 7, here / "small.pt")
     assert files(here) == []
+
+
+def test_an_error_of_the_model_names_the_data_whatever_its_class(here):
+    np.save(here / "one.npy", np.zeros((4, 4, 4, 4, 4)))
+    with pytest.raises(
+        ValueError, match=r"^the model failed on .*one\.npy \(input float64 .*\): expected 2D or 3D input"
+    ):
+        diagnose_files("nets_for_tests:Normed", here / "one.npy")
 
 
 def test_a_model_that_does_not_run_is_named_before_anything_is_removed(here, x):

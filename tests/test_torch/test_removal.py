@@ -288,6 +288,7 @@ def test_one_unit_stays():
     removal = removed(model, data(4))
     assert len(removal.removed["1"]) == 2
     assert removal.skipped == {"1": "one unit of a layer must stay"}
+    assert removal.notes[0].startswith("all units of 1 were dead, so that nothing passes there")
 
 
 def residual(self, x):

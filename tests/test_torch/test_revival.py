@@ -622,14 +622,18 @@ def inference(self, x):
 
 
 UNPROVEN = {
-    "other values are added to its output before two.weight": lambda self, x: self.two(x + F.relu(self.one(x))),
+    "other values are added to its output (as in a skip connection) before two.weight": lambda self, x: self.two(
+        x + F.relu(self.one(x))
+    ),
     "multiplied by a matrix that is no parameter": lambda self, x: self.two(F.relu(self.one(x)) @ x[:6]),
     "a softmax mixes its output": lambda self, x: self.two(F.relu(self.one(x)).softmax(-1)),
     "multiplied by other values, and it reaches": lambda self, x: self.two(x) * F.relu(self.one(x)).sum(-1, True),
     "three.weight takes its output in columns that take other values": (
         lambda self, x: self.two(x) + self.three(F.relu(self.one(x)).transpose(0, 1)).T
     ),
-    "added to its output, and it reaches": lambda self, x: self.two(x) + F.relu(self.one(x)).sum(0),
+    "added to its output (as in a skip connection), and it reaches": lambda self, x: (
+        self.two(x) + F.relu(self.one(x)).sum(0)
+    ),
     "in max_pool2d_with_indices before two": lambda self, x: self.two(F.max_pool1d(F.relu(self.one(x)), 3, 1, 1)),
     "its output is an output of the model": an_output,
     "make it also reach an output": lambda self, x: self.two(F.relu(self.one(x))) + self.one(x),
@@ -959,11 +963,11 @@ def test_provable_sites_are_revived_beside_sites_that_are_not():
     kill(model.three, [2])
     revival = revive(model, data(6))
     assert revival.revived == {"relu:2": (2,)}
-    reason = "other values are added to its output before three.weight takes it"
+    reason = "other values are added to its output (as in a skip connection) before three.weight takes it"
     assert revival.skipped == {"relu": reason}
     assert dead_after(revival) == {"relu": (1, 3)}
     assert str(revival).splitlines() == [
-        "1 of 3 dead units revived; the output changed by at most 0 of its largest value",
+        "1 of 3 dead units revived; the outputs on the batches are exactly the same",
         "  relu:2: unit 2",
         f"  left alone, relu: units 1, 3: {reason}",
     ]
@@ -1375,7 +1379,7 @@ def test_without_dead_units_nothing_is_done(monkeypatch):
     assert isinstance(revival, Revival)
     assert (revival.before.dead, revival.after.dead, revival.output_change) == (0, 0, 0)
     assert (revival.revived, revival.skipped) == ({}, {})
-    assert str(revival) == "0 of 0 dead units revived; the output changed by at most 0 of its largest value"
+    assert str(revival) == "0 of 0 dead units revived; the outputs on the batches are exactly the same"
     assert equal(before, state_of(model))
 
 

@@ -783,3 +783,9 @@ def test_the_model_is_timed_in_its_own_mode_again():
     assert all(time > 0 for time in seconds([model, model], torch.randn(4, 3)))
     assert model.training
     assert model[0].num_batches_tracked == 0
+
+
+def test_a_plan_as_json_is_no_plan():
+    plan = Plan({"0.weight": {"0": [0]}})
+    with pytest.raises(TypeError, match=r"plan must be a Plan, got dict; from a file, it is Plan\.from_dict"):
+        shrink(nn.Sequential(nn.Linear(2, 2)), plan.as_dict())

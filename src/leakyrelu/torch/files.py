@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import pickle
+import traceback
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -188,10 +189,18 @@ def _failures(what: str, data: Path, batches: "Batches") -> Iterator[None]:
     """Turn what the model raises into an error that says what failed and names the data."""
     try:
         yield
-    except (ImportError, OSError, TypeError, ValueError):
+    except (ImportError, OSError):
         raise  # these messages say what is wrong
     except Exception as error:  # the model is the user's code, and may raise anything
+        if isinstance(error, TypeError | ValueError) and _is_ours(error):
+            raise  # likewise
         raise ValueError(f"{what} failed on {data} ({batches}): {_said(error)}") from error
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this library raised an error, and not the model or what it calls."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _followed(batches: "Batches", progress: Progress) -> Iterator[Any]:

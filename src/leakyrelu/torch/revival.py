@@ -12,7 +12,7 @@ from leakyrelu.torch.edits import states_of
 from leakyrelu.torch.running import checked, evaluating, refuse_unchangeable, run_batch
 from leakyrelu.torch.surgery import Choice, Outgoing, Surgery, Which, checked_choice, dead_in, frozen_names
 from leakyrelu.torch.wiring.proof import Prober
-from leakyrelu.torch.wiring.words import in_words
+from leakyrelu.torch.wiring.words import change_in_words, in_words
 from leakyrelu.units.diagnosis import Diagnosis
 
 __all__ = ["Revival", "revive"]
@@ -48,7 +48,7 @@ class Revival:
 
     def __str__(self) -> str:
         count = sum(map(len, self.revived.values()))
-        change = f"the output changed by at most {self.output_change:.1g} of its largest value"
+        change = change_in_words(self.output_change)
         lines = [f"{count} of {self.before.dead} dead units revived; {change}"]
         lines += [f"  {site}: {in_words(units)}" for site, units in self.revived.items()]
         for name, reason in self.skipped.items():

@@ -317,7 +317,9 @@ class Surgery:
         if self._choice.which == "dormant":
             left = sorted({*left, *self._reasons})
         for key, unit in left:  # some units fire again because the units before them do
-            found[key.name][self._reasons.get((key, unit), "it was not dead before")].append(unit)
+            found[key.name][
+                self._reasons.get((key, unit), "it fired before; what enters it is something else now")
+            ].append(unit)
         return {name: joined(reasons) for name, reasons in found.items()}
 
 

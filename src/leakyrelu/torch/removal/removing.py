@@ -125,6 +125,12 @@ class _Operation:
         """Find a plan in a copy of the model, and carry it out."""
         diagnosis, before = self._diagnosed()
         targets = {Key(site.name, site.units): site.dead.tolist() for site in diagnosis.sites if len(site.dead)}
+        for site in diagnosis.sites:
+            if site.units and len(site.dead) == site.units:
+                self._notes[
+                    f"all units of {site.name} were dead, so that nothing passes there, however small the model is; "
+                    "revive them or train anew"
+                ] = None
         number = parameters(self._model)
         if are_empty(before):
             self._reasons = {(key, unit): NOTHING_TO_COMPARE for key, units in targets.items() for unit in units}
@@ -316,12 +322,23 @@ class _Trial:
             is_same = change <= self._tolerance
             fails = planner.failure_in_training() if self._in_training and is_same and batches is None else ""
         except Exception as error:  # noqa: BLE001  # whatever the model's code does with other sizes
-            return f"without it, the model fails, maybe as its code has a size written out ({first_line(error)})"
+            return _failing(first_line(error))
         finally:
             undo()
         if not is_same:
             return f"without it, the output changes by {change:.2g} of its largest value"
         return f"without it, the model fails in train mode ({fails})" if fails else ""
+
+
+def _failing(error: str) -> str:
+    """Why a model fails with other sizes, by its error."""
+    if "is invalid for input of size" in error:  # of a view
+        cause = "as its code has a size written out, where flatten(1) or -1 would do"
+    elif "must match the size" in error or "equal size" in error:
+        cause = "as it adds or joins what several layers make, such as in a skip connection"
+    else:
+        cause = "maybe as its code has a size written out"
+    return f"without it, the model fails, {cause} ({error})"
 
 
 def _rounding(outputs: Sequence[Sequence[Tensor]], exact: Sequence[Sequence[Tensor]]) -> float:

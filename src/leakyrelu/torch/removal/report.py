@@ -8,7 +8,7 @@ from torch import nn
 from leakyrelu._shared.wording import count
 from leakyrelu.torch.removal.plan import Plan
 from leakyrelu.torch.removal.shrinking import shrink
-from leakyrelu.torch.wiring.words import in_words
+from leakyrelu.torch.wiring.words import change_in_words, in_words
 
 __all__ = ["Removal"]
 
@@ -42,7 +42,7 @@ class Removal:
     >>> from leakyrelu.torch.removal import Plan, Removal
     >>> removed, plan = {"1": (0, 2)}, Plan({"0.weight": {"0": [1]}, "0.bias": {"0": [1]}, "2.weight": {"1": [1]}})
     >>> print(Removal(removed, {}, (23, 9), (18, 6), (2e-05, 1e-05), 0.0, plan))
-    2 dead units removed; the output changed by at most 0 of its largest value
+    2 dead units removed; the outputs on the batches are exactly the same
       parameters: 23 -> 9 (39 %)
       multiply-adds for a batch: 18 -> 6 (33 %)
       time for a batch: 0.02 ms -> 0.01 ms (50 %)
@@ -95,7 +95,7 @@ class Removal:
 
     def __str__(self) -> str:
         units = count(sum(map(len, self.removed.values())), "dead unit")
-        change = f"the output changed by at most {self.output_change:.1g} of its largest value"
+        change = change_in_words(self.output_change)
         lines = [f"{units} removed; {change}" if self.removed else "nothing removed"]
         if self.removed:
             lines.append(_compared("parameters", "{:,}", self.parameters))

@@ -77,6 +77,10 @@ def shrink(
     >>> model[0]
     Linear(in_features=4, out_features=3, bias=True)
     """
+    if not isinstance(plan, Plan):
+        raise TypeError(
+            f"plan must be a Plan, got {type(plan).__name__}; from a file, it is Plan.from_dict(json.load(file))"
+        )
     changes = Changes()
     try:
         with torch.no_grad():

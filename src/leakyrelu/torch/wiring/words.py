@@ -4,14 +4,24 @@ from collections.abc import Mapping, Sequence
 
 from leakyrelu._shared.wording import listed
 
-__all__ = ["NOTHING_TAKES_IT", "NOTHING_TO_COMPARE", "RANDOM", "in_words", "joined", "makes_more", "met", "reaching"]
+__all__ = [
+    "NOTHING_TAKES_IT",
+    "NOTHING_TO_COMPARE",
+    "RANDOM",
+    "change_in_words",
+    "in_words",
+    "joined",
+    "makes_more",
+    "met",
+    "reaching",
+]
 
 NOTHING_TAKES_IT = "no weight takes its output"
 NOTHING_TO_COMPARE = "neither the model nor forward returned a tensor, so that nothing can be compared"
 RANDOM = "two runs of the model on the same batch gave different outputs, so nothing can be proven"
 
 _MIXING = {
-    "add": "other values are added to its output",
+    "add": "other values are added to its output (as in a skip connection)",
     "sub": "its output and other values are subtracted",
     "mul": "its output is multiplied by other values",
     "div": "its output and other values are divided",
@@ -75,6 +85,13 @@ def reaching(path: Sequence[str]) -> str:
 def makes_more(name: str) -> str:
     """Why what makes a unit cannot be changed or go, if the weight of that name takes what it makes, too."""
     return f"the weights that make it also change what {name} takes"
+
+
+def change_in_words(change: float) -> str:
+    """How far the outputs changed, relative to the largest."""
+    if not change:
+        return "the outputs on the batches are exactly the same"
+    return f"the output changed by at most {change:.1g} of its largest value"
 
 
 def in_words(units: Sequence[int]) -> str:
