@@ -95,6 +95,21 @@ def test_a_depthwise_convolution_goes_with_its_channels():
     assert (model[0].out_channels, model[3].groups, model[6].in_channels) == (6, 6, 6)
 
 
+def test_units_that_are_joined_with_what_a_depthwise_convolution_makes_of_them():
+    def forward(self, x):
+        h = self.one(x).relu()
+        return self.two(torch.cat([h, self.cheap(h).relu()], 1)).mean((2, 3))
+
+    model = Model(
+        forward,
+        one=planted(nn.Conv2d(3, 6, 3), [0, 3]),
+        cheap=planted(nn.Conv2d(6, 6, 3, padding=1, groups=6), [0, 3]),
+        two=nn.Conv2d(12, 4, 1),
+    )
+    assert removed(model, images()).removed == {"relu": (0, 3), "relu:2": (0, 3)}
+    assert model.cheap.bias.shape == (4,)
+
+
 def test_a_u_net_with_a_concatenation():
     def forward(self, x):
         a = self.a(x).relu()
@@ -428,6 +443,23 @@ def test_models_that_cannot_be_changed_are_refused_first():
         remove_dead(model, data(4)[0])
 
 
+def test_a_copy_that_shares_weights_is_refused():
+    class Shared(nn.Sequential):
+        def __deepcopy__(self, memo):
+            return self
+
+    model = Shared(planted(nn.Linear(4, 8), [1]), nn.ReLU(), nn.Linear(8, 3))
+    with pytest.raises(TypeError, match=r"shares weights with it \(0.weight"):
+        remove_dead(model, data(4))
+    assert model[0].weight.dtype == torch.float32
+
+
+def test_a_forward_that_calls_another_model_is_named():
+    inner = nn.Sequential(planted(nn.Linear(4, 8), [1]), nn.ReLU(), nn.Linear(8, 3))
+    model = Model(lambda self, x: inner(x), inner=inner)
+    assert "calls another object" in removed(model, data(4)).skipped["inner.1"]
+
+
 def test_without_dead_units_nothing_happens():
     model = nn.Sequential(planted(nn.Linear(4, 8), []), nn.ReLU(), nn.Linear(8, 2))
     removal = removed(model, data(4))
@@ -502,6 +534,14 @@ class Masked(nn.Linear):
         return F.linear(x, self.weight * self.mask, self.bias)
 
 
+class MaskedInPlace(Masked):
+    """The same, with a mask that is written into the weights, as in PixelCNN."""
+
+    def forward(self, x):
+        self.weight.data *= self.mask
+        return F.linear(x, self.weight, self.bias)
+
+
 class Equalized(nn.Linear):
     """A layer whose weights are scaled at each call, as in StyleGAN."""
 
@@ -527,6 +567,12 @@ COMPUTED = {
     "with a constant": lambda: nn.Sequential(planted(Masked(4, 8), [1, 2]), nn.Threshold(0.0, 0.7), Masked(8, 3)),
     "scaled, with a constant": lambda: Model(
         lambda self, x: F.linear(F.threshold(self.one(x), 0.0, 0.7), self.two.weight / 2, self.two.bias),
+        one=planted(nn.Linear(4, 8), [1, 2]),
+        two=nn.Linear(8, 3),
+    ),
+    "masked in place": lambda: nn.Sequential(planted(MaskedInPlace(4, 8), [1, 2]), nn.ReLU(), MaskedInPlace(8, 3)),
+    "a copy that is scaled in place, with a constant": lambda: Model(
+        lambda self, x: F.linear(F.threshold(self.one(x), 0.0, 0.7), self.two.weight.clone().mul_(0.5), self.two.bias),
         one=planted(nn.Linear(4, 8), [1, 2]),
         two=nn.Linear(8, 3),
     ),
@@ -559,6 +605,23 @@ def test_a_mask_of_the_data_is_none_of_the_model():
     assert "no parameter" in removed(model, data(4)).skipped["relu"]
 
 
+def test_a_copy_of_a_weight_that_is_written_into_is_no_copy():
+    def forward(self, x):
+        weight = self.two.weight.clone()
+        weight[:, 1] = 5.0
+        return self.three(F.linear(self.one(x).relu(), weight, self.two.bias).relu())
+
+    model = Model(
+        forward,
+        one=planted(nn.Linear(4, 8), [1]),
+        two=planted(nn.Linear(8, 6), [2]),
+        three=nn.Linear(6, 3),
+    )
+    removal = removed(model, data(4))
+    assert "no parameter" in removal.skipped["relu"]
+    assert "computed" in removal.skipped["relu:2"]
+
+
 def test_layers_that_are_applied_to_parts_of_the_model():
     def forward(self, x):
         places = self.down(self.up(self.grid).relu())
@@ -576,6 +639,15 @@ def test_layers_that_are_applied_to_parts_of_the_model():
     model.register_buffer("grid", torch.randn(16, 2))
     removal = removed(model, data(4))
     assert removal.removed == {"relu": (1,), "relu:2": (2,)}
+
+
+def test_complex_values_are_left():
+    def forward(self, x):
+        return self.out(torch.view_as_real(self.first(x.to(torch.complex64))).flatten(1).relu())
+
+    model = Model(forward, first=nn.Linear(4, 8, dtype=torch.complex64), out=nn.Linear(16, 3))
+    model.first.bias.data[1] = -100 - 100j
+    assert "view_as_real" in removed(model, data(4)).skipped["relu"]
 
 
 def test_a_convolution_that_is_applied_to_a_parameter():

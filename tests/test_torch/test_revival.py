@@ -890,6 +890,48 @@ def test_units_in_modules_of_all_kinds_are_revived(kind):
         torch.testing.assert_close(new, old, rtol=0, atol=1e-5 * float(old.abs().max()))
 
 
+@pytest.mark.parametrize("factors", [(1.0, 0.0), (0.01, 100.0), (1.0, -1.0)])
+def test_biases_that_are_masked_or_scaled_by_unit(factors):
+    """A unit whose bias has no effect is woken by its weights, and the others beside it are woken as ever."""
+    model = Model(
+        lambda self, x: self.two(F.relu(F.linear(x.abs(), self.one.weight, self.one.bias * self.factors))),
+        one=kill(nn.Linear(6, 8), by=-1e5),
+        two=nn.Linear(8, 3),
+    )
+    model.register_buffer("factors", torch.ones(8))
+    with torch.no_grad():
+        model.one.bias[[0, 2, 4, 5, 6, 7]] = 1
+        model.factors[[1, 3]] = torch.tensor(factors)
+        model.one.bias[3] *= 1 if factors[1] >= 0 else -1
+        model.one.weight[3] = -model.one.weight[3].abs()
+    revived(model, data(6), {"relu": (1, 3)}, touched={"one.weight": [1, 3], "one.bias": [1, 3], "two.weight": EVERY})
+
+
+def test_a_data_loader_leaves_the_random_state_as_it_was():
+    loader = torch.utils.data.DataLoader(torch.randn(128, 6), batch_size=64, shuffle=True)
+    model, before = mlp(), torch.get_rng_state()
+    revive(model, loader)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_copy_of_a_weight_that_is_written_into_does_not_keep_other_units_from_revival():
+    def forward(self, x):
+        weight = self.two.weight.clone()
+        weight[:, 1] = 5.0
+        return self.four(F.relu(self.three(F.linear(F.relu(self.one(x)), weight))))
+
+    layers = {
+        "one": kill(nn.Linear(6, 8)),
+        "two": nn.Linear(8, 5),
+        "three": kill(nn.Linear(5, 8)),
+        "four": nn.Linear(8, 3),
+    }
+    revival = revive(Model(forward, **layers), data(6))
+    assert revival.revived.keys() == {"relu:2"}
+    assert {1, 3} <= set(revival.revived["relu:2"])
+    assert "no parameter" in revival.skipped["relu"]
+
+
 @pytest.mark.parametrize("names", [["2.weight"], ["0.bias", "0.weight", "2.weight"]])
 def test_frozen_weights_are_changed_if_they_are_named(names):
     model = frozen(2)

@@ -162,14 +162,10 @@ def revive(
     refuse_unchangeable(model)
     checked_choice(which, tau, outgoing)
     states, names = states_of(optimizer), frozen_names(model, frozen)
-    surgery = Surgery(
-        Prober(model, list(checked(batches)), forward or run_batch),
-        states,
-        generator or torch.Generator().set_state(torch.get_rng_state()),
-        names,
-        Choice(which, tau, outgoing),
-    )
-    with evaluating(model):
+    generator = generator or torch.Generator().set_state(torch.get_rng_state())
+    with evaluating(model):  # here the batches are made, too, as a DataLoader draws from PyTorch's generator
+        prober = Prober(model, list(checked(batches)), forward or run_batch)
+        surgery = Surgery(prober, states, generator, names, Choice(which, tau, outgoing))
         try:
             return Revival(*surgery.performed())
         except BaseException:

@@ -187,7 +187,7 @@ class Waking:
         if not rate or not least <= rate <= 1 - least:
             return False
         if group.shifts:
-            self._shift(member, member.shifts[group.shifts[0]], values, cut / group.gain)
+            self._shift(member, member.shifts[group.shifts[0]], values, cut / group.gains.get(member, 1.0))
         return True
 
     def _shift(self, member: Member, maker: Maker, values: Floats, cut: float) -> None:

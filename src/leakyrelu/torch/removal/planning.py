@@ -192,7 +192,9 @@ class Planner(Prober):
     def _made(self, key: Key, unit: int) -> Made:
         seen = self._seen.get(key)
         if seen is None:
-            return Made(why="its activation had no values")
+            return Made(
+                why="a copy of the model does not run its activation, maybe as the forward calls another object"
+            )
         return made_of(seen.operand, seen.coordinates(unit, 0), seen.coordinates(unit, -1))
 
     # --- What takes their output, and what makes them --------------------------------------------------------------
@@ -225,9 +227,11 @@ class Planner(Prober):
             for made in bundle.made:
                 _add(group, made)
         for call, channels in group.cuts.values():
-            known = self.given.get(call.key)
+            known, misses = self.given.get(call.key), 0
             for at in torch.nonzero(channels).tolist():
-                if known is None:
+                # Many channels may be one unit, at many positions. But behind those of the units themselves, there may
+                # be others that are made of them, where both are joined.
+                if known is None or misses > len(group.members):
                     break
                 made = made_of(known[0], *_ends(call, known[1], at))
                 fresh = not made.why and any(
@@ -236,8 +240,9 @@ class Planner(Prober):
                     else True
                     for storage, found in made.addresses.items()
                 )
+                misses = 0 if fresh else misses + 1
                 if not fresh:
-                    break
+                    continue
                 _add(group, made)
                 group.members[0].made.append(made)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from leakyrelu._backends.torch_private import tree_map_only
+from leakyrelu._backends.torch_private import storage_of, tree_map_only
 from leakyrelu._shared.wording import first_line, listed
 from leakyrelu.torch.capture import Forward
 from leakyrelu.torch.counts import largest_change
@@ -16,7 +16,7 @@ from leakyrelu.torch.diagnosis import counted
 from leakyrelu.torch.edits import states_of
 from leakyrelu.torch.removal.cost import multiply_adds, parameters, seconds
 from leakyrelu.torch.removal.drawing import ImpossibleError, drawn
-from leakyrelu.torch.removal.plan import Plan
+from leakyrelu.torch.removal.plan import Plan, tensors_of
 from leakyrelu.torch.removal.planning import Planner
 from leakyrelu.torch.removal.report import Removal
 from leakyrelu.torch.removal.shrinking import shrink
@@ -230,6 +230,12 @@ class _Operation:
                 f"the model cannot be copied by copy.deepcopy ({first_line(error)}), and a copy is needed to try the "
                 "removal on; detach or leave out what cannot be copied"
             ) from error
+        held = {storage_of(each) for each in tensors_of(self._model).values() if each.numel()}
+        if shared := [name for name, each in tensors_of(twin).items() if each.numel() and storage_of(each) in held]:
+            raise TypeError(
+                f"copy.deepcopy of the model gives a copy that shares weights with it ({listed(shared, 4)}), and "
+                "a copy of its own is needed to try the removal on; let __deepcopy__ copy them"
+            )
         batches = self._batches
         if kind == torch.float64:
             twin = twin.double()

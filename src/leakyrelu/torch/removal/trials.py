@@ -85,13 +85,15 @@ class Ranges(Tape):  # type: ignore[no-untyped-call]
         super()._apply(applied, given)
         if not applied.axes or not given.numel():
             return
+        operand, shape = self.operand(given), tuple(given.shape)
+        given = torch.view_as_real(given.resolve_conj()) if given.is_complex() else given
         rest = tuple(axis for axis in range(given.ndim) if axis not in applied.axes)
         low, high = (given.amin(rest), given.amax(rest)) if rest else (given, given)
         if applied.key in self.range:
             before = self.range[applied.key]
             low, high = torch.minimum(low, before[0]), torch.maximum(high, before[1])
         self.range[applied.key] = low.clone(), high.clone()
-        self.given.setdefault(applied.key, (self.operand(given), tuple(given.shape)))
+        self.given.setdefault(applied.key, (operand, shape))
 
     def _read(self, name: str, applied: Application | None, args: Any, kwargs: Any, output: Any) -> None:
         super()._read(name, applied, args, kwargs, output)

@@ -85,9 +85,17 @@ class Group(Together[Member]):
     unmade: str = ""  # why nothing that makes them is known
     cuts: dict[tuple[object, ...], tuple[Application, Tensor]] = field(default_factory=dict)  # channels of each weight
     shifts: list[int] = field(default_factory=list)  # which of the members' shifts are proven, the nearest first
-    gain: float = 1.0  # how far the nearest shift moves a unit
+    gains: dict[Member, float] = field(default_factory=dict)  # how far the nearest shift moves each, if not by itself
+    uneven: set[Member] = field(default_factory=set)  # those that a shift moves which leaves the others where they are
     has_rows: bool = False  # whether the members' rows are proven
     sites: set[Key] = field(default_factory=set)  # whose input the makers move
+
+    def parts(self) -> list["Group"]:
+        """Some parts, each to be tried by itself; two if a shift moves one of them alone."""
+        if not self.uneven or self.refused or self.unmade:
+            return super().parts()
+        apart = [[each for each in self.members if (each in self.uneven) == moved] for moved in (True, False)]
+        return [Group(members) for members in apart]
 
 
 class Seen(NamedTuple):

@@ -138,7 +138,11 @@ class Prober:
         """Find the weights that take the units' output, and those that make them; refused groups are tried in parts."""
         groups = list(groups)
         self._try(groups, dormant=dormant, outgoing=outgoing)
-        parts = {group: group.parts() for group in groups if (group.refused or group.unmade) and len(group.members) > 1}
+        parts = {
+            group: group.parts()
+            for group in groups
+            if (group.refused or group.unmade or group.uneven) and len(group.members) > 1
+        }
         again = [part for found in parts.values() for part in found]
         if again:
             self._try(again, dormant=dormant, outgoing=outgoing)

@@ -83,7 +83,9 @@ class Tape(WeightsMode):  # type: ignore[no-untyped-call]
             self._apply(call, args[call.position])
         node = Node(name, tuple(tree_map_only(Tensor, self.operand, tuple(args))), call)
         output = func(*args, **kwargs)
-        self._weights.follow(name, args, output)
+        lost = self._weights.follow(name, args, output)
+        if lost is not None:  # what reads the copy from now on reads the weight, too, but is not seen to
+            self.readers.setdefault(lost.storage, {})[name, lost] = lost
         self._read(name, call, args, kwargs, output)
         for leaf in tree_leaves(output):
             if isinstance(leaf, Tensor) and self._weights.place(leaf) is None:

@@ -90,7 +90,7 @@ class Trials:
                 self._by_site[key].append(group)
         self.reasons: dict[Any, str] = {}
         self._moved: dict[_Made, dict[Key, Tensor]] = defaultdict(dict)
-        self._gains: dict[_Made, float] = {}
+        self._gains: dict[_Made, dict[Member, float]] = defaultdict(dict)
         self._noise = Noise()
         self._rows: dict[tuple[object, ...], dict[_Made, list[int]]] = defaultdict(dict)
         for group in groups:
@@ -184,21 +184,23 @@ class Trials:
         return held
 
     def _measure(self, trial: _Made, call: Call, version: Tensor, key: Key) -> None:
-        """How far the nearest shift moves a unit, as a multiple of the shift."""
-        if trial.shift is None or trial in self._gains:
+        """How far the nearest shift moves each unit, as a multiple of the shift."""
+        if trial.shift is None or trial.group.members[0].shifts[trial.shift].norm:
             return
-        member = trial.group.members[0]
-        unit = next((unit for at, unit in member.targets if at == key), None)
-        maker = member.shifts[trial.shift]
-        if unit is None or maker.norm:
+        gains, weights = self._gains[trial], self._weights
+        here = {member: unit for member in trial.group.members for at, unit in member.targets if at == key}
+        found = [(member, unit) for member, unit in here.items() if member not in gains]
+        if not found:
             return
-        weights = self._weights
-        (storage, address, value), *_ = _other(maker, weights)
-        old = float(weights.flat(storage)[address])
-        moved = by_unit(version, call.units)[:, unit].double() - by_unit(call.input, call.units)[:, unit].double()
-        gain = float(moved.flatten().median()) / (value - old) if value != old else 0.0
-        if gain == gain and abs(gain) > 1e-6 and abs(gain) < 1e6:  # noqa: PLR0124  # a number
-            self._gains[trial] = 1.0 if abs(gain - 1) < 1e-2 else gain
+        units = [unit for _, unit in found]
+        before, after = (by_unit(each, call.units)[:, units].double() for each in (call.input, version))
+        moved = (after - before).movedim(1, 0).flatten(1).median(1).values.tolist()
+        for (member, _), distance in zip(found, moved, strict=True):
+            (storage, address, value), *_ = _other(member.shifts[trial.shift], weights)
+            old = float(weights.flat(storage)[address])
+            gain = distance / (value - old) if value != old else 0.0
+            if gain == gain and abs(gain) > 1e-6 and abs(gain) < 1e6:  # noqa: PLR0124  # a number
+                gains[member] = 1.0 if abs(gain - 1) < 1e-2 else gain
 
     def conclude(self, group: Group) -> None:
         """Write down what the trials of a group have shown."""
@@ -209,9 +211,10 @@ class Trials:
         for i in range(len(group.members[0].shifts)):
             why = self._why(_Made(group, i))
             reason = reason or why
+            group.uneven = group.uneven or self._unevenly(_Made(group, i))
             if not why:
                 group.shifts.append(i)
-                group.gain = self._gains.get(_Made(group, i), 1.0) if len(group.shifts) == 1 else group.gain
+                group.gains = self._gains[_Made(group, i)] if len(group.shifts) == 1 else group.gains
         if all(member.row for member in group.members):
             why = self._why(_Made(group, None))
             group.has_rows = not why
@@ -225,10 +228,16 @@ class Trials:
     def _why(self, trial: _Made) -> str:
         if trial in self.reasons:
             return self.reasons[trial]
-        for member in trial.group.members:
-            if not any(bool(self._moved[trial].get(key, torch.zeros(key.units))[unit]) for key, unit in member.targets):
-                return "no bias and no weights were found that make it"
-        return ""
+        moved = [self._moves(trial, member) for member in trial.group.members]
+        return "" if all(moved) else "no bias and no weights were found that make it"
+
+    def _moves(self, trial: _Made, member: Member) -> bool:
+        return any(bool(self._moved[trial].get(key, torch.zeros(key.units))[unit]) for key, unit in member.targets)
+
+    def _unevenly(self, trial: _Made) -> set[Member]:
+        """The members that a shift moves, if it leaves others where they are, such as behind a mask of the biases."""
+        moved = {member for member in trial.group.members if self._moves(trial, member)}
+        return moved if trial not in self.reasons and len(moved) < len(trial.group.members) else set()
 
 
 class Certificate(Trials):

@@ -100,10 +100,18 @@ class Weights:
         origin = self._copies.get(found.storage)
         return origin and found._replace(storage=origin[0], offset=origin[1] + found.offset)
 
-    def follow(self, name: str, args: Sequence[Any], output: object) -> None:
-        """Take note of a copy, as autocast and masks make them."""
+    def follow(self, name: str, args: Sequence[Any], output: object) -> Place | None:
+        """Take note of a copy, as autocast and masks make them, and of what is written into one or into a weight.
+
+        Returns
+        -------
+        Place or None
+            Where in a weight the copy lay that is none any more, as something else was written into it.
+        """
+        if name.endswith("_") and isinstance(output, Tensor):
+            return self._written(name, args)
         if name not in COPYING or not isinstance(output, Tensor) or not output.numel():
-            return
+            return None
         copied, factor = (args[0], None) if name not in SCALING else self._factors(name, args)
         origin, made = self.place(copied), Place.of(output)
         if origin and made and made.storage not in self._held and made[2:] == origin[2:]:
@@ -111,9 +119,32 @@ class Weights:
             self._copies[made.storage] = origin.storage, offset, output  # it is kept, and its address with it
             if name in SCALING:
                 self._scaled.setdefault(origin.storage, set()).add(made.storage)
-            mask = self.place(factor)
-            if mask and mask.size == origin.size:
-                self.masks.setdefault(origin.storage, set()).add((mask.storage, mask.offset - origin.offset))
+            self._mask(origin, factor)
+        return None
+
+    def _written(self, name: str, args: Sequence[Any]) -> Place | None:
+        """Take note of what is written in place; where the copy lay that is none any more, if it was one."""
+        storage = storage_of(args[0]) if args and isinstance(args[0], Tensor) else None
+        if storage is None or storage not in self:
+            return None
+        weight, factor = self._factors(name.rstrip("_"), args) if name.rstrip("_") in SCALING else (None, None)
+        origin, copy = self.place(weight), self._copies.get(storage)
+        if weight is args[0] and origin:
+            if copy:
+                self._scaled.setdefault(origin.storage, set()).add(storage)
+            self._mask(origin, factor)
+        elif copy:
+            lost = self.place(copy[2])
+            del self._copies[storage]
+            self._scaled.get(copy[0], set()).discard(storage)
+            return lost
+        return None
+
+    def _mask(self, origin: Place, factor: object) -> None:
+        """Take note of a mask, if the factor of a weight is one."""
+        mask = self.place(factor)
+        if mask and mask.size == origin.size:
+            self.masks.setdefault(origin.storage, set()).add((mask.storage, mask.offset - origin.offset))
 
     def _factors(self, name: str, args: Sequence[Any]) -> tuple[object, object]:
         """A weight, and the number or the mask that it is multiplied by; None twice if it is something else."""
@@ -136,7 +167,7 @@ class Weights:
 
     def is_scaled(self, storage: int) -> bool:
         """Whether the run multiplied what lies there, before it was applied."""
-        return storage in self._scaled
+        return bool(self._scaled.get(storage))
 
     def values(self, place: Place) -> Tensor:
         """The numbers of a place, as the last run applied them."""
