@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from leakyrelu.cli import app
 from leakyrelu.torch import saving
+from leakyrelu.torch.arrays import Batches
 from leakyrelu.torch.files import (
-    Batches,
     diagnose_files,
     load_plan,
     load_weights,

@@ -3,12 +3,18 @@
 from collections.abc import Iterable
 from itertools import islice
 
-__all__ = ["count", "first_line", "in_one_line", "listed", "printable"]
+__all__ = ["count", "first_line", "in_one_line", "listed", "printable", "said"]
 
 
 def first_line(error: BaseException) -> str:
     """The first line of what an exception says, or its type where it says nothing."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def said(error: Exception) -> str:
+    """The first line of an error; with its type where the line alone is no sentence, such as the key of a KeyError."""
+    line, kind = first_line(error), type(error).__name__
+    return line if isinstance(error, RuntimeError | ValueError) or line == kind else f"{kind}: {line}"
 
 
 def in_one_line(text: object) -> str:

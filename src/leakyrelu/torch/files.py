@@ -1,27 +1,22 @@
 """Loads a model by name, and its weights and data from files, for the command line; no code in these files is run."""
 
-import inspect
 import json
-import math
 import pickle
 import traceback
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from leakyrelu._shared.extras import needs
 from leakyrelu._shared.importing import load_object
 from leakyrelu._shared.progress import Progress, unseen
-from leakyrelu._shared.wording import first_line, in_one_line
+from leakyrelu._shared.wording import first_line, in_one_line, said
+from leakyrelu.torch.arrays import Batches
 from leakyrelu.torch.diagnosis import diagnose
 from leakyrelu.torch.removal import Plan, Removal, remove_dead, shrink
 from leakyrelu.torch.revival import Revival, revive
@@ -29,7 +24,6 @@ from leakyrelu.torch.saving import plan_beside, refuse_smaller, refuse_weights, 
 from leakyrelu.units.diagnosis import Diagnosis
 
 __all__ = [
-    "Batches",
     "Change",
     "diagnose_files",
     "load_plan",
@@ -194,7 +188,7 @@ def _failures(what: str, data: Path, batches: "Batches") -> Iterator[None]:
     except Exception as error:  # the model is the user's code, and may raise anything
         if isinstance(error, TypeError | ValueError) and _is_ours(error):
             raise  # likewise
-        raise ValueError(f"{what} failed on {data} ({batches}): {_said(error)}") from error
+        raise ValueError(f"{what} failed on {data} ({batches}): {said(error)}") from error
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -292,7 +286,7 @@ def _saved_by_torch(path: Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # the unpickler takes any bytes for instructions, so it may raise anything
-        raise ValueError(f"{path} was not written by torch.save ({_said(error)})") from error
+        raise ValueError(f"{path} was not written by torch.save ({said(error)})") from error
 
 
 def _without_wrappers(state: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
@@ -306,103 +300,3 @@ def _without_wrappers(state: Mapping[str, Any], model: nn.Module) -> Mapping[str
             return state
         bare = {name.removeprefix(prefix): value for name, value in bare.items()}
     return bare
-
-
-class Batches:
-    """The examples in a .npy file, or in the named arrays of a .npz file, as batches of tensors.
-
-    An array that is named like an argument of the model's forward is passed as that argument. A single array with
-    another name is taken as the model's input; there is a warning if somebody chose that name. Floating-point arrays
-    are converted to the type of the model's parameters, integers to int64.
-
-    Raises
-    ------
-    ValueError
-        The file is of another kind, no array fits, the arrays have different lengths, or `batch_size` is below 1.
-    """
-
-    def __init__(self, path: Path, model: nn.Module, batch_size: int) -> None:
-        if batch_size < 1:
-            raise ValueError(f"the batch size must be at least 1, got {batch_size}")
-        self._size = batch_size
-        self._dtype = next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
-        arrays, arguments = _load(path), _arguments(model)
-        self._alone = len(arrays) == 1 and (path.suffix == ".npy" or arrays.keys().isdisjoint(arguments))
-        if self._alone:
-            _warn_of_another_name(next(iter(arrays)), arguments, path)
-        self._arrays = arrays if self._alone else _fitting(arrays, arguments, path)
-        self._length = _common_length(self._arrays, path)
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {array.dtype} {array.shape}".strip() for name, array in self._arrays.items())
-
-    def __len__(self) -> int:
-        return math.ceil(self._length / self._size)
-
-    def __iter__(self) -> Iterator[Tensor | dict[str, Tensor]]:
-        for start in range(0, self._length, self._size):
-            batch = {name: self._tensor(array[start : start + self._size]) for name, array in self._arrays.items()}
-            yield next(iter(batch.values())) if self._alone else batch
-
-    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
-        kind = array.dtype.kind
-        if kind not in "fiub":
-            raise ValueError(f"the data must be numbers, got {array.dtype}")
-        tensor = torch.from_numpy(np.array(array, np.int64 if kind in "iu" else array.dtype.newbyteorder("=")))
-        return tensor.to(self._dtype) if kind == "f" else tensor
-
-
-_NPY = "input"
-_UNNAMED = "arr_0"  # the name that numpy.savez(file, array) gives
-
-
-def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
-    if path.suffix not in (".npy", ".npz"):
-        raise ValueError(f"the data must be a .npy or .npz file, got {path}")
-    try:
-        if path.suffix == ".npy":
-            return {_NPY: np.load(path, mmap_mode="r", allow_pickle=False)}
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a {path.suffix} file of numbers: {_said(error)}") from error
-
-
-def _arguments(model: nn.Module) -> list[str]:
-    """The names of the arguments that can be passed to the model's forward by name."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    return [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
-
-
-def _warn_of_another_name(name: str, arguments: list[str], path: Path) -> None:
-    """Warn if somebody named the array, and no argument has that name."""
-    if arguments and name not in (_NPY, _UNNAMED):
-        named = f"{path} holds {name!r}, which is no argument of the model's forward"
-        warnings.warn(f"{named} ({', '.join(arguments)}); it is taken as the first one", stacklevel=3)
-
-
-def _common_length(arrays: dict[str, npt.NDArray[Any]], path: Path) -> int:
-    """How many examples there are: the length that all arrays have."""
-    lengths = {name: array.shape[0] if array.ndim else 0 for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"the arrays in {path} must have one row per example, got {lengths}")
-    length = next(iter(lengths.values()))
-    if not length:
-        raise ValueError(f"{path} holds no examples")
-    return length
-
-
-def _fitting(arrays: dict[str, npt.NDArray[Any]], arguments: list[str], path: Path) -> dict[str, npt.NDArray[Any]]:
-    fitting = {name: array for name, array in arrays.items() if name in arguments}
-    if not fitting:
-        raise ValueError(
-            f"{path} holds {', '.join(arrays) or 'nothing'}; name the arrays as the arguments of the model's forward "
-            f"({', '.join(arguments)}), or save the input alone"
-        )
-    return fitting
-
-
-def _said(error: Exception) -> str:
-    """The first line of an error; with its type where the line alone is no sentence, such as the key of a KeyError."""
-    line, kind = first_line(error), type(error).__name__
-    return line if isinstance(error, RuntimeError | ValueError) or line == kind else f"{kind}: {line}"

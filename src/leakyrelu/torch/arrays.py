@@ -1,0 +1,112 @@
+"""The examples in a file of NumPy arrays, as batches of tensors; for the command line."""
+
+import inspect
+import math
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from leakyrelu._shared.wording import said
+
+__all__ = ["Batches"]
+
+
+class Batches:
+    """The examples in a .npy file, or in the named arrays of a .npz file, as batches of tensors.
+
+    An array that is named like an argument of the model's forward is passed as that argument. A single array with
+    another name is taken as the model's input; there is a warning if somebody chose that name. Floating-point arrays
+    are converted to the type of the model's parameters, integers to int64.
+
+    Raises
+    ------
+    ValueError
+        The file is of another kind, no array fits, the arrays have different lengths, or `batch_size` is below 1.
+    """
+
+    def __init__(self, path: Path, model: nn.Module, batch_size: int) -> None:
+        if batch_size < 1:
+            raise ValueError(f"the batch size must be at least 1, got {batch_size}")
+        self._size = batch_size
+        self._dtype = next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
+        arrays, arguments = _load(path), _arguments(model)
+        self._alone = len(arrays) == 1 and (path.suffix == ".npy" or arrays.keys().isdisjoint(arguments))
+        if self._alone:
+            _warn_of_another_name(next(iter(arrays)), arguments, path)
+        self._arrays = arrays if self._alone else _fitting(arrays, arguments, path)
+        self._length = _common_length(self._arrays, path)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {array.dtype} {array.shape}".strip() for name, array in self._arrays.items())
+
+    def __len__(self) -> int:
+        return math.ceil(self._length / self._size)
+
+    def __iter__(self) -> Iterator[Tensor | dict[str, Tensor]]:
+        for start in range(0, self._length, self._size):
+            batch = {name: self._tensor(array[start : start + self._size]) for name, array in self._arrays.items()}
+            yield next(iter(batch.values())) if self._alone else batch
+
+    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
+        kind = array.dtype.kind
+        if kind not in "fiub":
+            raise ValueError(f"the data must be numbers, got {array.dtype}")
+        tensor = torch.from_numpy(np.array(array, np.int64 if kind in "iu" else array.dtype.newbyteorder("=")))
+        return tensor.to(self._dtype) if kind == "f" else tensor
+
+
+_NPY = "input"
+_UNNAMED = "arr_0"  # the name that numpy.savez(file, array) gives
+
+
+def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+    if path.suffix not in (".npy", ".npz"):
+        raise ValueError(f"the data must be a .npy or .npz file, got {path}")
+    try:
+        if path.suffix == ".npy":
+            return {_NPY: np.load(path, mmap_mode="r", allow_pickle=False)}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a {path.suffix} file of numbers: {said(error)}") from error
+
+
+def _arguments(model: nn.Module) -> list[str]:
+    """The names of the arguments that can be passed to the model's forward by name."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+
+
+def _warn_of_another_name(name: str, arguments: list[str], path: Path) -> None:
+    """Warn if somebody named the array, and no argument has that name."""
+    if arguments and name not in (_NPY, _UNNAMED):
+        named = f"{path} holds {name!r}, which is no argument of the model's forward"
+        warnings.warn(f"{named} ({', '.join(arguments)}); it is taken as the first one", stacklevel=3)
+
+
+def _common_length(arrays: dict[str, npt.NDArray[Any]], path: Path) -> int:
+    """How many examples there are: the length that all arrays have."""
+    lengths = {name: array.shape[0] if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the arrays in {path} must have one row per example, got {lengths}")
+    length = next(iter(lengths.values()))
+    if not length:
+        raise ValueError(f"{path} holds no examples")
+    return length
+
+
+def _fitting(arrays: dict[str, npt.NDArray[Any]], arguments: list[str], path: Path) -> dict[str, npt.NDArray[Any]]:
+    fitting = {name: array for name, array in arrays.items() if name in arguments}
+    if not fitting:
+        raise ValueError(
+            f"{path} holds {', '.join(arrays) or 'nothing'}; name the arrays as the arguments of the model's forward "
+            f"({', '.join(arguments)}), or save the input alone"
+        )
+    return fitting
