@@ -306,6 +306,18 @@ def test_one_unit_stays():
     assert removal.notes[0].startswith("all units of 1 were dead, so that nothing passes there")
 
 
+def test_one_unit_of_each_layer_stays_where_several_make_a_site():
+    model = Model(
+        lambda self, x: self.out(torch.cat([self.one(x), self.two(x)], 1).relu()),
+        one=planted(nn.Linear(4, 2), [0, 1]),
+        two=planted(nn.Linear(4, 5), [1]),
+        out=nn.Linear(7, 3),
+    )
+    removal = removed(model, data(4))
+    assert removal.removed == {"relu": (1, 3)}
+    assert removal.skipped == {"relu": "one unit of a layer must stay"}
+
+
 def residual(self, x):
     x = self.stem(x)
     return self.out((x + self.second(self.first(x).relu())).relu())
@@ -585,6 +597,7 @@ def test_weights_that_are_masked_or_scaled(kind):
     removal = removed(model, data(4))
     assert list(removal.removed.values()) == [(1, 2)]
     assert not removal.skipped
+    assert not removal.notes
     assert sum(parameter.numel() for parameter in model.parameters()) == 6 * 4 + 6 + 3 * 6 + 3
 
 

@@ -62,10 +62,13 @@ class Planner(Prober):
 
     def unused(self) -> list[str]:
         """The names of matrices that no run has read, be it in train mode."""
+        masks = {storage for found in self.weights.masks.values() for storage, _ in found}
         return [
             name
             for name, parameter in self.model.named_parameters()
-            if parameter.ndim > 1 and storage_of(parameter) not in self._readers and name not in self._trained
+            if parameter.ndim > 1
+            and storage_of(parameter) not in {*self._readers, *masks}
+            and name not in self._trained
         ]
 
     def failure_in_training(self) -> str:
@@ -167,10 +170,26 @@ class Planner(Prober):
                 for key in sites
             ):
                 self.reasons |= dict.fromkeys(members.pop(0).targets, _ONE_STAYS)
-            kept = self._trimmed(members)
+            kept = self._trimmed(self._without_last(members))
             if kept:
                 found.append(Group(kept))
         return found
+
+    def _without_last(self, bundles: list[Bundle]) -> list[Bundle]:
+        """The bundles without those whose layers would be left without a unit, where several make a site."""
+        for call, rows in Group(bundles).rows().values():
+            if len(rows) < call.outputs:
+                continue
+            kept = [
+                bundle
+                for bundle in bundles
+                if not any(each.key == call.key and row == rows[0] for made in bundle.made for each, row in made.rows)
+            ]
+            for bundle in bundles:
+                if bundle not in kept:
+                    self.reasons |= dict.fromkeys(bundle.targets, _ONE_STAYS)
+            bundles = kept
+        return bundles
 
     def _trimmed(self, bundles: list[Bundle]) -> list[Bundle]:
         """So many of the bundles that each group of a grouped convolution loses alike."""

@@ -218,6 +218,12 @@ class Application:
         """The axis of the output on which each row of the weight has its own place; None if there is none."""
         return {"conv": 1, "conv transposed": 1, "mm": 1, "mm, left": 0}.get(self.kind)
 
+    @property
+    def outputs(self) -> int:
+        """How many rows the weight has, each of which makes a channel."""
+        size = self.place.size
+        return size[1] * self.groups if self.kind == "conv transposed" else size[1 if self.kind == "mm" else 0]
+
     def channels(self, which: Tensor) -> Tensor:
         """For each channel, whether any of its elements in `which` is true."""
         if not self.axes:
