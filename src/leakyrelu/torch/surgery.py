@@ -12,7 +12,7 @@ from torch import nn
 
 from leakyrelu.torch.counts import largest_change
 from leakyrelu.torch.edits import Edits, States
-from leakyrelu.torch.waking import Waking
+from leakyrelu.torch.waking import ROUNDS, Awake, Waking
 from leakyrelu.torch.wiring.groups import Group, Key, Member, Target
 from leakyrelu.torch.wiring.outputs import are_empty
 from leakyrelu.torch.wiring.proof import Prober
@@ -23,13 +23,11 @@ from leakyrelu.units.diagnosis import Diagnosis
 __all__ = ["Choice", "Outcome", "Outgoing", "Surgery", "Which", "checked_choice", "dead_in", "frozen_names"]
 
 _TOLERANCE = 1e-5  # the largest change of the output that is allowed, relative to its largest value
+_ATTEMPTS = 4  # how often it is checked what the changes do, and some are taken back
 _SMALL = 0.1  # how large new outgoing weights are, as a part of the root mean square of the others
 
 Which: TypeAlias = Literal["dead", "dormant"]
 Outgoing: TypeAlias = Literal["zero", "keep", "init"]
-
-
-_ATTEMPTS = 4  # how often it is checked what the changes do, and some are taken back
 
 
 class Outcome(NamedTuple):
@@ -128,7 +126,7 @@ class Surgery:
             self._cut(group)
         awake = Waking(prober, self._edits, groups, self._generator).performed()
         self._reasons |= awake.reasons
-        after, change = self._checked(groups, awake.asleep, before)
+        after, change = self._checked(groups, awake, before)
         touched = self._edits.touched()
         if touched and self._states is not None and touched.isdisjoint(self._states):
             raise ValueError(
@@ -213,9 +211,9 @@ class Surgery:
             for (storage, address), value in ((shift, constant), (scale, 0.0), (mean, 0.0), (variance, 1.0)):
                 self._edits.put(group, storage, address, value)
 
-    def _checked(self, groups: list[Group], asleep: set[Target], before: Diagnosis) -> tuple[Diagnosis, float]:
+    def _checked(self, groups: list[Group], awake: Awake, before: Diagnosis) -> tuple[Diagnosis, float]:
         """The diagnosis afterwards and the change of the output; what proves wrong is undone first."""
-        keeps = self._choice.outgoing == "zero"
+        keeps, asleep = self._choice.outgoing == "zero", awake.asleep
         self._let_sleep(groups, asleep)
         for attempt in range(_ATTEMPTS):
             is_last = attempt == _ATTEMPTS - 1
@@ -232,12 +230,12 @@ class Surgery:
                 self._undo(groups, group)
             if not failed and not late:
                 break
-            if attempt:
+            if attempt or awake.rounds == ROUNDS:
                 self._reasons |= dict.fromkeys(late, "it could not be made to fire")
             else:  # the units before them fire by now, so that what enters them is something else
-                awake = Waking(self._prober, self._edits, groups, self._generator).only(late).performed(1)
-                self._reasons |= awake.reasons
-                late = awake.asleep
+                again = Waking(self._prober, self._edits, groups, self._generator).only(late).performed(1)
+                self._reasons |= again.reasons
+                late = again.asleep
             asleep = asleep | late
             if not is_last:
                 self._let_sleep(groups, late)

@@ -18,10 +18,10 @@ from leakyrelu.torch.wiring.proof import Prober
 from leakyrelu.torch.wiring.tape import Maker
 from leakyrelu.units.sites import Floats
 
-__all__ = ["Awake", "Waking"]
+__all__ = ["ROUNDS", "Awake", "Waking"]
 
 _VALUES = 65_536  # how many values per unit are looked at for the median
-_ROUNDS = 3  # how often the model runs on all batches before a unit is given up
+ROUNDS = 4  # how often the model runs on all batches before a unit is given up
 _ENOUGH = 0.05  # the least fraction of values on either side of zero, unless no round is left
 _VANISHED, _EXPLODED = 1e-3, 1e3  # limits for the norm of a unit's incoming weights, which starts at about 1
 
@@ -32,6 +32,7 @@ class Awake:
 
     asleep: set[Target] = field(default_factory=set)
     reasons: dict[Target, str] = field(default_factory=dict)
+    rounds: int = 0  # how often the model ran on all batches
 
 
 class Waking:
@@ -50,8 +51,9 @@ class Waking:
         }
         return self
 
-    def performed(self, rounds: int = _ROUNDS) -> Awake:
+    def performed(self, rounds: int = ROUNDS) -> Awake:
         """Shift and draw, at most a few rounds of all batches."""
+        result = Awake()
         for member, group in self._todo.items():
             self._reset(group, member)
             if group.has_rows and not self._is_sound(member):
@@ -59,11 +61,11 @@ class Waking:
         for left in reversed(range(rounds)):
             if not self._todo:
                 break
+            result.rounds += 1
             for member, values in self._values().items():
                 self._treat(self._todo[member], member, values, is_last=not left)
             if not any(group.has_rows or member in self._shifted for member, group in self._todo.items()):
                 break
-        result = Awake()
         for member, group in self._todo.items():
             reason = "whatever its weights" if group.has_rows else "and its weights could not be drawn anew"
             result.asleep |= set(member.targets)
