@@ -26,6 +26,7 @@ NOT_INSTALLED = {".cpp", ".hpp", ".pyc"}  # sources that are compiled, and files
 ON_IMPORT = {
     "torch": r"leakyrelu\.(torch|_backends\.torch(_private)?)(\..*)?",
     "jax": r"leakyrelu\._backends\.jax",
+    "sklearn": r"leakyrelu\.sklearn",
     "typer": r"leakyrelu\.cli(\..*)?",
     "marimo": r"leakyrelu\.lesson\.page",
 }
@@ -100,7 +101,7 @@ def test_no_module_imports_an_optional_dependency_when_it_is_imported():
     missing = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     for name, dependency in missing.items():
         assert re.fullmatch(ON_IMPORT.get(dependency.partition(".")[0], ""), name), (name, dependency)
-    assert {"leakyrelu.cli", "leakyrelu.torch", "leakyrelu._backends.jax"} <= missing.keys()
+    assert {"leakyrelu.cli", "leakyrelu.sklearn", "leakyrelu.torch", "leakyrelu._backends.jax"} <= missing.keys()
 
 
 @pytest.mark.slow
@@ -197,7 +198,7 @@ def test_the_tests_lie_as_what_they_test():
 
 
 def test_optional_parts_are_seen_by_dir_and_loaded_on_first_use():
-    assert {"check", "demo", "plot", "theory", "torch", "tuning", "units"} <= set(dir(leakyrelu))
+    assert {"check", "demo", "plot", "sklearn", "theory", "torch", "tuning", "units"} <= set(dir(leakyrelu))
     assert inspect.ismodule(leakyrelu.plot)
     assert not hasattr(leakyrelu, "leaky_rlu")
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from leakyrelu import demo as demo
     from leakyrelu import lesson as lesson
     from leakyrelu import plot as plot
+    from leakyrelu import sklearn as sklearn
     from leakyrelu import theory as theory
     from leakyrelu import torch as torch
     from leakyrelu import tuning as tuning
@@ -29,7 +30,7 @@ else:  # a type checker that saw __getattr__ would accept any name
     from importlib import import_module
 
     # These load on first use: leakyrelu.plot.plot_leaky_relu(). So does __version__, which the installation knows.
-    _OPTIONAL = frozenset(("check", "demo", "lesson", "plot", "theory", "torch", "tuning", "units"))
+    _OPTIONAL = frozenset(("check", "demo", "lesson", "plot", "sklearn", "theory", "torch", "tuning", "units"))
 
     def __getattr__(name: str) -> object:
         if name == "__version__":

@@ -38,6 +38,7 @@ class Diagnosis:
     See Also
     --------
     leakyrelu.torch.diagnose : makes one for a model of PyTorch.
+    leakyrelu.sklearn.diagnose : makes one for a multi-layer perceptron of scikit-learn.
 
     Examples
     --------
