@@ -60,6 +60,8 @@ def networks(tensor: Tensor) -> None:
     assert_type(replace(model, {nn.ReLU: LeakyReLU(0.1)}, batches=[tensor]), Replacement)
     assert_type(replacement.parameters, tuple[str, ...])
     assert_type(replacement.skipped, Mapping[str, str])
+    diagnose(model, [tensor], mask="attention_mask")
+    Monitor(model, mask=lambda arguments: arguments["mask"])
     with Monitor(model, every=2) as monitor:
         assert_type(monitor.scalars(), dict[str, float])
     site = monitor.diagnosis().sites[0]

@@ -18,6 +18,7 @@ from leakyrelu._backends.torch_private import (
     without_subclass_functions,
 )
 from leakyrelu.torch.layout import Part, Units
+from leakyrelu.torch.masking import Mask, Masking
 from leakyrelu.torch.operations import Activation
 from leakyrelu.torch.passes import Pass, Values
 from leakyrelu.torch.sharding import Share
@@ -41,6 +42,7 @@ class Call(NamedTuple):
     examples: int
     module: nn.Module  # that makes it
     part: Share | None = None  # None: the input is whole
+    real: Tensor | None = None  # which values are no padding; can be expanded to the input's shape; None: all
 
 
 Forward = Callable[[Any, Any], object]  # is called with a model and a batch
@@ -61,6 +63,8 @@ class Capture:
         Takes a `Call`. The activation may overwrite its input afterwards.
     wanted : callable, optional
         Takes the outermost module when it is called, and returns whether to observe this pass.
+    mask : str or callable, optional
+        Tells which tokens are real, as for `diagnose`.
 
     Attributes
     ----------
@@ -73,7 +77,11 @@ class Capture:
     """
 
     def __init__(
-        self, model: nn.Module, observe: Observer, wanted: Callable[[nn.Module], bool] = lambda module: True
+        self,
+        model: nn.Module,
+        observe: Observer,
+        wanted: Callable[[nn.Module], bool] = lambda module: True,
+        mask: Mask | None = None,
     ) -> None:
         self.model = model
         self.examples: Counter[nn.Module] = Counter()
@@ -81,6 +89,7 @@ class Capture:
         self.meshes: dict[DeviceMesh, None] = {}
         self._observe = observe
         self._wanted = wanted
+        self._masking = None if mask is None else Masking(mask, model)
         self._paths = paths(model)
         self._stack: list[nn.Module] = []  # the modules that are running
         self._frame: FrameType | None = None  # where the outermost module was called
@@ -119,6 +128,12 @@ class Capture:
         """Observe all that happens in this block as one pass, also outside of the model's modules."""
         self._begin(self.model, inputs)
         try:
+            if self._masking is not None and self._mode is not None:
+                self._mode.batch = inputs
+                told, mask = self._masking.in_batch(inputs)
+                self._mode.awaits_mask = not told
+                if told:
+                    self._mask(mask, inputs)
             yield
         finally:
             self._end()
@@ -132,6 +147,31 @@ class Capture:
         self._begin(module, (args, kwargs))
         if outermost:
             self._frame = _caller()
+        if self._masking is not None and self._mode is not None and (outermost or self._mode.awaits_mask):
+            try:
+                self._find_mask(self._masking, module, args, kwargs)
+            except BaseException:
+                self._end()
+                raise
+
+    def _find_mask(self, masking: Masking, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Take the mask from the arguments of the outermost call."""
+        mode: Any = self._mode
+        mode.awaits_mask = False
+        is_whole = module is self.model or mode.batch is not None
+        found = masking.in_call(module, args, kwargs, outermost=is_whole, batch=mode.batch)
+        if isinstance(found, str):
+            self.notes[found] = None
+        else:
+            self._mask(found, (args, kwargs))
+
+    def _mask(self, mask: Any, inputs: object) -> None:
+        masking: Any = self._masking
+        if mask is None:
+            self.notes[masking.absent] = None
+        elif self._mode is not None:
+            with torch.no_grad(), without_subclass_functions():
+                self._mode.padding = masking.padding(mask, inputs)
 
     def _on_return(self, module: nn.Module, _: object, output: object) -> None:
         if module in self._stack and not self._is_in_another_thread():
@@ -160,7 +200,9 @@ class Capture:
         if self._mode is not None:
             self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             seen = self._mode.seen
-            self.examples[self._mode.outermost] += max(seen) if seen else self._mode.examples or 0
+            padding = self._mode.padding
+            examples = (max(seen) if seen else self._mode.examples or 0) if padding is None else padding.examples
+            self.examples[self._mode.outermost] += examples
             self._mode = None
 
     @property
@@ -168,7 +210,7 @@ class Capture:
         """The module that is running."""
         return self._stack[-1]
 
-    def see(self, activation: Activation, values: Values, mode: Pass) -> Callable[[Tensor], object]:
+    def see(self, activation: Activation, values: Values, mode: Pass, value: Tensor) -> Callable[[Tensor], object]:
         """Tell the observer of a call."""
         module = self.running
         name = mode.names.name(self._path(module), module, activation.operation)
@@ -179,8 +221,17 @@ class Capture:
         examples = 1 if alone else mode.examples
         if not alone and examples == local.shape[0] < whole[0]:
             examples = whole[0]  # each rank was given its own
+        real = None
+        if mode.padding is not None and not alone:
+            examples = mode.padding.examples
+            if part is not None:
+                self.notes[f"{name}: the mask cannot be used on DTensors; padding counts there"] = None
+            else:
+                real, why = mode.padding.place(value, units, name)
+                if why:
+                    self.notes[f"{name}: {why}; padding counts there"] = None
         mode.seen.add(examples)
-        return self._observe(Call(name, activation, local.detach(), units, examples, module, part))
+        return self._observe(Call(name, activation, local.detach(), units, examples, module, part, real))
 
     def _path(self, module: nn.Module) -> str:
         """The module's name in the model, also if it was added later: a replacement takes over the hooks."""

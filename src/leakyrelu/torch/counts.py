@@ -15,6 +15,7 @@ from torch import Tensor
 
 from leakyrelu.torch.capture import Call
 from leakyrelu.torch.layout import Units, refined
+from leakyrelu.torch.masking import rows_of
 from leakyrelu.torch.operations import Activation
 from leakyrelu.torch.sharding import Share, whole
 from leakyrelu.units.diagnosis import Diagnosis
@@ -142,7 +143,8 @@ class _SiteCounts:
         fired, below, maximum, magnitude = (
             every[here] for every in (self.fired, self.below, self.maximum, self.magnitude)
         )
-        values = by_unit(call.input, call.units)
+        select = _selection(call)
+        values = select(call.input)
         if part.measures and values.numel():
             rows, _, positions = values.shape
             self.values += rows * positions
@@ -159,7 +161,7 @@ class _SiteCounts:
         def add_output(output: Tensor) -> None:
             # The output of a flat activation is never below zero, except that of `threshold`, whose value is a choice.
             at_least_zero = self.activation.flat and self.activation.operation != "threshold"
-            for each in _parts(by_unit(output, call.units)):
+            for each in _parts(select(output)):
                 magnitude.add_(_per_unit(torch.sum, each if at_least_zero else each.abs()))
 
         return add_output
@@ -189,6 +191,28 @@ class _Scratch:
         if key not in self._memory or self._memory[key].numel() < part.numel():
             self._memory[key] = torch.empty(part.numel(), dtype=part.dtype, device=part.device)
         return self._memory[key][: part.numel()].view(part.shape)
+
+
+def _selection(call: Call) -> Callable[[Tensor], Tensor]:
+    """A function that gives the values of a call by unit, and of these the ones that are no padding."""
+    if call.real is None:
+        return lambda values: by_unit(values, call.units)
+    rows = rows_of(call.real.to(call.input.device), call.input.shape, lambda real: _units_last(real, call.units))
+
+    def select(values: Tensor) -> Tensor:
+        last = _units_last(values, call.units)
+        return last.reshape(-1, last.shape[-1]).index_select(0, rows).unsqueeze(-1)
+
+    return select
+
+
+def _units_last(values: Tensor, units: Units) -> Tensor:
+    if not units:  # all values belong to one unit
+        return values.unsqueeze(-1)
+    (axis, _, length), *others = units
+    if others or length is not None:
+        values, axis = _on_one_axis(values, units)
+    return values.movedim(axis, -1)
 
 
 def by_unit(values: Tensor, units: Units) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from leakyrelu.torch.capture import Call, Capture, Forward, Observer, nothing_seen
 from leakyrelu.torch.counts import Counts, together
+from leakyrelu.torch.masking import Mask, checked_mask
 from leakyrelu.torch.running import checked, evaluating, run_batch, seen_through
 from leakyrelu.torch.sharding import gathered, ranks_of
 from leakyrelu.units.diagnosis import Diagnosis
@@ -15,7 +16,9 @@ from leakyrelu.units.diagnosis import Diagnosis
 __all__ = ["counted", "diagnose"]
 
 
-def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | None = None) -> Diagnosis:
+def diagnose(
+    model: nn.Module, batches: Iterable[Any], *, forward: Forward | None = None, mask: Mask | None = None
+) -> Diagnosis:
     """Find the units of a model that never fire on given data, and say how sure that is.
 
     The model runs on all batches, in eval mode and without gradients. Each call of ReLU, Leaky ReLU, PReLU, RReLU,
@@ -36,6 +39,10 @@ def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | Non
         lie along the first axis.
     forward : callable, optional
         Runs the model on a batch: ``forward(model, batch)``. With it, a batch may be anything.
+    mask : str or callable, optional
+        Tells which tokens are real; padding does not count then. A name is that of a key of a batch, or of an argument
+        of the model's forward. A function is called with the batch, and returns the mask or None. The mask is a tensor
+        of shape (examples, positions) or (examples,), nonzero where a token or an example is real.
 
     Returns
     -------
@@ -45,9 +52,11 @@ def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | Non
     Raises
     ------
     TypeError
-        `model` is not a module, or is scripted; or a batch is of another kind, and `forward` is not given.
+        `model` is not a module, or is scripted; or a batch is of another kind, and `forward` is not given; or
+        `mask` is neither a name nor a function.
     ValueError
-        `batches` is empty or has no examples, or the model calls no activation that is known.
+        `batches` is empty or has no examples, or the model calls no activation that is known; or
+        `mask` names nothing, or does not fit the inputs.
 
     See Also
     --------
@@ -66,6 +75,10 @@ def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | Non
     `fully_shard`) each rank returns the diagnosis of its own batches. Sites have the names that they had before the
     model was wrapped. What cannot be told, such as the units of a tensor that holds summands, is in the notes.
 
+    With `mask`, the counts are those of the unpadded sequences, for activations on (N, T, features), (T, N, features),
+    (N * T, features), (N, channels, T) and the like. Where positions were pooled, all examples count that have a real
+    token. Padding counts at sites whose values the mask does not fit, and in passes without a mask; the notes say so.
+
     Examples
     --------
     >>> import torch
@@ -79,7 +92,7 @@ def diagnose(model: nn.Module, batches: Iterable[Any], *, forward: Forward | Non
     >>> site.name, site.dead.tolist(), site.always_on.tolist(), site.bound
     ('1', [1], [2], 0.03)
     """
-    return counted(seen_through(model), batches, forward or run_batch)
+    return counted(seen_through(model), batches, forward or run_batch, mask=checked_mask(mask))
 
 
 def counted(
@@ -88,6 +101,8 @@ def counted(
     forward: Forward,
     beside: Observer | None = None,
     unseen: Callable[[], AbstractContextManager[None]] = nullcontext,
+    *,
+    mask: Mask | None = None,
 ) -> Diagnosis:
     """The diagnosis of a model that is neither compiled nor replicated.
 
@@ -110,7 +125,7 @@ def counted(
         return after
 
     passes = 0
-    with evaluating(model), Capture(model, observe if beside else counts) as capture:
+    with evaluating(model), Capture(model, observe if beside else counts, mask=mask) as capture:
         for passes, batch in enumerate(batches, 1):  # noqa: B007  # asked afterwards, whether there was any
             with capture.one_pass(batch):
                 forward(model, batch)

@@ -11,6 +11,7 @@ from torch.nn.parallel import DataParallel
 from leakyrelu._backends.torch_private import is_compiled
 from leakyrelu.torch.capture import Call, Capture, nothing_seen
 from leakyrelu.torch.counts import Counts, Record, together
+from leakyrelu.torch.masking import Mask, checked_mask
 from leakyrelu.torch.running import seen_through
 from leakyrelu.torch.sharding import ranks_of
 from leakyrelu.units.diagnosis import Diagnosis
@@ -36,12 +37,16 @@ class Monitor:
         1 observes every pass, 2 every second pass, and so on.
     window : int, default 100
         How many observed passes a diagnosis covers.
+    mask : str or callable, optional
+        Tells which tokens are real, as for `diagnose`. A name is that of an argument of the model's forward. A
+        function is called with a dictionary of the arguments by name. A wrong name or mask raises an error in the
+        first pass.
 
     Raises
     ------
     TypeError
         `model` is not a module, or is scripted or compiled, or a part of it is; or `DataParallel` replicates it on
-        several devices.
+        several devices; or `mask` is neither a name nor a function.
     ValueError
         `every` or `window` is less than 1.
 
@@ -71,7 +76,7 @@ class Monitor:
             writer.add_scalar(name, value, step)
     """
 
-    def __init__(self, model: nn.Module, *, every: int = 1, window: int = 100) -> None:
+    def __init__(self, model: nn.Module, *, every: int = 1, window: int = 100, mask: Mask | None = None) -> None:
         if min(every, window) < 1:
             raise ValueError(f"every and window must be at least 1, got every={every} and window={window}")
         bare = seen_through(model)
@@ -84,7 +89,7 @@ class Monitor:
             if isinstance(module, DataParallel) and len(module.device_ids) > 1:
                 raise TypeError("the replicas of DataParallel cannot be seen; use DistributedDataParallel")
         self._every, self._window = every, window
-        self._capture = Capture(bare, self._observe, self._wanted)
+        self._capture = Capture(bare, self._observe, self._wanted, checked_mask(mask))
         self.reset()
 
     def attach(self) -> Self:

@@ -25,6 +25,7 @@ from leakyrelu.torch.sharding import Layout, Locals, Share, is_sharded
 
 if TYPE_CHECKING:
     from leakyrelu.torch.capture import Capture
+    from leakyrelu.torch.masking import Padding
 
 __all__ = ["Pass", "Values"]
 
@@ -86,6 +87,9 @@ class Pass(TorchFunctionMode):
         self.names = SiteNames()
         self.examples: int | None = None  # in the batch
         self.seen: set[int] = set()  # of the calls
+        self.padding: Padding | None = None  # if a mask tells of it
+        self.batch: object = None
+        self.awaits_mask = False  # whether the first call of a module is to tell it
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -111,7 +115,7 @@ class Pass(TorchFunctionMode):
             values = self._values(activation, value)
             if values is not None:
                 if all(type(each) in _USUAL for each in (*args, *kwargs.values()) if isinstance(each, Tensor)):
-                    then = self._capture.see(activation, values, self)
+                    then = self._capture.see(activation, values, self, value)
                 else:  # it is told of afterwards, when it is known what kind of tensor it gives
                     values = values._replace(local=values.local.clone())
         output = function(*args, **kwargs)
@@ -123,9 +127,11 @@ class Pass(TorchFunctionMode):
             if made is None or made.shape != values.local.shape:
                 self._note(f"{activation.operation} gives {type(output).__name__}; its units are not seen")
                 return output
-            then = then or self._capture.see(activation, values, self)
+            then = then or self._capture.see(activation, values, self, value)
             then(made.detach())
             self._axes.carry(value, output)
+            if self.padding is not None:
+                self.padding.follow(activation.operation, args, kwargs, output)
             if is_sharded(output):
                 self._made(output)
             elif values.part is not None:
@@ -157,6 +163,8 @@ class Pass(TorchFunctionMode):
     def _follow(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: object) -> None:
         with without_subclass_functions():
             self._axes.follow(name, function, args, kwargs, output)
+            if self.padding is not None:
+                self.padding.follow(name, args, kwargs, output)
             plain = []
             for each in output if isinstance(output, tuple | list) else (output,):
                 if is_sharded(each) and not isinstance(each, nn.Parameter):
