@@ -280,6 +280,24 @@ def test_a_version_of_scikit_learn_that_computes_otherwise_is_named(monkeypatch)
         leaky().fit(*data(MLPClassifier))
 
 
+def test_a_version_of_scikit_learn_without_a_private_method_is_named():
+    code = """
+import sklearn
+from sklearn.neural_network import MLPClassifier
+for cls in MLPClassifier.__mro__:
+    if "_backprop" in vars(cls):
+        del cls._backprop
+try:
+    import leakyrelu.sklearn
+except ImportError as error:
+    assert f"(the perceptrons of scikit-learn {sklearn.__version__} have no _backprop)" in str(error), error
+    assert "pip install --upgrade 'leakyrelu[sklearn]'" in str(error), error
+else:
+    raise SystemExit("no error")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_missing_library_is_named():
     code = """
 import sys

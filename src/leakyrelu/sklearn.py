@@ -21,6 +21,10 @@ with needs("leakyrelu[sklearn]", "leakyrelu.sklearn"):
     from sklearn.utils._param_validation import Interval, StrOptions
     from sklearn.utils.validation import check_is_fitted
 
+    for _name in ("_forward_pass", "_forward_pass_fast", "_backprop"):
+        if not hasattr(neural_network.MLPClassifier, _name):
+            raise ImportError(f"the perceptrons of scikit-learn {sklearn.__version__} have no {_name}")
+
 from leakyrelu.functions import leaky_relu, leaky_relu_backward
 from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.sites import Site
@@ -29,9 +33,7 @@ __all__ = ["Diagnosis", "MLPClassifier", "MLPRegressor", "Site", "diagnose"]
 
 _AT_ONCE = 2**22  # how many values of one layer `diagnose` keeps in memory: 32 MB of float64
 
-InPlace: TypeAlias = Callable[
-    ..., None
-]  # works in place, as all activations and derivatives of scikit-learn's perceptrons do
+InPlace: TypeAlias = Callable[..., None]  # as all activations and derivatives of scikit-learn's perceptrons
 
 
 class _Slope(Interval):  # type: ignore[misc]  # scikit-learn has no types
