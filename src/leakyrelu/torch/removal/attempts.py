@@ -23,37 +23,27 @@ class Attempts:
 
     def largest(self, groups: list[Group]) -> list[Group]:
         """As many of the groups as can go together; the others are refused."""
-        return self._together(self._apart(groups))
+        return self._largest(self._largest(groups, 1), None)
 
-    def _apart(self, groups: list[Group]) -> list[Group]:
-        """The groups without which the copy gives the same on the first batch; what fails together is halved."""
-        reason = self._tried(groups, 1) if groups else ""
+    def _largest(self, groups: list[Group], batches: int | None) -> list[Group]:
+        """The groups without which the copy computes the same; what fails together is halved.
+
+        On some batches alone, they need not all go together: on all batches, that is tried, too.
+        """
+        reason = self._tried(groups, batches) if groups else ""
         if not reason:
             return groups
         if len(groups) == 1:
             self._planner.refuse(groups[0], reason)
             return []
         middle = len(groups) // 2
-        return self._apart(groups[:middle]) + self._apart(groups[middle:])
-
-    def _together(self, groups: list[Group]) -> list[Group]:
-        """As many of them as can go together, on all batches and in train mode."""
-        reason = self._tried(groups, None) if groups else ""
+        first, second = self._largest(groups[:middle], batches), self._largest(groups[middle:], batches)
+        reason = self._tried(first + second, batches) if first and second and batches is None else ""
         if not reason:
-            return groups
-        if len(groups) == 1:
-            self._planner.refuse(groups[0], reason)
-            return []
-        middle = len(groups) // 2
-        first, second = self._together(groups[:middle]), self._together(groups[middle:])
-        if not first or not second:
-            return first or second
-        reason = self._tried(first + second, None)
-        if reason:
-            for group in second:
-                self._planner.refuse(group, f"together with others, {reason}")
-            return first
-        return first + second
+            return first + second
+        for group in second:
+            self._planner.refuse(group, f"together with others, {reason}")
+        return first
 
     def _tried(self, groups: Sequence[Group], batches: int | None) -> str:
         """Why the copy does not compute the same without the units on some batches or on all; empty if it does.
