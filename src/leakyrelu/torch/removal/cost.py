@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from leakyrelu._backends.torch_private import TorchDispatchMode
 from leakyrelu.torch.capture import Forward
 from leakyrelu.torch.running import copies, evaluating, run_batch
+from leakyrelu.torch.wiring.modes import in_parts
 
 __all__ = ["multiply_adds", "parameters", "seconds"]
 
@@ -43,11 +44,9 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if torch.is_inference_mode_enabled() and func is not torch.ops.prim.device.default:
-            with self:  # operations that are made of others come whole
-                made = func.decompose(*args, **kwargs)
-            if made is not NotImplemented:
-                return made
+        made = in_parts(self, func, args, kwargs)
+        if made is not NotImplemented:
+            return made
         output = func(*args, **kwargs)
         formula = self._formulas.get(getattr(func, "overloadpacket", None))
         if formula is not None:

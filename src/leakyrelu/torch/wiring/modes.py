@@ -9,7 +9,7 @@ import torch
 from leakyrelu._backends.torch_private import TorchDispatchMode
 from leakyrelu.torch.wiring.weights import Application, Weights, application
 
-__all__ = ["WeightsMode"]
+__all__ = ["WeightsMode", "in_parts"]
 
 
 class WeightsMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -41,14 +41,22 @@ class WeightsMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if self._paused:
             return func(*args, **kwargs)
-        # In inference mode, operations that are made of others come whole: they are run by the others.
-        if torch.is_inference_mode_enabled() and func is not torch.ops.prim.device.default:
-            with self:
-                made = func.decompose(*args, **kwargs)
-            if made is not NotImplemented:
-                return made
+        made = in_parts(self, func, args, kwargs)
+        if made is not NotImplemented:
+            return made
         name = _name(func)
         return self.operate(name, application(name, args, self._weights), func, args, kwargs)
+
+
+def in_parts(mode: Any, func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    """Run an operation that is made of others by these, as a mode sees it whole in inference mode alone.
+
+    NotImplemented is returned if it is not made of others, or is not seen whole.
+    """
+    if not torch.is_inference_mode_enabled() or func is torch.ops.prim.device.default:
+        return NotImplemented
+    with mode:
+        return func.decompose(*args, **kwargs)
 
 
 def _name(function: Any) -> str:
