@@ -15,7 +15,6 @@ from torch import Tensor
 
 from leakyrelu.torch.capture import Call
 from leakyrelu.torch.layout import Units, refined
-from leakyrelu.torch.masking import rows_of
 from leakyrelu.torch.operations import Activation
 from leakyrelu.torch.sharding import Share, whole
 from leakyrelu.units.diagnosis import Diagnosis
@@ -197,7 +196,8 @@ def _selection(call: Call) -> Callable[[Tensor], Tensor]:
     """A function that gives the values of a call by unit, and of these the ones that are no padding."""
     if call.real is None:
         return lambda values: by_unit(values, call.units)
-    rows = rows_of(call.real.to(call.input.device), call.input.shape, lambda real: _units_last(real, call.units))
+    real = _units_last(call.real.to(call.input.device).expand(call.input.shape), call.units)[..., 0]
+    rows = torch.nonzero(real.reshape(-1)).flatten()
 
     def select(values: Tensor) -> Tensor:
         last = _units_last(values, call.units)
@@ -207,21 +207,13 @@ def _selection(call: Call) -> Callable[[Tensor], Tensor]:
 
 
 def _units_last(values: Tensor, units: Units) -> Tensor:
-    if not units:  # all values belong to one unit
-        return values.unsqueeze(-1)
-    (axis, _, length), *others = units
-    if others or length is not None:
-        values, axis = _on_one_axis(values, units)
+    values, axis = _on_one_axis(values, units)
     return values.movedim(axis, -1)
 
 
 def by_unit(values: Tensor, units: Units) -> Tensor:
     """The same values in the shape (rows, units, positions); contiguous or channels-last memory is not copied."""
-    if not units:  # all values belong to one unit
-        return values.reshape(-1, 1, 1)
-    (axis, _, length), *others = units
-    if others or length is not None:
-        values, axis = _on_one_axis(values, units)
+    values, axis = _on_one_axis(values, units)
     last = values.movedim(axis, -1)
     if last.is_contiguous():
         return last.reshape(math.prod(last.shape[:-1]), last.shape[-1], 1)
@@ -231,6 +223,10 @@ def by_unit(values: Tensor, units: Units) -> Tensor:
 
 def _on_one_axis(values: Tensor, units: Units) -> tuple[Tensor, int]:
     """The same values in a shape with one axis for all units, and that axis."""
+    if not units:  # all values belong to one unit
+        return values.unsqueeze(-1), values.ndim
+    if len(units) == 1 and units[0].length is None:
+        return values, units[0].axis
     lengths, axes = refined(units, values.shape)
     values = values.reshape(lengths)
     if axes != list(range(axes[0], axes[0] + len(axes))):

@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from leakyrelu._backends.torch_private import tree_leaves
@@ -264,8 +263,3 @@ def _spread(real: Tensor, axes: Sequence[int], ndim: int) -> Tensor:
     for axis, length in zip(axes, real.shape, strict=True):
         shape[axis] = length
     return real.reshape(shape) if math.prod(shape) == real.numel() else real
-
-
-def rows_of(real: Tensor, shape: Sequence[int], units_last: Callable[[Tensor], Tensor]) -> Tensor:
-    """The numbers of the real rows, if the units are moved to the last axis and all others are merged."""
-    return torch.nonzero(units_last(real.expand(*shape))[..., 0].reshape(-1)).flatten()
