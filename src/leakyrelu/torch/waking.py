@@ -39,7 +39,7 @@ class Waking:
     """Makes the units of groups fire."""
 
     def __init__(self, prober: Prober, edits: Edits, groups: Iterable[Group], generator: torch.Generator) -> None:
-        self._prober, self._edits, self._groups, self._generator = prober, edits, groups, generator
+        self._prober, self._edits, self._generator = prober, edits, generator
         self._tried: dict[Member, tuple[Tensor, Floats]] = {}  # the last row of a member, and its values
         self._shifted: dict[Member, tuple[float, float]] = {}  # a shift of a member, and the median that it had before
         self._todo = {member: group for group in groups for member in group.members}

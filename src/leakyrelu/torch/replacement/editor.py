@@ -1,8 +1,7 @@
 """Finds the expressions of a function that are an activation, and the edits that replace them."""
 
 import ast
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -15,14 +14,13 @@ from leakyrelu.torch.replacement.generated import is_plain
 from leakyrelu.torch.replacement.modules import adapted, adapted_method, as_replaced
 from leakyrelu.torch.replacement.names import NOTHING, Names, is_space
 from leakyrelu.torch.replacement.reasons import CACHED, OTHERS, SCRIPTED
-from leakyrelu.torch.replacement.sources import Edit, Source, Unreadable, imported_names, position_of
+from leakyrelu.torch.replacement.sources import Edit, Source, Unreadable, formatted, imported_names, position_of
 
 if TYPE_CHECKING:
     from leakyrelu.torch.replacement.rewriting import Rewriter
 
 __all__ = ["FLAT", "Editor", "Found", "Place", "place_of"]
 
-_IN_STRINGS = sys.version_info >= (3, 12)  # since then the parser says where in a formatted string a call is
 Place: TypeAlias = tuple[str, tuple[Any, ...]]  # the name of a Python module, and the position of an expression in it
 
 
@@ -34,16 +32,6 @@ class Found(NamedTuple):
     child: str = ""  # the name of the module that is to be added, where the new activation has parameters
     reason: str = ""  # why it was left as it was; empty if it was edited
     is_sure: bool = True  # whether it is an activation; otherwise that is asked when it runs
-
-
-def _formatted(node: ast.JoinedStr) -> Iterator[ast.expr]:
-    """What is in a formatted string, but for expressions that are shown with their source, as in ``f"{x.relu()=}"``."""
-    before = ""
-    for each in node.values if _IN_STRINGS else ():
-        if isinstance(each, ast.Constant):
-            before = "".join(str(each.value).split())
-        elif not before.endswith("".join(ast.unparse(each.value).split()) + "="):  # type: ignore[attr-defined]  # the only other kind
-            yield each
 
 
 def place_of(names: Mapping[str, Any], position: tuple[Any, ...]) -> Place:
@@ -78,7 +66,7 @@ class Editor:
             case None | ast.pattern():
                 return  # a name in a pattern is set by it
             case ast.JoinedStr():
-                self._visit_all(*_formatted(node))
+                self._visit_all(*formatted(node))
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 if node is not self.source.node:
                     self._visit_all(*node.decorator_list, *node.args.defaults, *node.args.kw_defaults)

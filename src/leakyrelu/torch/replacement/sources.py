@@ -12,6 +12,7 @@ import dis
 import hashlib
 import inspect
 import linecache
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ __all__ = [
     "Unreadable",
     "copy_of",
     "edited",
+    "formatted",
     "imported_names",
     "nested",
     "original_file",
@@ -31,6 +33,9 @@ __all__ = [
     "read",
     "written",
 ]
+
+
+_IN_STRINGS = sys.version_info >= (3, 12)  # since then the parser says where in a formatted string a call is
 
 
 class Unreadable(Exception):  # noqa: N818  # it is always caught, and becomes the reason in a report
@@ -149,6 +154,16 @@ def position_of(node: ast.AST) -> tuple[Any, ...]:
     """Where an expression is, as `code.co_positions()` has it: first and last line, first and last column."""
     place: Any = node
     return place.lineno, place.end_lineno, place.col_offset, place.end_col_offset
+
+
+def formatted(node: ast.JoinedStr) -> Iterator[ast.expr]:
+    """What is in a formatted string, but for expressions that are shown with their source, as in ``f"{x.relu()=}"``."""
+    before = ""
+    for each in node.values if _IN_STRINGS else ():
+        if isinstance(each, ast.Constant):
+            before = "".join(str(each.value).split())
+        elif not before.endswith("".join(ast.unparse(each.value).split()) + "="):  # type: ignore[attr-defined]  # the only other kind
+            yield each
 
 
 def nested(code: CodeType) -> Iterator[CodeType]:
