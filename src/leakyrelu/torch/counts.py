@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -15,62 +15,19 @@ from torch import Tensor
 
 from leakyrelu.torch.capture import Call
 from leakyrelu.torch.layout import Units, refined
-from leakyrelu.torch.operations import Activation
 from leakyrelu.torch.sharding import Share, whole
 from leakyrelu.units.diagnosis import Diagnosis
-from leakyrelu.units.sites import Bools, Floats, Integers, Site
+from leakyrelu.units.sums import Sums
 
 __all__ = ["Counts", "Record", "by_unit", "largest_change", "split", "together"]
 
 _CONSTANT = 1e-5  # relative to the root mean square of values: differences below that are rounding errors
 
 
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """What was counted of one site, as numbers that can be added up."""
-
-    name: str
-    activation: Activation
-    examples: int
-    values: int  # per unit
-    fired: Integers
-    below: Bools
-    maximum: Floats
-    magnitude: Floats  # the sum of |output|
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        return self.name, self.activation, len(self.fired)
-
-    def __add__(self, other: "_Sums") -> "_Sums":
-        return replace(
-            self,
-            examples=self.examples + other.examples,
-            values=self.values + other.values,
-            fired=self.fired + other.fired,
-            below=self.below | other.below,
-            maximum=np.maximum(self.maximum, other.maximum),
-            magnitude=self.magnitude + other.magnitude,
-        )
-
-    def site(self) -> Site:
-        return Site(
-            name=self.name,
-            operation=self.activation.operation,
-            examples=self.examples,
-            values=self.values,
-            fired=self.fired,
-            below=self.below,
-            maximum=self.maximum - self.activation.threshold,
-            mean_output=self.magnitude / self.values,
-            flat=self.activation.flat,
-        )
-
-
 class Record(NamedTuple):
     """What one rank has counted."""
 
-    sites: tuple[_Sums, ...]
+    sites: tuple[Sums, ...]
     examples: int
     notes: tuple[str, ...]
     ranks: tuple[int, ...] = ()  # those that run the same examples, as a model is sharded over them; empty: this alone
@@ -78,7 +35,7 @@ class Record(NamedTuple):
 
 def together(records: Iterable[Record]) -> Diagnosis:
     """The diagnosis from what several ranks have counted; examples that several ranks run are examples once."""
-    found: dict[tuple[object, ...], dict[object, _Sums]] = defaultdict(dict)  # by site, and by ranks
+    found: dict[tuple[object, ...], dict[object, Sums]] = defaultdict(dict)  # by site, and by ranks
     examples: dict[object, int] = defaultdict(int)
     notes: dict[str, None] = {}
     for i, record in enumerate(records):
@@ -110,7 +67,7 @@ class Counts:
 
     def record(self, examples: int, notes: Iterable[str] = (), ranks: tuple[int, ...] = ()) -> Record:
         """All that has been counted so far; the parameters are those of `Record`."""
-        sites: dict[object, _Sums] = {}
+        sites: dict[object, Sums] = {}
         for sums in (site.sums() for site in self._sites.values()):  # a site may be on several devices
             sites[sums.key] = sites[sums.key] + sums if sums.key in sites else sums
         return Record(tuple(sites.values()), examples, tuple(notes), ranks)
@@ -165,10 +122,12 @@ class _SiteCounts:
 
         return add_output
 
-    def sums(self) -> _Sums:
-        return _Sums(
+    def sums(self) -> Sums:
+        return Sums(
             name=self.name,
-            activation=self.activation,
+            operation=self.activation.operation,
+            flat=self.activation.flat,
+            threshold=self.activation.threshold,
             examples=self.examples,
             values=self.values,
             fired=self.fired.cpu().numpy().copy(),  # a copy, as the counting goes on
