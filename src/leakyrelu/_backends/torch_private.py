@@ -7,6 +7,7 @@ say in which way, and `tests/test_backends/test_torch_private.py` tests it.
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -25,18 +26,26 @@ __all__ = [
     "WeakTensorKeyDictionary",
     "backward_is_running",
     "base_of",
+    "compilation",
+    "compiler_of",
     "copy_of_graph",
+    "copy_of_module",
     "dynamo_is_loaded",
     "has_own_dispatch",
     "has_own_function",
+    "hint_of",
     "is_compiled",
     "is_fake",
     "is_managed_by_fsdp",
+    "is_sub_graph_call",
     "is_traced_for_quantization",
     "is_within_functorch",
     "is_wrapper_of_compiled",
+    "module_ids",
     "native_leaky_relu",
+    "running_module",
     "saved_tensors",
+    "source_of",
     "storage_of",
     "tree_leaves",
     "tree_map_only",
@@ -210,6 +219,75 @@ def copy_of_graph(graph: fx.Graph, copies: dict[fx.Node, fx.Node]) -> fx.Graph:
     if codegen is not None:  # otherwise the graph of an exported program takes and returns flat lists
         new.set_codegen(codegen)
     return new
+
+
+def copy_of_module(module: fx.GraphModule) -> fx.GraphModule:
+    """The same with a graph of its own. It shares parameters, buffers and sub-graphs."""
+    copied = fx.GraphModule(module, copy_of_graph(module.graph, {}), type(module).__name__)
+    copied.meta = dict(getattr(module, "meta", {}))
+    return copied
+
+
+def compiler_of(backend: Any, mode: str | None, options: Mapping[str, Any] | None) -> Callable[..., Any]:
+    """What compiles a graph for the `backend` of `torch.compile`."""
+    if (mode is not None or options is not None) and backend != "inductor":
+        raise ValueError(f"mode and options are those of the backend 'inductor'; do not give them for {backend!r}")
+    if mode is None and options is None:
+        found: Callable[..., Any] = (
+            backend if callable(backend) else import_module("torch._dynamo").lookup_backend(backend)
+        )
+        return found
+    return torch._TorchCompileInductorWrapper(mode, options, None)  # type: ignore[no-untyped-call]  # noqa: SLF001
+
+
+def compilation() -> tuple[Any, Any]:
+    """In a backend of dynamo's: which code is compiled, and which compilation of it this is."""
+    context = getattr(sys.modules.get("torch._guards"), "CompileContext", None)
+    identity = context.current_compile_id() if context is not None else None
+    # Poorer without that name: where shapes change, a call is taken for another one.
+    return getattr(identity, "frame_id", object()), getattr(identity, "frame_compile_id", None)
+
+
+def module_ids(node: fx.Node) -> list[int]:
+    """The `id` of each module that runs where a node of dynamo's graph is, the innermost one first, as far as known."""
+    keys = (str(key).partition("@")[0] for key in node.meta.get("nn_module_stack") or ())
+    return [int(key) for key in keys if key.isdigit()][::-1]
+
+
+def source_of(node: fx.Node) -> str:
+    """Where dynamo takes an input of a graph from, such as ``L['x']``; empty if that is not known."""
+    source = getattr(node.meta.get("grapharg"), "source", None)
+    name = getattr(source, "name", "")  # a method before PyTorch 2.10
+    return str(name() if callable(name) else name)
+
+
+def is_sub_graph_call(function: object) -> bool:
+    """Whether a function runs graphs that it is given, as activation checkpointing does."""
+    kind = getattr(sys.modules.get("torch._ops"), "HigherOrderOperator", ())
+    return isinstance(function, kind)
+
+
+def hint_of(size: Any) -> int:
+    """The size that a graph was made with, where it holds for other sizes, too; 1 where there is none."""
+    if isinstance(size, int):
+        return size
+    try:
+        return int(size.node.hint)
+    except (AttributeError, TypeError, ValueError):
+        return 1
+
+
+_CALLING = getattr(nn.Module, "_call_impl", nn.Module.__call__).__code__
+
+
+def running_module() -> nn.Module | None:
+    """The module that is running in this thread; None if none is."""
+    frame = sys._getframe()  # noqa: SLF001  # as `inspect.currentframe`, which is slower
+    found: Any = frame
+    while found is not None and found.f_code is not _CALLING:
+        found = found.f_back
+    module = None if found is None else found.f_locals.get("self")
+    return module if isinstance(module, nn.Module) else None
 
 
 def is_traced_for_quantization(tensor: object) -> bool:

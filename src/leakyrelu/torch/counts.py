@@ -65,10 +65,12 @@ class Counts:
             self._sites[key] = _SiteCounts(call, part.units, self._scratch)
         return self._sites[key].add(call, part)
 
-    def record(self, examples: int, notes: Iterable[str] = (), ranks: tuple[int, ...] = ()) -> Record:
-        """All that has been counted so far; the parameters are those of `Record`."""
+    def record(
+        self, examples: int, notes: Iterable[str] = (), ranks: tuple[int, ...] = (), others: Iterable[Sums] = ()
+    ) -> Record:
+        """All that has been counted so far, and what was counted elsewhere; the parameters are those of `Record`."""
         sites: dict[object, Sums] = {}
-        for sums in (site.sums() for site in self._sites.values()):  # a site may be on several devices
+        for sums in (*(site.sums() for site in self._sites.values()), *others):  # a site may be on several devices
             sites[sums.key] = sites[sums.key] + sums if sums.key in sites else sums
         return Record(tuple(sites.values()), examples, tuple(notes), ranks)
 

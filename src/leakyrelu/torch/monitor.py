@@ -1,15 +1,16 @@
 """Finds the dead units of a model while it trains."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DataParallel
 
-from leakyrelu._backends.torch_private import is_compiled
+from leakyrelu._backends.torch_private import compiler_of, is_compiled
 from leakyrelu.torch.capture import Call, Capture, nothing_seen
+from leakyrelu.torch.compiled import Compiled, Compiler
 from leakyrelu.torch.counts import Counts, Record, together
 from leakyrelu.torch.masking import Mask, checked_mask
 from leakyrelu.torch.running import seen_through
@@ -18,6 +19,10 @@ from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.sites import LISTS
 
 __all__ = ["Monitor"]
+
+IF_COMPILED = (
+    "to compile it, make the monitor first, and then torch.compile(model, backend=monitor.backend('inductor'))"
+)
 
 
 class Monitor:
@@ -82,24 +87,96 @@ class Monitor:
         bare = seen_through(model)
         for name, module in model.named_modules():
             if is_compiled(module):
-                raise TypeError(
-                    f"{name or 'the model'} is compiled, so its activations cannot be seen while it trains; train it "
-                    "without torch.compile, or call diagnose every so often, which runs it uncompiled"
-                )
+                raise TypeError(f"{name or 'the model'} is compiled, so its activations cannot be seen; {IF_COMPILED}")
             if isinstance(module, DataParallel) and len(module.device_ids) > 1:
                 raise TypeError("the replicas of DataParallel cannot be seen; use DistributedDataParallel")
         self._every, self._window = every, window
+        self._has_mask = mask is not None
         self._capture = Capture(bare, self._observe, self._wanted, checked_mask(mask))
+        self._compiled: Compiled | None = None
         self.reset()
 
     def attach(self) -> Self:
         """Start observing, and return the monitor."""
-        self._capture.attach()
+        if self._compiled is None:
+            self._capture.attach()
+        else:
+            self._compiled.is_counting = True
         return self
 
     def detach(self) -> None:
         """Stop observing. What was counted is kept."""
-        self._capture.detach()
+        if self._compiled is None:
+            self._capture.detach()
+        else:
+            self._compiled.is_counting = False
+
+    def backend(
+        self,
+        backend: str | Compiler = "inductor",
+        *,
+        exact: bool = False,
+        mode: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Compiler:
+        """A backend for `torch.compile` with which the compiled model is observed.
+
+        Hooks would break compiled code into pieces. So the counts are added to the graphs that are compiled, and the
+        compiler fuses them with what it computes anyway. Observing starts at once; `detach` stops it. From the first
+        call of this on, only compiled code is observed.
+
+        Parameters
+        ----------
+        backend : str or callable, default "inductor"
+            What compiles the graphs: whatever ``torch.compile(backend=...)`` takes.
+        exact : bool, default False
+            False counts a flat activation such as ReLU from its output alone, so that it can be fused with what comes
+            before it. The largest value that entered is not known then: ``maximum`` of its site is None, ``below`` says
+            whether a value was zero or below, and ``always_on`` holds the units that were above zero at each value.
+            True counts what enters, too, and takes longer.
+        mode, options
+            As those of `torch.compile`, which passes them to its own backend only.
+
+        Returns
+        -------
+        callable
+            To be passed to ``torch.compile(model, backend=...)``, or to ``module.compile(backend=...)``.
+
+        Raises
+        ------
+        ValueError
+            The monitor has a mask; or `mode` or `options` are given for another backend than ``"inductor"``.
+
+        Notes
+        -----
+        Sites, units, numbers of values and examples, times above zero and mean outputs are those of the model that is
+        not compiled, up to the rounding of the compiler. Activations within a call of `torch.cond` and the like are not
+        seen, nor is what runs uncompiled; the notes of the diagnosis name such calls, and the modules that ran in no
+        compiled graph. With ``every`` above 1, or where gradients are not recorded, a graph without counts runs.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from leakyrelu.torch import Monitor
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+        >>> monitor = Monitor(model)
+        >>> compiled = torch.compile(model, backend=monitor.backend("aot_eager"))
+        >>> for _ in range(10):
+        ...     compiled(torch.randn(32, 4)).square().mean().backward()
+        >>> monitor.diagnosis().examples, monitor.diagnosis().sites[0].values
+        (320, 320)
+        """
+        if self._has_mask:
+            raise ValueError(
+                "a mask cannot be used in compiled code; make the monitor without one (padding counts then), or train "
+                "without torch.compile"
+            )
+        compiler = compiler_of(backend, mode, options)
+        if self._compiled is None:
+            self._capture.detach()
+            self._compiled = Compiled(self._capture.model, self._wanted, self._capture.examples, self._capture.notes)
+        self.attach()
+        return self._compiled.backend(compiler, exact=exact, keeps_bare=self._every > 1)
 
     __enter__ = attach
 
@@ -108,33 +185,39 @@ class Monitor:
 
     def reset(self) -> None:
         """Forget what was counted, and begin a new window."""
-        self._calls: Counter[nn.Module] = Counter()
+        self._calls: Counter[Any] = Counter()  # by what is called: a module, or a compiled graph
         self._last: Record | None = None
         self._new_window()
 
     def _new_window(self) -> None:
         self._counts = Counts()
-        self._passes: Counter[nn.Module] = Counter()
+        self._passes: Counter[Any] = Counter()
         self._capture.examples.clear()
+        if self._compiled is not None:
+            self._compiled.clear()
 
     def _observe(self, call: Call) -> Callable[[Tensor], object]:
         return self._counts(call)
 
-    def _wanted(self, module: nn.Module) -> bool:
+    def _wanted(self, called: Any) -> bool:
         if not torch.is_grad_enabled():
             return False
-        self._calls[module] += 1
-        if (self._calls[module] - 1) % self._every:
+        self._calls[called] += 1
+        if (self._calls[called] - 1) % self._every:
             return False
-        if self._passes[module] == self._window:
+        if self._passes[called] == self._window:
             self._last = self._counted()
             self._new_window()
-        self._passes[module] += 1
+        self._passes[called] += 1
         return True
 
     def _counted(self) -> Record:
         examples = max(self._capture.examples.values(), default=0)
-        return self._counts.record(examples, self._capture.notes, ranks_of(self._capture.meshes))
+        notes, compiled = [*self._capture.notes], []
+        if self._compiled is not None:
+            notes += self._compiled.unseen()
+            compiled = self._compiled.sums()
+        return self._counts.record(examples, notes, ranks_of(self._capture.meshes), compiled)
 
     def diagnosis(self) -> Diagnosis:
         """Diagnose the last full window or, before the first one is full, what has been observed so far.
@@ -164,7 +247,7 @@ class Monitor:
             raise ValueError(
                 nothing_seen(self._capture)
                 if self._passes
-                else "no pass was observed yet: attach the monitor, and run the model with gradients, not compiled"
+                else f"no pass was observed yet: attach the monitor, and run the model with gradients; {IF_COMPILED}"
             )
         return diagnosis
 

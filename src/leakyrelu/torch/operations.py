@@ -20,6 +20,7 @@ __all__ = [
     "class_kind",
     "function_of",
     "functions_of",
+    "is_operation",
     "mark",
     "module_kind",
     "plain_name",
@@ -69,6 +70,11 @@ def activation_of(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
         return args[position] if position < len(args) else kwargs.get(name, default)
 
     return read(name, argument)
+
+
+def is_operation(name: str) -> bool:
+    """Whether a function of this name may be an activation."""
+    return name in _READERS
 
 
 Argument = Callable[[int, str, Any], Any]  # (position, name, default)

@@ -29,6 +29,7 @@ __all__ = [
     "refuse_unchangeable",
     "run_batch",
     "seen_through",
+    "within",
 ]
 
 
@@ -42,8 +43,7 @@ def seen_through(model: nn.Module) -> nn.Module:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    while isinstance(model, DataParallel | DistributedDataParallel) or is_wrapper_of_compiled(model):
-        (model,) = model.children()
+    model = within(model)
     for name, module in model.named_modules():
         parts = [module, *vars(module).values()]
         if any(isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction) for part in parts):
@@ -52,6 +52,13 @@ def seen_through(model: nn.Module) -> nn.Module:
                 "use the model as it was before scripting"
             )
     return model
+
+
+def within(module: nn.Module) -> nn.Module:
+    """What was compiled or replicated, if the module is a wrapper around that."""
+    while isinstance(module, DataParallel | DistributedDataParallel) or is_wrapper_of_compiled(module):
+        (module,) = module.children()
+    return module
 
 
 def refuse_foreign_weights(model: nn.Module) -> None:

@@ -6,13 +6,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from leakyrelu._shared.files import write_text
 from leakyrelu.units import json, text
 from leakyrelu.units.html import as_html
 from leakyrelu.units.picture import draw
-from leakyrelu.units.sites import Site, totals
+from leakyrelu.units.sites import Site, larger, totals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -188,6 +186,6 @@ def _together(one: Site, other: Site) -> Site:
         values=values,
         fired=one.fired + other.fired,
         below=one.below | other.below,
-        maximum=np.maximum(one.maximum, other.maximum),
+        maximum=larger(one.maximum, other.maximum),
         mean_output=(one.mean_output * one.values + other.mean_output * other.values) / values,
     )

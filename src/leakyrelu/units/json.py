@@ -43,7 +43,8 @@ def _site_as_dict(site: Site) -> dict[str, Any]:
         "units": site.units,
         "bound": site.bound,
         "firing_rate": _finite(rate),
-        **{key: _finite(getattr(site, key)) for key in ("maximum", "mean_output")},
+        "maximum": None if site.maximum is None else _finite(site.maximum),
+        "mean_output": _finite(site.mean_output),
         **{key: getattr(site, key).tolist() for key in LISTS},
     }
 

@@ -18,6 +18,7 @@ __all__ = [
     "Integers",
     "Site",
     "Totals",
+    "larger",
     "rates_by_kind",
     "totals",
 ]
@@ -55,9 +56,10 @@ class Site:
     fired : (units,) int64
         How many of the values were above zero.
     below : (units,) bool
-        Whether any value was below zero.
-    maximum : (units,) float64
-        The largest value, minus the threshold; NaN if a value was NaN.
+        Whether any value was below zero; where `maximum` is None, whether any was zero or below.
+    maximum : (units,) float64 or None
+        The largest value, minus the threshold; NaN if a value was NaN. None if only the output was counted, as in
+        compiled code.
     mean_output : (units,) float64
         The mean absolute value of the activation's output.
     flat : bool
@@ -74,7 +76,7 @@ class Site:
     values: int
     fired: Integers
     below: Bools
-    maximum: Floats
+    maximum: Floats | None
     mean_output: Floats
     flat: bool
 
@@ -136,13 +138,18 @@ class Site:
 
     @property
     def _nan(self) -> Bools:
-        nan: Bools = np.isnan(self.maximum) | np.isnan(self.mean_output)
-        return nan
+        nan: Bools = np.isnan(self.mean_output)
+        return nan if self.maximum is None else nan | np.isnan(self.maximum)
 
     @property
     def _never(self) -> Bools:
         never: Bools = (self.fired == 0) & ~self._nan
         return never
+
+
+def larger(one: Floats | None, other: Floats | None) -> Floats | None:
+    """The larger of the largest values of several parts of the data; None if it is not known of both."""
+    return None if one is None or other is None else np.maximum(one, other)
 
 
 class Totals(NamedTuple):

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from leakyrelu.units.sites import Bools, Floats, Integers, Site
+from leakyrelu.units.sites import Bools, Floats, Integers, Site, larger
 
 __all__ = ["Sums"]
 
@@ -20,7 +18,7 @@ class Sums:
     values: int  # per unit
     fired: Integers
     below: Bools
-    maximum: Floats
+    maximum: Floats | None  # None: not counted
     magnitude: Floats  # the sum of |output|
     threshold: float = 0.0
 
@@ -36,7 +34,7 @@ class Sums:
             values=self.values + other.values,
             fired=self.fired + other.fired,
             below=self.below | other.below,
-            maximum=np.maximum(self.maximum, other.maximum),
+            maximum=larger(self.maximum, other.maximum),
             magnitude=self.magnitude + other.magnitude,
         )
 
@@ -49,7 +47,7 @@ class Sums:
             values=self.values,
             fired=self.fired,
             below=self.below,
-            maximum=self.maximum - self.threshold,
+            maximum=None if self.maximum is None else self.maximum - self.threshold,
             mean_output=self.magnitude / self.values,
             flat=self.flat,
         )
