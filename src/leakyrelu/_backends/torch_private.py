@@ -28,6 +28,7 @@ __all__ = [
     "base_of",
     "compilation",
     "compiler_of",
+    "compiles_here",
     "copy_of_graph",
     "copy_of_module",
     "dynamo_is_loaded",
@@ -41,6 +42,7 @@ __all__ = [
     "is_traced_for_quantization",
     "is_within_functorch",
     "is_wrapper_of_compiled",
+    "left_out_of_compiled_code",
     "module_ids",
     "native_leaky_relu",
     "running_module",
@@ -52,6 +54,9 @@ __all__ = [
     "waited",
     "without_subclass_functions",
 ]
+
+
+_eval_frame: Any = getattr(getattr(torch._C, "_dynamo", None), "eval_frame", None)  # noqa: SLF001
 
 
 class SavedTensors(NamedTuple):
@@ -226,6 +231,24 @@ def copy_of_module(module: fx.GraphModule) -> fx.GraphModule:
     copied = fx.GraphModule(module, copy_of_graph(module.graph, {}), type(module).__name__)
     copied.meta = dict(getattr(module, "meta", {}))
     return copied
+
+
+def left_out_of_compiled_code(function: Callable[..., Any], why: str) -> None:
+    """Have dynamo call a function as it is, in between of what it compiles; ``fullgraph=True`` fails, and says why."""
+    function._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001
+    function._torchdynamo_disable_msg = why  # type: ignore[attr-defined]  # noqa: SLF001
+    try:
+        action = _eval_frame._FrameAction  # noqa: SLF001
+        strategy = _eval_frame._FrameExecStrategy(action.SKIP, action.DEFAULT)  # noqa: SLF001
+        _eval_frame.set_code_exec_strategy(function.__code__, strategy)
+    except AttributeError:  # poorer: dynamo compiles parts of the function, and warns of those that it cannot compile
+        pass
+
+
+def compiles_here() -> bool:
+    """Whether the code that calls this is compiled by dynamo where it can be; False if that cannot be asked."""
+    ask = getattr(_eval_frame, "get_eval_frame_callback", None)
+    return ask is not None and ask() not in (None, False)
 
 
 def compiler_of(backend: Any, mode: str | None, options: Mapping[str, Any] | None) -> Callable[..., Any]:

@@ -14,6 +14,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from leakyrelu._backends.torch_private import (
     backward_is_running,
+    compiles_here,
+    left_out_of_compiled_code,
     tree_leaves,
     without_subclass_functions,
 )
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
     from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Call", "Capture", "Forward", "Observer", "nothing_seen", "paths", "watch"]
+__all__ = ["IF_COMPILED", "Call", "Capture", "Forward", "Observer", "nothing_seen", "paths", "watch"]
+
+IF_COMPILED = (
+    "to compile it, make the Monitor first, and call torch.compile(model, backend=monitor.backend('inductor'))"
+)
 
 
 class Call(NamedTuple):
@@ -139,6 +145,8 @@ class Capture:
             self._end()
 
     def _on_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if compiles_here():
+            raise TypeError(f"the model is compiled, so its activations cannot be seen by a Monitor; {IF_COMPILED}")
         if self._is_in_another_thread():
             return
         if self._frame is not None and module is self._stack[0] and not _is_running(self._frame):
@@ -277,6 +285,10 @@ def watch(model: nn.Module, batches: Iterable[Any], forward: Forward, look: Call
         for batch in batches:
             with capture.one_pass(batch):
                 forward(model, batch)
+
+
+for _hook in (Capture._on_call, Capture._on_return, compiles_here):  # noqa: SLF001
+    left_out_of_compiled_code(_hook, f"a Monitor is attached; {IF_COMPILED}")
 
 
 def _inert() -> Capture:

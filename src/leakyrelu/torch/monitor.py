@@ -9,7 +9,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DataParallel
 
 from leakyrelu._backends.torch_private import compiler_of, is_compiled
-from leakyrelu.torch.capture import Call, Capture, nothing_seen
+from leakyrelu.torch.capture import IF_COMPILED, Call, Capture, nothing_seen
 from leakyrelu.torch.compiled import Compiled, Compiler
 from leakyrelu.torch.counts import Counts, Record, together
 from leakyrelu.torch.masking import Mask, checked_mask
@@ -19,10 +19,6 @@ from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.sites import LISTS
 
 __all__ = ["Monitor"]
-
-IF_COMPILED = (
-    "to compile it, make the monitor first, and then torch.compile(model, backend=monitor.backend('inductor'))"
-)
 
 
 class Monitor:
