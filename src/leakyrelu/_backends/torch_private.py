@@ -266,9 +266,13 @@ def compiler_of(backend: Any, mode: str | None, options: Mapping[str, Any] | Non
 def compilation() -> tuple[Any, Any]:
     """In a backend of dynamo's: which code is compiled, and which compilation of it this is."""
     context = getattr(sys.modules.get("torch._guards"), "CompileContext", None)
-    identity = context.current_compile_id() if context is not None else None
+    found = None if context is None else context.try_get()
+    identity = getattr(found, "compile_id", None)
     # Poorer without that name: where shapes change, a call is taken for another one.
-    return getattr(identity, "frame_id", object()), getattr(identity, "frame_compile_id", None)
+    return getattr(identity, "frame_id", object()), (
+        getattr(identity, "frame_compile_id", None),
+        getattr(found, "attempt", None),
+    )
 
 
 def module_ids(node: fx.Node) -> list[int]:

@@ -83,7 +83,10 @@ class Monitor:
         bare = seen_through(model)
         for name, module in model.named_modules():
             if is_compiled(module):
-                raise TypeError(f"{name or 'the model'} is compiled, so its activations cannot be seen; {IF_COMPILED}")
+                raise TypeError(
+                    f"{name or 'the model'} is compiled, so its activations cannot be seen; {IF_COMPILED}, or call "
+                    "diagnose every so often, which runs it uncompiled"
+                )
             if isinstance(module, DataParallel) and len(module.device_ids) > 1:
                 raise TypeError("the replicas of DataParallel cannot be seen; use DistributedDataParallel")
         self._every, self._window = every, window
