@@ -255,6 +255,35 @@ results = {
     }
     for name, make in cases.items()
 }
+class Wide(nn.Module):  # of more than a megabyte, so that it is split into two graphs
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+        self.wide = nn.Sequential(nn.Linear(2, 600), nn.ReLU(), nn.Linear(600, 600), nn.ReLU(), nn.Linear(600, 2))
+
+    def forward(self, x):
+        return self.wide(self.net(x)).relu()
+
+
+def compiled(inner):
+    bare = Wide()
+    model = DistributedDataParallel(bare, bucket_cap_mb=2)
+    monitor = Monitor(model)
+    if inner:
+        bare.compile(backend=monitor.backend("eager"))
+    run = model if inner else torch.compile(model, backend=monitor.backend("eager"))
+    run(data()).sum().backward()
+    found = counts(monitor.diagnosis())
+    plain = Wide()
+    plain.load_state_dict(bare.state_dict())
+    with Monitor(plain) as monitor:
+        plain(data()).sum().backward()
+    reference = counts(monitor.diagnosis())
+    same = [one[:4] == other[:4] for one, other in zip(found.pop("sites"), reference.pop("sites"), strict=True)]
+    return found, reference, same
+
+
+results |= {f"compiled, {inner}": attempt(compiled, inner) for inner in (False, True)}
 results["the model within fsdp"] = {"revive": (attempt(revive, flat_inner(), [data()]), None), "trained": None}
 print(json.dumps(results), flush=True)
 distributed.barrier()
@@ -322,6 +351,15 @@ def test_diagnose_sees_what_it_sees_in_the_model_as_it_was(results, alone, case)
 def test_monitor_adds_up_the_examples_of_the_ranks(results, alone, case):
     for rank in results:
         assert_same(rank[case]["Monitor"], alone, times=2)
+
+
+@two_ranks
+@pytest.mark.parametrize("inner", [False, True])
+def test_monitor_adds_up_what_compiled_code_counts_on_the_ranks(results, inner):
+    for rank in results:
+        ours, reference, same = rank[f"compiled, {inner}"]
+        assert ours == reference == {"examples": 2 * len(data()), "notes": []}
+        assert same == [True] * 5
 
 
 @two_ranks

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, fx, nn
 
-from leakyrelu._backends.torch_private import compilation, copy_of_module, running_module
+from leakyrelu._backends.torch_private import compilation, copy_of_module, is_fake, running_module
 from leakyrelu.torch.capture import paths
 from leakyrelu.torch.graphs import Counted, Group, Owner, Place, Site, add_counts
 from leakyrelu.torch.operations import ACTIVATION_MODULES, is_operation
@@ -83,6 +83,7 @@ class Compiled:
         self._notes = notes
         self._paths = paths(model)
         self._calls = _Calls()
+        self._entered: int | None = None  # the examples that the model was called with last
         self._ran: dict[_Called, frozenset[str]] = {}  # the paths of the modules that ran
         self._counts: dict[_Called, _Counts] = {}
 
@@ -131,14 +132,18 @@ class Compiled:
         """What is called in place of a graph. It gives what the graph gave before the counts were added."""
 
         def run(*inputs: Any) -> Any:
-            called = self._called(graph) if self.is_counting and torch.is_grad_enabled() else None
-            if called is None or not graph.counted.groups or not self._wanted(called.code):
+            some = next((value for value in inputs if isinstance(value, Tensor)), None)
+            if not (self.is_counting and torch.is_grad_enabled()) or (some is not None and is_fake(some)):
+                return (plain or counted)(*inputs)[: graph.outputs]
+            called, examples = self._called(graph), self._examples_in(graph, inputs)
+            if not graph.counted.groups or not self._wanted(called.code):
                 return (plain or counted)(*inputs)[: graph.outputs]
             results = counted(*inputs)
             if called not in self._counts:
                 self._counts[called] = _Counts(called)
             with torch.no_grad():
-                self._examples[called.code] += self._counts[called].add(inputs, results[graph.outputs :])
+                self._counts[called].add(examples, results[graph.outputs :])
+            self._examples[called.code] += examples
             return results[: graph.outputs]
 
         return run
@@ -150,6 +155,14 @@ class Compiled:
         if called not in self._ran:
             self._ran[called] = frozenset(map(called.path_of, graph.ran))
         return called
+
+    def _examples_in(self, graph: _Graph, inputs: Sequence[Any]) -> int:
+        """How many examples there are in the pass: those that the model was called with, if that is known."""
+        counted = graph.counted
+        here = counted.examples if counted.batch is None else int(inputs[counted.batch].shape[0])
+        if graph.root == "" and counted.is_argument:
+            self._entered = here
+        return here if self._entered is None else self._entered
 
     def unseen(self) -> Iterator[str]:
         """A note for each part of the model that ran in no graph with counts."""
@@ -209,18 +222,14 @@ class _Counts:
         self._examples = self._calls = 0
         self._groups = [_GroupCounts(group) for group in called.graph.counted.groups]
 
-    def add(self, inputs: Sequence[Any], results: Sequence[Any]) -> int:
-        """Add what a call of the graph gave, and return how many examples it had."""
-        batch, examples = self._called.graph.counted[1:3]
-        if batch is not None:
-            examples = int(inputs[batch].shape[0])
+    def add(self, examples: int, results: Sequence[Any]) -> None:
+        """Add what a call of the graph gave."""
         self._examples += examples
         self._calls += 1
         first = 0
         for counts in self._groups:
             counts.add(results[first : first + counts.group.outputs])
             first += counts.group.outputs
-        return examples
 
     def sums(self) -> list[Sums]:
         """The sums of each site, in the order of the calls."""

@@ -88,6 +88,7 @@ class Counted(NamedTuple):
 
     groups: list[Group]
     batch: int | None  # the place of the batch among the inputs
+    is_argument: bool  # whether the batch is what the module is called with, for all that is known
     examples: int  # in the batch when the graph was made
     ran: set[nn.Module]  # the modules that run in the graph
 
@@ -122,12 +123,12 @@ def add_counts(
         If `groups` is empty, the graph is as it was.
     """
     editor = _Editor(owner, numbered, note, exact)
-    batch = _batch(graph, owner.module)
+    batch, is_argument = _batch(graph, owner.module)
     if batch is not None:
         inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
         editor.examples = hint_of(inputs[batch].meta["example_value"].shape[0])
     editor.follow(graph, None)
-    return Counted(editor.groups, batch, editor.examples or 1, editor.ran)
+    return Counted(editor.groups, batch, is_argument, editor.examples or 1, editor.ran)
 
 
 class _Editor:
@@ -229,13 +230,12 @@ class _Editor:
         bodies = [arg for arg in tree_leaves(args) if isinstance(arg, fx.GraphModule)]
         kind, first = plain_name(node.target), node.args[0] if node.args else None
         if not (kind in _TRANSPARENT and len(bodies) == 1 and args[0] is bodies[0] and isinstance(first, fx.Node)):
-            for body in bodies:
-                for inner in _activations_in(body):
-                    module = next(self._modules(inner), self._owner.module)
-                    path = self._owner.paths.get(module, "") if module is not None else ""
-                    self._note(
-                        f"{path or 'the model'} calls {plain_name(inner.target)} within {kind}; its units are not seen"
-                    )
+            for inner in (inner for body in bodies for inner in _calls_in(body)):
+                modules = [*self._modules(inner), *filter(None, [self._owner.module])]
+                self.ran.update(modules)
+                if modules and activation_of(inner.target, inner.args, inner.kwargs):
+                    path = self._owner.paths[modules[0]] or "the model itself"
+                    self._note(f"{path} calls {plain_name(inner.target)} within {kind}; its units are not seen")
             return _stand_in(node.meta.get("example_value"))
         body = copy_of_module(bodies[0])
         before = len(self.groups)
@@ -355,13 +355,8 @@ def _output_tells(activation: Activation, args: Sequence[Any], kwargs: Mapping[s
     """Whether the output is above zero just where what enters is."""
     if not activation.flat or activation.operation not in _ABOVE_ZERO:
         return False
-    if activation.operation in {"clamp", "clip"}:
-        high = args[2] if len(args) > 2 else kwargs.get("max")
-        return high is None or (isinstance(high, int | float) and high > 0)
-    if activation.operation == "hardtanh":
-        high = args[2] if len(args) > 2 else kwargs.get("max_val", 1)
-        return isinstance(high, int | float) and high > 0
-    return True
+    limit = kwargs.get("max", kwargs.get("max_val"))
+    return not any(isinstance(each, Tensor) for each in (*args[1:], limit))
 
 
 def _has_plain_sizes(value: Tensor) -> bool:
@@ -384,16 +379,14 @@ def _stand_in(value: Any) -> Any:
     return memory.as_strided(shape, strides, offset)
 
 
-def _activations_in(graph: fx.GraphModule) -> Iterator[fx.Node]:
+def _calls_in(graph: fx.GraphModule) -> Iterator[fx.Node]:
     for part in graph.modules():
         if isinstance(part, fx.GraphModule):
-            for node in part.graph.nodes:
-                if node.op in {"call_function", "call_method"} and activation_of(node.target, node.args, node.kwargs):
-                    yield node
+            yield from (node for node in part.graph.nodes if node.op in {"call_function", "call_method"})
 
 
-def _batch(graph: fx.GraphModule, module: nn.Module | None) -> int | None:
-    """The place among a graph's inputs of the first tensor that its module is called with."""
+def _batch(graph: fx.GraphModule, module: nn.Module | None) -> tuple[int | None, bool]:
+    """The place among a graph's inputs of the first tensor that its module is called with, and whether it is that."""
     code = getattr(getattr(type(module), "forward", None), "__code__", None)
     names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) if code is not None else []
     inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
@@ -404,4 +397,5 @@ def _batch(graph: fx.GraphModule, module: nn.Module | None) -> int | None:
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and value.ndim and not inside:
             name = source.partition("['")[2].partition("']")[0]
             found.append((names.index(name) if name in names else len(names), i))
-    return min(found)[1] if found else None
+    first, place = min(found, default=(len(names), None))
+    return place, first < len(names)

@@ -97,7 +97,9 @@ def _threshold(name: str, argument: Argument) -> Activation:
 
 
 def _clamp(name: str, argument: Argument) -> Activation | None:
-    return Activation(name, flat=True) if _is_zero(argument(1, "min", None)) else None
+    high = argument(2, "max", None)
+    is_constant = isinstance(high, int | float) and high <= 0
+    return Activation(name, flat=True) if _is_zero(argument(1, "min", None)) and not is_constant else None
 
 
 def _hardtanh(name: str, argument: Argument) -> Activation | None:
