@@ -342,6 +342,24 @@ def test_diagnose_prints_a_table_and_writes_both_reports(patient):
     assert "1 of 4 units" in (patient / "r.html").read_text()
 
 
+def test_diagnose_counts_only_what_the_mask_calls_real(patient):
+    pytest.importorskip("torch")
+    tokens = np.full((3, 5, 2), 1.0)
+    tokens[:, 2:] = 1000.0
+    real = np.zeros((3, 5), bool)
+    real[:, :2] = True
+    np.savez(patient / "x.npz", input=tokens, attention_mask=real)
+    given = "diagnose", "nets:make", "--data", "x.npz"
+    assert "None of 4 units is dead" in run(*given, cwd=patient)  # padding makes the dead one fire
+    run(*given, "--mask", "attention_mask", "--json", "r.json", cwd=patient)
+    site = json.loads((patient / "r.json").read_text())["sites"][0]
+    assert (site["values"], site["dead"]) == (6, [2])
+    message = fails(*given, "--mask", "padding", cwd=patient)
+    assert "x.npz holds input, attention_mask, and no mask 'padding'; name one of its arrays" in message
+    for way in ("--revive", "--remove"):
+        assert "--mask cannot be given" in fails(*given, "--mask", "attention_mask", way, "new.pt", cwd=patient)
+
+
 @pytest.mark.parametrize(("most", "code"), [(0.24, 1), (0.25, 0)])
 def test_diagnose_fails_above_a_fraction_of_dead_units(patient, most, code):
     pytest.importorskip("torch")

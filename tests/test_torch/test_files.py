@@ -293,6 +293,52 @@ def test_several_arrays_are_passed_by_name_as_far_as_forward_takes_them(here):
     assert diagnose_files("nets_for_tests:Net", here / "x.npz").examples == 3
 
 
+MASK = np.array([[1, 1, 0], [1, 0, 0]])
+TOKENS = np.where(MASK[..., None], 1.0, 100.0) * np.ones(4)
+
+
+@pytest.mark.parametrize("names", [["x"], ["arr_0"], ["x", "scale"]])
+def test_a_mask_may_lie_beside_the_arguments_of_forward(here, names):
+    shapes = {"scale": np.ones((2, 1, 1))}
+    np.savez(here / "x.npz", real=MASK, **{name: shapes.get(name, TOKENS) for name in names})
+    found = diagnose_files("nets_for_tests:Net", here / "x.npz", mask="real")
+    assert (found.sites[0].values, found.sites[0].maximum.max() < 200) == (3, True)
+
+
+def test_a_mask_may_be_an_argument_of_forward_and_of_any_type(here):
+    np.savez(here / "x.npz", x=np.ones((2, 3, 4)), scale=MASK.astype("float32"))
+    (here / "takes_mask.py").write_text(
+        "from nets_for_tests import Net\n"
+        "class Takes(Net):\n"
+        "    def forward(self, x, scale):\n"
+        "        return super().forward(x * scale[..., None])\n"
+    )
+    found = diagnose_files("takes_mask:Takes", here / "x.npz", batch_size=1, mask="scale")
+    assert (found.sites[0].values, found.examples, found.notes) == (3, 2, ())
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": TOKENS, "mask": MASK}, "holds x, mask, and no mask 'real'; name one of its arrays"),
+        ({"real": MASK}, "holds the mask 'real' alone; save the inputs in the same file"),
+        ({"x": TOKENS, "real": MASK[:1]}, "one row per example, got {'x': 2, 'real': 1}"),
+        ({"x": TOKENS, "real": MASK - 1.0}, "negative values"),
+        ({"x": TOKENS, "real": MASK.astype(str)}, "must be numbers, got <U"),
+    ],
+)
+def test_a_mask_that_does_not_fit_the_data_is_named(here, arrays, message):
+    np.savez(here / "x.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        diagnose_files("nets_for_tests:Net", here / "x.npz", mask="real")
+
+
+def test_a_file_of_one_array_has_no_room_for_a_mask(here):
+    np.save(here / "x.npy", TOKENS)
+    with pytest.raises(ValueError, match=r"x\.npy has no room for the mask 'real': save .* in a \.npz file"):
+        diagnose_files("nets_for_tests:Net", here / "x.npy", mask="real")
+
+
 def test_data_that_do_not_fit_are_named(here):
     np.savez(here / "names.npz", images=np.ones((3, 4)), labels=np.ones(3))
     np.savez(here / "lengths.npz", x=np.ones((3, 4)), scale=np.ones((2, 1)))

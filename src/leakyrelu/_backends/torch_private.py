@@ -52,6 +52,7 @@ __all__ = [
     "tree_leaves",
     "tree_map_only",
     "waited",
+    "without_functions",
     "without_subclass_functions",
 ]
 
@@ -147,6 +148,9 @@ def is_fake(tensor: Tensor) -> bool:
 
 # Poorer without it: a subclass of Tensor that overrides functions is also asked for shapes and the like.
 without_subclass_functions: Any = getattr(torch._C, "DisableTorchFunctionSubclass", nullcontext)  # noqa: SLF001
+
+# Slower without it: a mode, such as the one that counts, sees what is done within.
+without_functions: Any = getattr(torch._C, "DisableTorchFunction", nullcontext)  # noqa: SLF001
 
 
 class StorageReference:

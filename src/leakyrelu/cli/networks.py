@@ -26,6 +26,7 @@ def demo(
 
 @commands.command(
     epilog="Examples: `leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --html report.html`, "
+    "`leakyrelu diagnose nets:make_model --data x.npz --mask attention_mask`, "
     "`leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --revive revived.pt`, "
     "`leakyrelu diagnose nets:make_model --data x.npy --weights net.pt --remove small.pt`, "
     "`leakyrelu diagnose nets:make_model --data x.npy --plan small.plan.json --weights small.pt`, "
@@ -51,6 +52,14 @@ def diagnose(
         typer.Option(
             help="A plan that --remove wrote: the model is shrunk by it before the weights are loaded. If units were "
             "removed several times, give all plans in that order."
+        ),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The array of the .npz file that is nonzero where a token (or an example) is real; padding does not "
+            "count then.",
         ),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report to this file, as an HTML page.")] = None,
@@ -93,6 +102,11 @@ def diagnose(
         if fail_above is not None and not 0 <= fail_above <= 1:
             raise ValueError(f"--fail-above must be a fraction from 0 to 1, got {fail_above:g}")
         new = _new_weights(revive, remove, force=force)
+        if mask is not None and new is not None:
+            raise ValueError(
+                "--mask cannot be given with --revive or --remove: they keep the outputs for all values, so padding "
+                "counts for them"
+            )
         from leakyrelu.torch.files import diagnose_files, remove_files, revive_files
         from leakyrelu.torch.saving import plan_beside
 
@@ -103,7 +117,7 @@ def diagnose(
         refuse_overlap({"--revive": revive, "--remove": remove} | reports, read)
         if new is None:
             with progress_bar("Diagnosing") as progress:
-                diagnosis = diagnose_files(*given, progress, plans=plans)
+                diagnosis = diagnose_files(*given, progress, plans=plans, mask=mask)
             typer.echo(diagnosis)
         else:
             try:

@@ -4,7 +4,8 @@ import inspect
 import math
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +26,30 @@ class Batches:
     another name is taken as the model's input; there is a warning if somebody chose that name. Floating-point arrays
     are converted to the type of the model's parameters, integers to int64.
 
+    With `mask`, a batch is a pair of what the model is called with and of the array of this name, which is passed to
+    the model only if its forward has such an argument.
+
     Raises
     ------
     ValueError
-        The file is of another kind, no array fits, the arrays have different lengths, or `batch_size` is below 1.
+        The file is of another kind, no array fits, the arrays have different lengths, or `batch_size` is below 1; or
+        the file has no array that is named like the mask.
     """
 
-    def __init__(self, path: Path, model: nn.Module, batch_size: int) -> None:
+    def __init__(self, path: Path, model: nn.Module, batch_size: int, mask: str | None = None) -> None:
         if batch_size < 1:
             raise ValueError(f"the batch size must be at least 1, got {batch_size}")
         self._size = batch_size
         self._dtype = next((value.dtype for value in model.parameters() if value.is_floating_point()), torch.float32)
         arrays, arguments = _load(path), _arguments(model)
+        masks = {} if mask is None else {mask: _mask_in(arrays, mask, path)}
+        arrays = {name: array for name, array in arrays.items() if name in arguments or name not in masks}
         self._alone = len(arrays) == 1 and (path.suffix == ".npy" or arrays.keys().isdisjoint(arguments))
         if self._alone:
             _warn_of_another_name(next(iter(arrays)), arguments, path)
         self._arrays = arrays if self._alone else _fitting(arrays, arguments, path)
-        self._length = _common_length(self._arrays, path)
+        self._mask = next(iter(masks.values()), None)
+        self._length = _common_length(self._arrays | masks, path)
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {array.dtype} {array.shape}".strip() for name, array in self._arrays.items())
@@ -49,10 +57,17 @@ class Batches:
     def __len__(self) -> int:
         return math.ceil(self._length / self._size)
 
-    def __iter__(self) -> Iterator[Tensor | dict[str, Tensor]]:
+    def __iter__(self) -> Iterator[Any]:
         for start in range(0, self._length, self._size):
-            batch = {name: self._tensor(array[start : start + self._size]) for name, array in self._arrays.items()}
-            yield next(iter(batch.values())) if self._alone else batch
+            here = slice(start, start + self._size)
+            named = {name: self._tensor(array[here]) for name, array in self._arrays.items()}
+            batch = next(iter(named.values())) if self._alone else named
+            yield batch if self._mask is None else (batch, self._tensor(self._mask[here]))
+
+    @property
+    def mask(self) -> Callable[[Any], Tensor] | None:
+        """What `diagnose` takes as `mask` for these batches."""
+        return None if self._mask is None else itemgetter(1)
 
     def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
         kind = array.dtype.kind
@@ -76,6 +91,17 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
             return dict(arrays)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a {path.suffix} file of numbers: {said(error)}") from error
+
+
+def _mask_in(arrays: dict[str, npt.NDArray[Any]], mask: str, path: Path) -> npt.NDArray[Any]:
+    """The array that tells which tokens are real."""
+    if path.suffix == ".npy":
+        raise ValueError(f"{path} has no room for the mask {mask!r}: save the inputs and the mask in a .npz file")
+    if mask not in arrays:
+        raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}, and no mask {mask!r}; name one of its arrays")
+    if len(arrays) == 1:
+        raise ValueError(f"{path} holds the mask {mask!r} alone; save the inputs in the same file")
+    return arrays[mask]
 
 
 def _arguments(model: nn.Module) -> list[str]:

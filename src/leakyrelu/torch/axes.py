@@ -28,7 +28,7 @@ from leakyrelu.torch.layout import (
     spread,
 )
 
-__all__ = ["RULES", "Axes", "Operand", "Seen"]
+__all__ = ["RULES", "Axes", "Operand", "Rule", "Seen", "Sources", "Traced", "each_of", "elementwise", "traced"]
 
 Sources: TypeAlias = frozenset[object]  # what made the units; other units have other sources
 
@@ -39,6 +39,26 @@ class Operand(NamedTuple):
     shape: Shape = ()  # () if its units are not known
     units: Units | None = None  # None: not known
     sources: Sources = frozenset()
+
+
+class Traced(NamedTuple):
+    """A call of a function that makes tensors."""
+
+    name: str
+    function: Any
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    tensors: Sequence[Tensor]  # among the arguments
+    results: Sequence[Tensor]
+
+
+def traced(name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: object) -> "Traced | None":
+    """The call with the tensors in it; None if it made none."""
+    results = [result for result in each_of((output,)) if isinstance(result, Tensor) and not result.is_nested]
+    if not results:
+        return None
+    tensors = [item for item in each_of((*args, *kwargs.values())) if isinstance(item, Tensor)]
+    return Traced(name, function, args, kwargs, tensors, results)
 
 
 class Seen(NamedTuple):
@@ -57,16 +77,26 @@ Rule: TypeAlias = Callable[[Seen], Units | None]
 
 
 class Axes:
-    """The units' axes, as far as they are known, for the tensors of one pass."""
+    """The units' axes, as far as they are known, for the tensors of one pass.
 
-    def __init__(self) -> None:
+    With other rules, other axes can be followed in the same way.
+    """
+
+    def __init__(self, rules: "Mapping[str, Rule] | None" = None) -> None:
+        self._rules = RULES if rules is None else rules
+        self._are_units = rules is None  # only units are made by layers
         # The keys are ids. A weak reference is kept as another tensor may get the same id later.
         self._known: dict[int, tuple[weakref.ref[Tensor], Operand]] = {}
 
     def of(self, value: Tensor) -> Units | None:
         """Where a tensor's units are, if it is known."""
-        shape, units, _ = self._operand(value)
-        return None if units is None or shape != value.shape else settled(units)
+        units = self.parts(value)
+        return None if units is None else settled(units)
+
+    def parts(self, value: Tensor) -> Units | None:
+        """The same as it was followed, also if it is on a part of an axis that does not count."""
+        shape, units, _ = self.operand(value)
+        return units if shape == value.shape else None
 
     def remember(self, value: Tensor, units: Units, sources: Sources = frozenset()) -> None:
         """Store where a tensor's units are."""
@@ -75,29 +105,42 @@ class Axes:
 
     def carry(self, value: Tensor, output: Tensor) -> None:
         """Remember that the units of an activation's output are where those of its input are."""
-        self._known[id(output)] = weakref.ref(output), self._operand(value)
+        self._known[id(output)] = weakref.ref(output), self.operand(value)
 
-    def _operand(self, value: Tensor) -> Operand:
+    def operand(self, value: Tensor) -> Operand:
+        """What is known of a tensor."""
         reference, operand = self._known.get(id(value), _UNKNOWN)
         return operand if reference() is value else Operand()
 
-    def follow(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: object) -> None:
+    def sources(
+        self,
+        name: str,
+        tensors: Sequence[Tensor],
+        operands: Sequence[Operand],
+        made: Shape,  # noqa: ARG002  # asked by those who follow other axes
+    ) -> Sources:
+        """What made the units of a function's result."""
+        return _sources(name, tensors, operands)
+
+    def follow(self, call: "Traced") -> None:
         """Remember where the units are in the tensors that a function made of its arguments."""
-        results = [result for result in _each((output,)) if isinstance(result, Tensor) and not result.is_nested]
-        if not results:
+        name, function, args, kwargs, tensors, results = call
+        operands = [self.operand(tensor) for tensor in tensors]
+        rule = self._rules.get(name, elementwise)
+        if (rule is elementwise or not self._are_units) and all(operand.units is None for operand in operands):
             return
-        tensors = [item for item in _each((*args, *kwargs.values())) if isinstance(item, Tensor)]
-        operands = [self._operand(tensor) for tensor in tensors]
-        rule = RULES.get(name, _elementwise)
-        if rule is _elementwise and all(operand.units is None for operand in operands):
-            return
-        sources = _sources(name, tensors, operands)
         for result in results:
             made = result.shape
             units = rule(Seen(name, function, args, kwargs, tensors, operands, made))
             if units is None:
                 self._known.pop(id(result), None)
-            elif name in _TAKING and _lengths(units, made) != _lengths(operands[0].units or (), operands[0].shape):
+                continue
+            sources = self.sources(name, tensors, operands, made)
+            if (
+                self._are_units
+                and name in _TAKING
+                and _lengths(units, made) != _lengths(operands[0].units or (), operands[0].shape)
+            ):
                 offset = result.storage_offset()
                 self.remember(result, units, frozenset((source, offset) for source in sources))
             else:
@@ -121,12 +164,12 @@ def _convolution(seen: Seen) -> Units | None:
 
 def _channels(seen: Seen) -> Units | None:
     """Whatever was known before: each channel has a scale and a shift of its own."""
-    return (Part(1),) if len(seen.made) > 1 else _elementwise(seen)
+    return (Part(1),) if len(seen.made) > 1 else elementwise(seen)
 
 
 def _last_norm(seen: Seen) -> Units | None:
     of_several_axes = len(seen.args) > 1 and isinstance(seen.args[1], Sequence) and len(seen.args[1]) > 1  # (C, H, W)
-    units = _elementwise(seen)
+    units = elementwise(seen)
     return _last(seen) if units is None and not of_several_axes else units
 
 
@@ -166,7 +209,7 @@ def _moved(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], units:
     probe = torch.empty(lengths, device="meta")
     kwargs = {key: probe if key in ("input", "self") else item for key, item in kwargs.items()}
     try:
-        (result, *_) = _each((function(*([probe] if args else []), *args[1:], **kwargs),))
+        (result, *_) = each_of((function(*([probe] if args else []), *args[1:], **kwargs),))
     except Exception:  # noqa: BLE001  # a function may raise anything for a tensor without data
         return None
     places = {length: axis for axis, length in enumerate(result.shape)}
@@ -174,7 +217,7 @@ def _moved(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], units:
 
 
 def _reducing(seen: Seen) -> Units | None:
-    return _elementwise(seen) if len(seen.made) == seen.tensors[0].ndim else _moving(seen)
+    return elementwise(seen) if len(seen.made) == seen.tensors[0].ndim else _moving(seen)
 
 
 def _indexing(seen: Seen) -> Units | None:
@@ -183,7 +226,7 @@ def _indexing(seen: Seen) -> Units | None:
     lists = sum(isinstance(item, Tensor | list) for item in index)
     stays = [isinstance(item, slice) or (lists == 1 and _is_list(item)) for item in index]
     if all(stay or item is Ellipsis for stay, item in zip(stays, index, strict=True)):
-        return _elementwise(seen)
+        return elementwise(seen)
     plain = tuple(slice(None) if stay else item for stay, item in zip(stays, index, strict=True))
     before = seen.operands[0]
     return None if before.units is None else _moved(seen.function, (None, plain), {}, before.units, before.shape)
@@ -205,7 +248,7 @@ def _stacking(seen: Seen) -> Units | None:
     return (Part(dim), *units) if len(sources) == len(seen.operands) > 1 else units
 
 
-def _elementwise(seen: Seen) -> Units | None:
+def elementwise(seen: Seen) -> Units | None:
     """Sums, products by elements and concatenations; also whatever else keeps the axes, such as pooling."""
     known = [(units, shape) for shape, units, _ in seen.operands if units is not None]
     if known and all(one == (known[0][0], seen.made) for one in known):
@@ -254,7 +297,7 @@ def _matrix_labels(left: int, right: int, made: int) -> tuple[tuple[Labels, ...]
 
 def _einsum(seen: Seen) -> Units | None:
     if not isinstance(seen.args[0], str):
-        return _elementwise(seen)
+        return elementwise(seen)
     inputs, arrow, result = seen.args[0].replace(" ", "").partition("->")
     if not arrow:
         once = sorted(letter for letter in inputs if letter.isalpha() and inputs.count(letter) == 1)
@@ -323,7 +366,8 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def _each(items: Iterable[Any]) -> list[Any]:
+def each_of(items: Iterable[Any]) -> list[Any]:
+    """The items, and instead of a tuple or list what it holds."""
     return [value for item in items for value in (item if isinstance(item, tuple | list) else (item,))]
 
 

@@ -17,10 +17,11 @@ from leakyrelu._backends.torch_private import (
     compiles_here,
     left_out_of_compiled_code,
     tree_leaves,
+    without_functions,
     without_subclass_functions,
 )
 from leakyrelu.torch.layout import Part, Units
-from leakyrelu.torch.masking import Mask, Masking
+from leakyrelu.torch.masking import Mask, Masking, arguments_of
 from leakyrelu.torch.operations import Activation
 from leakyrelu.torch.passes import Pass, Values
 from leakyrelu.torch.sharding import Share
@@ -48,7 +49,7 @@ class Call(NamedTuple):
     examples: int
     module: nn.Module  # that makes it
     part: Share | None = None  # None: the input is whole
-    real: Tensor | None = None  # which values are no padding; can be expanded to the input's shape; None: all
+    rows: Tensor | None = None  # those without padding, if all axes but that of the units are one; None: all
 
 
 Forward = Callable[[Any, Any], object]  # is called with a model and a batch
@@ -95,7 +96,7 @@ class Capture:
         self.meshes: dict[DeviceMesh, None] = {}
         self._observe = observe
         self._wanted = wanted
-        self._masking = None if mask is None else Masking(mask, model)
+        self._masking = None if mask is None else Masking(mask, model, self.notes)
         self._paths = paths(model)
         self._stack: list[nn.Module] = []  # the modules that are running
         self._frame: FrameType | None = None  # where the outermost module was called
@@ -167,19 +168,20 @@ class Capture:
         mode: Any = self._mode
         mode.awaits_mask = False
         is_whole = module is self.model or mode.batch is not None
-        found = masking.in_call(module, args, kwargs, outermost=is_whole, batch=mode.batch)
+        given, names = arguments_of(module, args, kwargs)
+        found = masking.in_call(module, given, names, outermost=is_whole, batch=mode.batch)
         if isinstance(found, str):
             self.notes[found] = None
         else:
-            self._mask(found, (args, kwargs))
+            self._mask(found, given)
 
-    def _mask(self, mask: Any, inputs: object) -> None:
+    def _mask(self, mask: Any, inputs: Any) -> None:
         masking: Any = self._masking
         if mask is None:
             self.notes[masking.absent] = None
         elif self._mode is not None:
-            with torch.no_grad(), without_subclass_functions():
-                self._mode.padding = masking.padding(mask, inputs)
+            with torch.no_grad(), without_functions():
+                self._mode.padding = masking.padding(mask, inputs, self._mode.outermost)
 
     def _on_return(self, module: nn.Module, _: object, output: object) -> None:
         if module in self._stack and not self._is_in_another_thread():
@@ -229,17 +231,17 @@ class Capture:
         examples = 1 if alone else mode.examples
         if not alone and examples == local.shape[0] < whole[0]:
             examples = whole[0]  # each rank was given its own
-        real = None
+        rows = None
         if mode.padding is not None and not alone:
             examples = mode.padding.examples
             if part is not None:
                 self.notes[f"{name}: the mask cannot be used on DTensors; padding counts there"] = None
             else:
-                real, why = mode.padding.place(value, units, name)
+                rows, why = mode.padding.place(value, units, name)
                 if why:
-                    self.notes[f"{name}: {why}; padding counts there"] = None
+                    self.notes[f"{name}: {why}"] = None
         mode.seen.add(examples)
-        return self._observe(Call(name, activation, local.detach(), units, examples, module, part, real))
+        return self._observe(Call(name, activation, local.detach(), units, examples, module, part, rows))
 
     def _path(self, module: nn.Module) -> str:
         """The module's name in the model, also if it was added later: a replacement takes over the hooks."""

@@ -155,21 +155,16 @@ class _Scratch:
 
 def _selection(call: Call) -> Callable[[Tensor], Tensor]:
     """A function that gives the values of a call by unit, and of these the ones that are no padding."""
-    if call.real is None:
+    rows = call.rows
+    if rows is None:
         return lambda values: by_unit(values, call.units)
-    real = _units_last(call.real.to(call.input.device).expand(call.input.shape), call.units)[..., 0]
-    rows = torch.nonzero(real.reshape(-1)).flatten()
 
     def select(values: Tensor) -> Tensor:
-        last = _units_last(values, call.units)
+        values, axis = _on_one_axis(values, call.units)
+        last = values.movedim(axis, -1)
         return last.reshape(-1, last.shape[-1]).index_select(0, rows).unsqueeze(-1)
 
     return select
-
-
-def _units_last(values: Tensor, units: Units) -> Tensor:
-    values, axis = _on_one_axis(values, units)
-    return values.movedim(axis, -1)
 
 
 def by_unit(values: Tensor, units: Units) -> Tensor:

@@ -75,9 +75,25 @@ def diagnose(
     `fully_shard`) each rank returns the diagnosis of its own batches. Sites have the names that they had before the
     model was wrapped. What cannot be told, such as the units of a tensor that holds summands, is in the notes.
 
-    With `mask`, the counts are those of the unpadded sequences, for activations on (N, T, features), (T, N, features),
-    (N * T, features), (N, channels, T) and the like. Where positions were pooled, all examples count that have a real
-    token. Padding counts at sites whose values the mask does not fit, and in passes without a mask; the notes say so.
+    With `mask`, the counts are those of the unpadded sequences. Examples and positions are followed through the
+    functions of the model: (N, T, features), (T, N, features), (N * T, features), (N, channels, T), the heads of an
+    attention, and tokens that are taken by their indices, such as those of an expert. Where positions were pooled, all
+    examples count that have a real token. Padding counts where a site has other positions (after a stride, in a
+    decoder), where they were rearranged (by `flip`, `sort`), and in passes without a mask; the notes say so.
+
+    What a mask belongs to is not always certain. These cases are decided as follows:
+
+    - As many examples as positions: the padding of the input tells the order if it has the same value everywhere, or
+      other passes do. Otherwise examples are taken to come first, or padding counts if a module has
+      ``batch_first=False``; both with a note.
+    - Two inputs with equally many positions: they are one sequence, unless the name of one begins with ``decoder``,
+      ``tgt``, ``target`` or ``labels``. The mask is that of the others then, or that of these if its own name begins
+      so. Nothing is noted if two sequences have other names.
+    - An input (N, C, T) or (N, C, F, T) without positions beside the examples: its only other axis of length T has
+      them. If another input is (N, T) or (N, T, features), such a length is taken for chance, as that of an image is.
+    - Values that cannot be followed, such as those from NumPy or from a kernel of your own: their shape tells, without
+      a note if it fits in one way only. If they have as many rows as there are real tokens, they are taken for these,
+      with a note.
 
     Examples
     --------

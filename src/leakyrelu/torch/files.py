@@ -65,6 +65,7 @@ def diagnose_files(
     progress: Progress = unseen,
     *,
     plans: Sequence[Path] = (),
+    mask: str | None = None,
 ) -> Diagnosis:
     """Diagnose the model that `spec` names, on the data of a file.
 
@@ -80,6 +81,8 @@ def diagnose_files(
         Called before the first batch and after each one, with the batches done and the batches in all.
     plans : sequence of Path, optional
         The files of plans. The model is shrunk by one after the other before the weights are loaded.
+    mask : str, optional
+        The name of the array that tells which tokens are real, as for `diagnose`.
 
     Returns
     -------
@@ -91,9 +94,9 @@ def diagnose_files(
     ImportError, TypeError, ValueError, OSError
         What is given cannot be read, or the model does not run on it.
     """
-    model, batches = _loaded(spec, data, weights, batch_size, plans)
+    model, batches = _loaded(spec, data, weights, batch_size, plans, mask)
     with _failures("the model", data, batches):
-        return diagnose(model, _followed(batches, progress))
+        return diagnose(model, _followed(batches, progress), mask=batches.mask)
 
 
 def revive_files(
@@ -164,7 +167,7 @@ def remove_files(
 
 
 def _loaded(
-    spec: str, data: Path, weights: Path | None, batch_size: int, plans: Sequence[Path]
+    spec: str, data: Path, weights: Path | None, batch_size: int, plans: Sequence[Path], mask: str | None = None
 ) -> tuple[nn.Module, "Batches"]:
     model = make_model(spec)
     for path in plans:
@@ -175,7 +178,7 @@ def _loaded(
             raise ValueError(f"the model cannot shrink by the plan in {path}: {error}") from error
     if weights is not None:
         load_weights(model, weights)
-    return model, Batches(data, model, batch_size)
+    return model, Batches(data, model, batch_size, mask)
 
 
 @contextmanager

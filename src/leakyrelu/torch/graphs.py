@@ -23,7 +23,7 @@ from leakyrelu._backends.torch_private import (
     source_of,
     tree_leaves,
 )
-from leakyrelu.torch.axes import Axes
+from leakyrelu.torch.axes import Axes, traced
 from leakyrelu.torch.layout import Part, Units, guessed, refined
 from leakyrelu.torch.operations import ACTIVATION_MODULES, Activation, activation_of, plain_name
 
@@ -190,8 +190,9 @@ class _Editor:
             or isinstance(value, nn.Parameter)
             or not value.is_floating_point()
         ):
-            if node.op != "call_module":
-                self._axes.follow(plain_name(function), function, args, kwargs, output)
+            call = traced(plain_name(function), function, args, kwargs, output)
+            if call is not None and node.op != "call_module":
+                self._axes.follow(call)
             return
         units = self._units(value)
         place = self._place(node, activation.operation)

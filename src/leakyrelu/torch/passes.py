@@ -18,14 +18,14 @@ from leakyrelu._backends.torch_private import (
     waited,
     without_subclass_functions,
 )
-from leakyrelu.torch.axes import Axes
+from leakyrelu.torch.axes import Axes, traced
 from leakyrelu.torch.layout import Units, guessed
 from leakyrelu.torch.operations import Activation, SiteNames, activation_of, plain_name
 from leakyrelu.torch.sharding import Layout, Locals, Share, is_sharded
 
 if TYPE_CHECKING:
     from leakyrelu.torch.capture import Capture
-    from leakyrelu.torch.masking import Padding
+    from leakyrelu.torch.padding import Padding
 
 __all__ = ["Pass", "Values"]
 
@@ -130,8 +130,9 @@ class Pass(TorchFunctionMode):
             then = then or self._capture.see(activation, values, self, value)
             then(made.detach())
             self._axes.carry(value, output)
-            if self.padding is not None:
-                self.padding.follow(activation.operation, args, kwargs, output)
+            call = self.padding and traced(activation.operation, function, args, kwargs, output)
+            if self.padding and call:
+                self.padding.follow(call)
             if is_sharded(output):
                 self._made(output)
             elif values.part is not None:
@@ -162,9 +163,12 @@ class Pass(TorchFunctionMode):
 
     def _follow(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: object) -> None:
         with without_subclass_functions():
-            self._axes.follow(name, function, args, kwargs, output)
+            call = traced(name, function, args, kwargs, output)
+            if call is None:
+                return
+            self._axes.follow(call)
             if self.padding is not None:
-                self.padding.follow(name, args, kwargs, output)
+                self.padding.follow(call)
             plain = []
             for each in output if isinstance(output, tuple | list) else (output,):
                 if is_sharded(each) and not isinstance(each, nn.Parameter):
