@@ -229,7 +229,8 @@ names = [
     (private._autograd, "_saved_tensors_hooks_is_enabled"), (private._autograd, "_top_saved_tensors_default_hooks"),
     (forward_ad, "_current_level"), (private, "_current_graph_task_id"), (private._nn, "leaky_relu"),
     (private._functorch, "is_functorch_wrapped_tensor"), (torch.overrides, "has_torch_function_unary"),
-    (private, "DisableTorchFunctionSubclass"),
+    (private, "DisableTorchFunctionSubclass"), (private._dynamo.eval_frame, "get_eval_frame_callback"),
+    (private._dynamo.eval_frame, "set_code_exec_strategy"),
 ]
 kept = [(owner, name, getattr(owner, name)) for owner, name in names]
 modules = {name: sys.modules[name] for name in ("torch.utils._pytree", "torch._subclasses.fake_tensor")}
@@ -253,6 +254,9 @@ batches = [{"input": torch.randn(64, 4)}]
 assert diagnose(model, batches).dead == 3
 with Monitor(model) as monitor:
     model(**batches[0]).sum().backward()
+assert monitor.diagnosis().dead == 3
+monitor = Monitor(model)
+torch.compile(model, backend=monitor.backend("eager"))(**batches[0]).sum().backward()
 assert monitor.diagnosis().dead == 3
 assert revive(model, batches).after.dead == 0
 assert isinstance(replace_relu(model).model[1], LeakyReLU)

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from leakyrelu.torch import LeakyReLU, Monitor, diagnose, leaky_relu
+from leakyrelu.torch import LeakyReLU, Monitor, diagnose, graphs, leaky_relu
+from leakyrelu.torch import compiled as compiled_code
 from leakyrelu.units import merge
 
 pytestmark = [
@@ -480,3 +481,11 @@ def test_what_a_backend_cannot_do():
     fast = torch.compile(model, backend="eager")
     with pytest.raises(TypeError, match=r"^the model is compiled, .*make the Monitor first.*or call diagnose every so"):
         Monitor(fast)
+
+
+def test_without_the_private_names_that_tell_the_code_and_the_inputs(monkeypatch):
+    monkeypatch.setattr(compiled_code, "compilation", lambda: (object(), None))
+    monkeypatch.setattr(graphs, "source_of", lambda node: "")
+    model, batches = Net(), rows()
+    reference = eagerly(copy.deepcopy(model), batches)
+    assert_same(compiled(model, batches), reference)

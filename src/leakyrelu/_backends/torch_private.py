@@ -249,10 +249,12 @@ def left_out_of_compiled_code(function: Callable[..., Any], why: str) -> None:
         pass
 
 
+_compiling = getattr(_eval_frame, "get_eval_frame_callback", None)
+
+
 def compiles_here() -> bool:
     """Whether the code that calls this is compiled by dynamo where it can be; False if that cannot be asked."""
-    ask = getattr(_eval_frame, "get_eval_frame_callback", None)
-    return ask is not None and ask() not in (None, False)
+    return _compiling is not None and _compiling() not in (None, False)
 
 
 def compiler_of(backend: Any, mode: str | None, options: Mapping[str, Any] | None) -> Callable[..., Any]:

@@ -31,9 +31,9 @@ class Monitor:
     Parameters
     ----------
     model : torch.nn.Module
-        The model that is trained. It must not be compiled, as compiled code does not show its activations. A model
-        wrapped by `DistributedDataParallel` may be given with or without the wrapper. A sharded model is given as it
-        is, and its sites have the names that they had before.
+        The model that is trained, not compiled yet: `backend` says how it is then compiled. A model wrapped by
+        `DistributedDataParallel` may be given with or without the wrapper. A sharded model is given as it is, and its
+        sites have the names that they had before.
     every : int, default 1
         1 observes every pass, 2 every second pass, and so on.
     window : int, default 100
