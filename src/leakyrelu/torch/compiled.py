@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from leakyrelu._backends.torch_private import compilation, copy_of_module, is_fake, running_module
 from leakyrelu.torch.capture import paths
-from leakyrelu.torch.graphs import Counted, Group, Owner, Place, Site, add_counts
+from leakyrelu.torch.graphs import Counted, Group, Owner, Place, Site, add_counts, results_of
 from leakyrelu.torch.operations import ACTIVATION_MODULES, is_operation
 from leakyrelu.torch.running import within
 from leakyrelu.units.sums import Sums
@@ -111,13 +111,13 @@ class Compiled:
                 owner = None
             root = None if owner is None else self._paths[owner]
             bare = copy_of_module(module) if keeps_bare else None
-            (results,) = next(iter(reversed(module.graph.nodes))).args
+            outputs = len(results_of(module))
             counter = self._calls.counter(type(owner), root or "")
             counted = add_counts(module, Owner(owner, self._paths), counter, self._notes.setdefault, exact=exact)
             graph = _Graph(
                 self._calls.code,
                 root,
-                len(results),
+                outputs,
                 counted,
                 frozenset(self._paths[each] for each in counted.ran),
             )

@@ -18,6 +18,7 @@ from torch.fx.proxy import GraphAppendingTracer
 from leakyrelu._backends.torch_private import (
     copy_of_module,
     hint_of,
+    is_fake,
     is_sub_graph_call,
     module_ids,
     source_of,
@@ -25,9 +26,9 @@ from leakyrelu._backends.torch_private import (
 )
 from leakyrelu.torch.axes import Axes, traced
 from leakyrelu.torch.layout import Part, Units, guessed, refined
-from leakyrelu.torch.operations import ACTIVATION_MODULES, Activation, activation_of, plain_name
+from leakyrelu.torch.operations import ACTIVATION_MODULES, Activation, activation_inside, activation_of, plain_name
 
-__all__ = ["Group", "Owner", "Place", "Site", "add_counts"]
+__all__ = ["Group", "Owner", "Place", "Site", "add_counts", "results_of"]
 
 # Calls of a sub-graph that runs once, as it stands there: what is counted in it can come out with its results.
 _TRANSPARENT = {"tag_activation_checkpoint", "wrap", "wrap_with_set_grad_enabled"}
@@ -155,7 +156,7 @@ class _Editor:
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
             if node.op == "output":
                 (result,) = args
-                self._finish(tracer, node, found, added)
+                self._finish(tracer, graph, node, found, added)
             elif node.op == "placeholder":
                 values[node] = _stand_in(node.meta.get("example_value")) if given is None else next(given)
             elif node.op == "get_attr":
@@ -184,21 +185,21 @@ class _Editor:
         function: Any = getattr(Tensor, str(node.target)) if node.op == "call_method" else node.target
         activation = activation_of(function, args, kwargs)
         value = args[0] if args else kwargs.get("input", kwargs.get("self"))
-        if (
-            activation is None
-            or not isinstance(value, Tensor)
-            or isinstance(value, nn.Parameter)
-            or not value.is_floating_point()
-        ):
-            call = traced(plain_name(function), function, args, kwargs, output)
+        if activation is None or not isinstance(value, Tensor) or isinstance(value, nn.Parameter):
+            name = plain_name(function)
+            call = traced(name, function, args, kwargs, output)
             if call is not None and node.op != "call_module":
                 self._axes.follow(call)
+            inside = activation_inside(name)
+            if inside:
+                self._note(f"{name} computes its {inside} inside; its units are not seen")
             return
-        units = self._units(value)
         place = self._place(node, activation.operation)
-        if place is not None and isinstance(output, Tensor):
+        if not is_fake(value) or value.is_nested or value.layout != torch.strided:
+            self._note(f"{activation.operation} is called with {type(value).__name__} objects; its units are not seen")
+        elif place is not None and value.numel() and value.is_floating_point() and isinstance(output, Tensor):
             enters = self._exact or not _output_tells(activation, args, kwargs)
-            site, sums = _count(tracer, node, value, units, activation, place, enters)
+            site, sums = _count(tracer, node, value, self._units(value), activation, place, enters)
             site = site._replace(order=next(self._order))
             found[node.meta["example_value"].device].append((site, sums))
         self._axes.carry(value, output)
@@ -230,7 +231,8 @@ class _Editor:
         """Follow the units through a call of a sub-graph, and have it give its sums, too; the values that it gives."""
         bodies = [arg for arg in tree_leaves(args) if isinstance(arg, fx.GraphModule)]
         kind, first = plain_name(node.target), node.args[0] if node.args else None
-        if not (kind in _TRANSPARENT and len(bodies) == 1 and args[0] is bodies[0] and isinstance(first, fx.Node)):
+        runs_one = len(bodies) == 1 and args[0] is bodies[0] and isinstance(results_of(bodies[0]), tuple | list)
+        if kind not in _TRANSPARENT or not runs_one or not isinstance(first, fx.Node):
             for inner in (inner for body in bodies for inner in _calls_in(body)):
                 modules = [*self._modules(inner), *filter(None, [self._owner.module])]
                 self.ran.update(modules)
@@ -241,7 +243,7 @@ class _Editor:
         body = copy_of_module(bodies[0])
         before = len(self.groups)
         result, sums = self.follow(body, args[1:])
-        if len(self.groups) > before and isinstance(result, tuple | list):
+        if len(self.groups) > before:
             name = f"{first.target}_counted"
             graph.add_submodule(name, body)
             with graph.graph.inserting_before(node):
@@ -257,6 +259,7 @@ class _Editor:
     def _finish(
         self,
         tracer: GraphAppendingTracer,
+        graph: fx.GraphModule,
         output: fx.Node,
         found: dict[torch.device, list[tuple[Site, "_Sums"]]],
         added: list[fx.Node],
@@ -273,9 +276,8 @@ class _Editor:
                 added += [proxy.node for proxy in proxies]
                 added += [fx.Proxy(sums.call, tracer).numel().node for site, sums in sites if site.values is None]
                 self.groups.append(Group(device, [site for site, _ in sites]))
-        results: Any = output.args[0]
         if added:
-            output.args = ((*results, *added),)
+            output.args = ((*results_of(graph), *added),)
 
 
 class _Sums(NamedTuple):
@@ -370,7 +372,7 @@ def _stand_in(value: Any) -> Any:
         return type(value)(*map(_stand_in, value)) if hasattr(value, "_fields") else type(value)(map(_stand_in, value))
     if isinstance(value, torch.SymInt):
         return hint_of(value)
-    if not isinstance(value, Tensor) or _has_plain_sizes(value):
+    if not isinstance(value, Tensor) or value.is_nested or value.layout != torch.strided or _has_plain_sizes(value):
         return value
     shape = [hint_of(length) for length in value.shape]
     strides = [hint_of(stride) for stride in value.stride()]
@@ -378,6 +380,11 @@ def _stand_in(value: Any) -> Any:
     reach = 1 + offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True) if length)
     memory = torch.empty(reach, dtype=value.dtype, device="meta")
     return memory.as_strided(shape, strides, offset)
+
+
+def results_of(graph: fx.GraphModule) -> Any:
+    """The nodes of what a graph gives."""
+    return next(iter(reversed(graph.graph.nodes))).args[0]
 
 
 def _calls_in(graph: fx.GraphModule) -> Iterator[fx.Node]:

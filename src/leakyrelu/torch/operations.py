@@ -1,5 +1,6 @@
 """The activations that are counted: how each is called, what its call says, and how its site is named."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ __all__ = [
     "OPERATIONS",
     "Activation",
     "SiteNames",
+    "activation_inside",
     "activation_of",
     "class_kind",
     "function_of",
@@ -75,6 +77,17 @@ def activation_of(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
 def is_operation(name: str) -> bool:
     """Whether a function of this name may be an activation."""
     return name in _READERS
+
+
+# An operation with an activation in its kernel has the name of the activation in its own, as conv2d_relu does.
+_FUSED = re.compile(r"(?:^|_)(leaky_relu|relu6?|[pr]relu|[cs]?elu|[gs][ei]lu)(?:_|$)")
+_WRITTEN = {"relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "Leaky ReLU", "prelu": "PReLU", "silu": "SiLU"}
+
+
+def activation_inside(name: str) -> str:
+    """The activation that a function of this name computes in its kernel, for a reader; empty if it computes none."""
+    fused = None if name.endswith("backward") else _FUSED.search(name)
+    return _WRITTEN.get(fused[1], fused[1].upper()) if fused else ""
 
 
 Argument = Callable[[int, str, Any], Any]  # (position, name, default)

@@ -1,6 +1,5 @@
 """One pass of a model: sees each call of a PyTorch function in it, and knows what enters the activations."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +19,7 @@ from leakyrelu._backends.torch_private import (
 )
 from leakyrelu.torch.axes import Axes, traced
 from leakyrelu.torch.layout import Units, guessed
-from leakyrelu.torch.operations import Activation, SiteNames, activation_of, plain_name
+from leakyrelu.torch.operations import Activation, SiteNames, activation_inside, activation_of, plain_name
 from leakyrelu.torch.sharding import Layout, Locals, Share, is_sharded
 
 if TYPE_CHECKING:
@@ -37,10 +36,6 @@ _UNSEEN: dict[str, Callable[[Tensor], bool]] = {
     "fake": is_fake,
     "functorch's": is_within_functorch,  # of torch.vmap and torch.func.grad
 }
-
-# An operation with an activation in its kernel has the name of the activation in its own, as conv2d_relu does.
-_FUSED = re.compile(r"(?:^|_)(leaky_relu|relu6?|[pr]relu|[cs]?elu|[gs][ei]lu)(?:_|$)")
-_WRITTEN = {"relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "Leaky ReLU", "prelu": "PReLU", "silu": "SiLU"}
 
 
 def _plain(value: object) -> Tensor | None:
@@ -101,9 +96,8 @@ class Pass(TorchFunctionMode):
         output = function(*args, **kwargs)
         name = plain_name(function)
         self._follow(name, function, args, kwargs, output)
-        fused = _FUSED.search(name)
-        if fused and not name.endswith("backward"):
-            inside = _WRITTEN.get(fused[1], fused[1].upper())
+        inside = activation_inside(name)
+        if inside:
             self._note(f"{self._caller(name)} computes its {inside} inside; its units are not seen")
         return output
 
