@@ -57,6 +57,7 @@ LOWEST = {
     ),
     "plot": Lowest(["tests/test_plot.py", "tests/test_theory"]),
     "demo": Lowest(["tests/test_demo", "tests/test_shared/test_intervals.py", "tests/test_units"]),
+    "jax": Lowest(["tests/test_jax/test_diagnosis.py", "tests/test_jax/test_function.py"], ("ml_dtypes",)),
     "sklearn": Lowest(["tests/test_sklearn.py"], ("pandas",)),
     "tune": Lowest(["tests/test_cli.py", "tests/test_tuning"]),  # where all commands work
     "learn": Lowest(["tests/test_lesson"], ("axe-playwright-python", "playwright")),

@@ -17,7 +17,7 @@ from leakyrelu.torch import diagnose, revive
 from leakyrelu.torch.axes import RULES
 from leakyrelu.torch.capture import Capture
 from leakyrelu.torch.counts import by_unit
-from leakyrelu.torch.layout import (
+from leakyrelu.units.layout import (
     Factor,
     Part,
     agreed,

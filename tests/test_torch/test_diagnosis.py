@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from leakyrelu.torch import LeakyReLU, diagnose, leaky_relu
 from leakyrelu.torch.capture import Call, Capture
 from leakyrelu.torch.counts import Counts
-from leakyrelu.torch.layout import Part
 from leakyrelu.torch.operations import Activation
+from leakyrelu.units.layout import Part
 
 DEAD = [1, 4]  # the units that `planted` kills
 aten = torch.ops.aten

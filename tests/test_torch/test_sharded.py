@@ -22,8 +22,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from leakyrelu.torch import Monitor, diagnose, revive
 from leakyrelu.torch.capture import paths
-from leakyrelu.torch.layout import Part
 from leakyrelu.torch.sharding import Layout
+from leakyrelu.units.layout import Part
 
 
 def net():

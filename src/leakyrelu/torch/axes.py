@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from leakyrelu._backends.torch_private import base_of
-from leakyrelu.torch.layout import (
+from leakyrelu.units.layout import (
     Factor,
     Labels,
     Part,

@@ -20,11 +20,11 @@ from leakyrelu._backends.torch_private import (
     without_functions,
     without_subclass_functions,
 )
-from leakyrelu.torch.layout import Part, Units
 from leakyrelu.torch.masking import Mask, Masking, arguments_of
 from leakyrelu.torch.operations import Activation
 from leakyrelu.torch.passes import Pass, Values
 from leakyrelu.torch.sharding import Share
+from leakyrelu.units.layout import Part, Units
 
 if TYPE_CHECKING:
     from types import FrameType

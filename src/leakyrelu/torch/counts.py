@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from leakyrelu.torch.capture import Call
-from leakyrelu.torch.layout import Units, refined
 from leakyrelu.torch.sharding import Share, whole
 from leakyrelu.units.diagnosis import Diagnosis
+from leakyrelu.units.layout import Units, refined
 from leakyrelu.units.sums import Sums
 
 __all__ = ["Counts", "Record", "by_unit", "largest_change", "split", "together"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from leakyrelu.torch.axes import RULES, Axes, Operand, Rule, Seen, Sources, each_of, elementwise
-from leakyrelu.torch.layout import Shape, Units, agreed, kept
+from leakyrelu.units.layout import Shape, Units, agreed, kept
 
 __all__ = ["Followed"]
 

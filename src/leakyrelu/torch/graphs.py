@@ -25,8 +25,8 @@ from leakyrelu._backends.torch_private import (
     tree_leaves,
 )
 from leakyrelu.torch.axes import Axes, traced
-from leakyrelu.torch.layout import Part, Units, guessed, refined
 from leakyrelu.torch.operations import ACTIVATION_MODULES, Activation, activation_inside, activation_of, plain_name
+from leakyrelu.units.layout import Part, Units, guessed, refined
 
 __all__ = ["Group", "Owner", "Place", "Site", "add_counts", "results_of"]
 

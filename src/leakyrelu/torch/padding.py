@@ -9,7 +9,7 @@ from torch import Tensor
 
 from leakyrelu.torch.axes import Traced
 from leakyrelu.torch.followed import Followed
-from leakyrelu.torch.layout import Part, Units, refined
+from leakyrelu.units.layout import Part, Units, refined
 
 __all__ = ["Order", "Padding", "Placed", "order_of"]
 

@@ -18,9 +18,9 @@ from leakyrelu._backends.torch_private import (
     without_subclass_functions,
 )
 from leakyrelu.torch.axes import Axes, traced
-from leakyrelu.torch.layout import Units, guessed
 from leakyrelu.torch.operations import Activation, SiteNames, activation_inside, activation_of, plain_name
 from leakyrelu.torch.sharding import Layout, Locals, Share, is_sharded
+from leakyrelu.units.layout import Units, guessed
 
 if TYPE_CHECKING:
     from leakyrelu.torch.capture import Capture

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from leakyrelu.torch.axes import Axes
-from leakyrelu.torch.layout import Units
+from leakyrelu.units.layout import Units
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

@@ -36,6 +36,7 @@ class Diagnosis:
     See Also
     --------
     leakyrelu.torch.diagnose : makes one for a model of PyTorch.
+    leakyrelu.jax.diagnose : makes one for a network in JAX.
     leakyrelu.sklearn.diagnose : makes one for a multi-layer perceptron of scikit-learn.
 
     Examples

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from leakyrelu.torch.capture import Call
 from leakyrelu.torch.counts import by_unit
-from leakyrelu.torch.layout import Units, refined
 from leakyrelu.torch.wiring.tape import Maker, Operand
 from leakyrelu.torch.wiring.weights import Application
+from leakyrelu.units.layout import Units, refined
 
 __all__ = ["Group", "Key", "Member", "Seen", "Target", "Together", "put"]
 

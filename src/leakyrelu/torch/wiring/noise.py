@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leakyrelu.torch.layout import Part, Units
 from leakyrelu.torch.wiring.groups import put
 from leakyrelu.torch.wiring.shadows import Shadows
+from leakyrelu.units.layout import Part, Units
 
 __all__ = ["SCALES", "Noise"]
 
