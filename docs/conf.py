@@ -1,9 +1,12 @@
 """The site: `nox -s docs` builds it into build/docs/html."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # it is read when Keras is imported for its docstrings
 
 project = "leakyrelu"
 author = "The leakyrelu developers"

@@ -5,6 +5,9 @@ import os
 # Tests run in several processes, whose OpenMP threads would take processors from each other, and stall.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Keras reads it when it is imported; tests/test_keras.py runs on the other backends, too.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
 import pytest
 from hypothesis import settings
 

@@ -27,6 +27,7 @@ ON_IMPORT = {
     "torch": r"leakyrelu\.(torch|_backends\.torch(_private)?)(\..*)?",
     "jax": r"leakyrelu\.(jax|_backends\.jax)(\..*)?",
     "sklearn": r"leakyrelu\.sklearn",
+    "keras": r"leakyrelu\.keras(\..*)?",
     "typer": r"leakyrelu\.cli(\..*)?",
     "marimo": r"leakyrelu\.lesson\.page",
 }
@@ -198,7 +199,7 @@ def test_the_tests_lie_as_what_they_test():
 
 
 def test_optional_parts_are_seen_by_dir_and_loaded_on_first_use():
-    assert {"check", "demo", "jax", "plot", "sklearn", "theory", "torch", "tuning", "units"} <= set(dir(leakyrelu))
+    assert {"check", "demo", "jax", "keras", "plot", "sklearn", "theory", "torch", "units"} <= set(dir(leakyrelu))
     assert inspect.ismodule(leakyrelu.plot)
     assert not hasattr(leakyrelu, "leaky_rlu")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from leakyrelu import check as check
     from leakyrelu import demo as demo
     from leakyrelu import jax as jax
+    from leakyrelu import keras as keras
     from leakyrelu import lesson as lesson
     from leakyrelu import plot as plot
     from leakyrelu import sklearn as sklearn
@@ -31,7 +32,9 @@ else:  # a type checker that saw __getattr__ would accept any name
     from importlib import import_module
 
     # These load on first use: leakyrelu.plot.plot_leaky_relu(). So does __version__, which the installation knows.
-    _OPTIONAL = frozenset(("check", "demo", "jax", "lesson", "plot", "sklearn", "theory", "torch", "tuning", "units"))
+    _OPTIONAL = frozenset(
+        ("check", "demo", "jax", "keras", "lesson", "plot", "sklearn", "theory", "torch", "tuning", "units")
+    )
 
     def __getattr__(name: str) -> object:
         if name == "__version__":

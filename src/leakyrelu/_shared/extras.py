@@ -8,7 +8,8 @@ from leakyrelu._shared.wording import first_line
 
 __all__ = ["needs"]
 
-_PACKAGES = {"scipy": "SciPy", "sklearn": "scikit-learn", "torch": "PyTorch"}  # the modules with other names
+# The modules with other names.
+_PACKAGES = {"keras": "Keras", "scipy": "SciPy", "sklearn": "scikit-learn", "torch": "PyTorch"}
 
 
 @contextmanager

@@ -38,6 +38,7 @@ class Diagnosis:
     leakyrelu.torch.diagnose : makes one for a model of PyTorch.
     leakyrelu.jax.diagnose : makes one for a network in JAX.
     leakyrelu.sklearn.diagnose : makes one for a multi-layer perceptron of scikit-learn.
+    leakyrelu.keras.diagnose : makes one for a model of Keras.
 
     Examples
     --------
