@@ -105,6 +105,7 @@ def run_console(page, block, directory):
         assert result.returncode == 0, f"{page}:{block.line}: $ {command} ended with {result.returncode}"
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec|.*does not have many workers")  # Lightning's own
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_of_the_page(page, tmp_path, monkeypatch):
@@ -218,7 +219,7 @@ def test_every_public_name_is_in_the_reference():
             assert automatic or f"{module.__name__}.{name}\n" in text, (module.__name__, name)
 
 
-_PUBLIC_PARTS = ("check", "demo", "lesson", "plot", "theory", "torch", "tuning", "units")
+_PUBLIC_PARTS = ["check", "demo", "lesson", "lightning", "plot", "theory", "torch", "transformers", "tuning", "units"]
 
 
 def test_every_environment_variable_is_in_the_reference():

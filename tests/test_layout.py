@@ -24,10 +24,12 @@ NOT_INSTALLED = {".cpp", ".hpp", ".pyc"}  # sources that are compiled, and files
 
 # The modules that may import a framework when they are imported: those under its name, and the command line.
 ON_IMPORT = {
-    "torch": r"leakyrelu\.(torch|_backends\.torch(_private)?)(\..*)?",
     "jax": r"leakyrelu\.(jax|_backends\.jax)(\..*)?",
     "sklearn": r"leakyrelu\.sklearn",
     "keras": r"leakyrelu\.keras(\..*)?",
+    "torch": r"leakyrelu\.(torch|transformers|_backends\.torch(_private)?)(\..*)?",
+    "lightning": r"leakyrelu\.lightning",
+    "transformers": r"leakyrelu\.transformers",
     "typer": r"leakyrelu\.cli(\..*)?",
     "marimo": r"leakyrelu\.lesson\.page",
 }
@@ -103,6 +105,7 @@ def test_no_module_imports_an_optional_dependency_when_it_is_imported():
     for name, dependency in missing.items():
         assert re.fullmatch(ON_IMPORT.get(dependency.partition(".")[0], ""), name), (name, dependency)
     assert {"leakyrelu.cli", "leakyrelu.sklearn", "leakyrelu.torch", "leakyrelu._backends.jax"} <= missing.keys()
+    assert {"leakyrelu.lightning", "leakyrelu.transformers"} <= missing.keys()
 
 
 @pytest.mark.slow
@@ -199,7 +202,8 @@ def test_the_tests_lie_as_what_they_test():
 
 
 def test_optional_parts_are_seen_by_dir_and_loaded_on_first_use():
-    assert {"check", "demo", "jax", "keras", "plot", "sklearn", "theory", "torch", "units"} <= set(dir(leakyrelu))
+    assert {"check", "demo", "plot", "theory", "tuning", "units"} <= set(dir(leakyrelu))
+    assert {"jax", "keras", "lightning", "sklearn", "torch", "transformers"} <= set(dir(leakyrelu))
     assert inspect.ismodule(leakyrelu.plot)
     assert not hasattr(leakyrelu, "leaky_rlu")
 

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from leakyrelu import jax as jax
     from leakyrelu import keras as keras
     from leakyrelu import lesson as lesson
+    from leakyrelu import lightning as lightning
     from leakyrelu import plot as plot
     from leakyrelu import sklearn as sklearn
     from leakyrelu import theory as theory
     from leakyrelu import torch as torch
+    from leakyrelu import transformers as transformers
     from leakyrelu import tuning as tuning
     from leakyrelu import units as units
 else:  # a type checker that saw __getattr__ would accept any name
@@ -33,7 +35,21 @@ else:  # a type checker that saw __getattr__ would accept any name
 
     # These load on first use: leakyrelu.plot.plot_leaky_relu(). So does __version__, which the installation knows.
     _OPTIONAL = frozenset(
-        ("check", "demo", "jax", "keras", "lesson", "plot", "sklearn", "theory", "torch", "tuning", "units")
+        (
+            "check",
+            "demo",
+            "jax",
+            "keras",
+            "lesson",
+            "lightning",
+            "plot",
+            "sklearn",
+            "theory",
+            "torch",
+            "transformers",
+            "tuning",
+            "units",
+        )
     )
 
     def __getattr__(name: str) -> object:

@@ -8,8 +8,14 @@ from leakyrelu._shared.wording import first_line
 
 __all__ = ["needs"]
 
-# The modules with other names.
-_PACKAGES = {"keras": "Keras", "scipy": "SciPy", "sklearn": "scikit-learn", "torch": "PyTorch"}
+_PACKAGES = {  # the modules with other names
+    "keras": "Keras",
+    "lightning": "Lightning",
+    "scipy": "SciPy",
+    "sklearn": "scikit-learn",
+    "torch": "PyTorch",
+    "transformers": "Transformers",
+}
 
 
 @contextmanager

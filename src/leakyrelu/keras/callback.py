@@ -6,6 +6,7 @@ from typing import Any
 from leakyrelu.keras.diagnosis import diagnose
 from leakyrelu.keras.private import keras
 from leakyrelu.units.diagnosis import Diagnosis
+from leakyrelu.units.scalars import scalars_of
 from leakyrelu.units.sites import LISTS
 
 __all__ = ["DeadUnits"]
@@ -91,13 +92,4 @@ class DeadUnits(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no
             self.diagnosis = diagnose(self.model, self._x, batch_size=self._batch_size, steps=self._steps)
         self._epochs += 1
         if logs is not None and self.diagnosis is not None:
-            logs.update(self._scalars(self.diagnosis))
-
-    def _scalars(self, diagnosis: Diagnosis) -> dict[str, float]:
-        scalars = {
-            f"units/{kind}_fraction": sum(len(getattr(site, kind)) for site in diagnosis.sites) / diagnosis.units
-            for kind in self._kinds
-        }
-        if self._per_site:
-            scalars |= {f"units/dead_fraction/{site.name}": len(site.dead) / site.units for site in diagnosis.sites}
-        return scalars
+            logs.update(scalars_of(self.diagnosis, kinds=self._kinds, per_site=self._per_site))

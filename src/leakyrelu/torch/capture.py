@@ -21,7 +21,7 @@ from leakyrelu._backends.torch_private import (
     without_subclass_functions,
 )
 from leakyrelu.torch.masking import Mask, Masking, arguments_of
-from leakyrelu.torch.operations import Activation
+from leakyrelu.torch.operations import Activation, SiteNames
 from leakyrelu.torch.passes import Pass, Values
 from leakyrelu.torch.sharding import Share
 from leakyrelu.units.layout import Part, Units
@@ -94,14 +94,20 @@ class Capture:
         self.examples: Counter[nn.Module] = Counter()
         self.notes: dict[str, None] = {}  # in the order of their first appearance
         self.meshes: dict[DeviceMesh, None] = {}
+        # Is told of each call in an observed pass that comes from outside of the model, with the pass.
+        self.on_call: Callable[[Pass, nn.Module, Any, Any], object] = lambda *call: None
         self._observe = observe
         self._wanted = wanted
-        self._masking = None if mask is None else Masking(mask, model, self.notes)
+        self.masking = None if mask is None else Masking(mask, model, self.notes)
         self._paths = paths(model)
         self._stack: list[nn.Module] = []  # the modules that are running
         self._frame: FrameType | None = None  # where the outermost module was called
         self._mode: Pass | None = None  # while a pass is observed
         self._handles: list[RemovableHandle] = []
+        # What the block of `one_pass` is called, if it is a step of a trainer. Sites outside of modules get this name.
+        # A step may call the model several times: the sites of each call are numbered on their own, as in passes.
+        self.block = ""
+        self._block_names: SiteNames | None = None  # of the block, while a module runs that it calls
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _inert, ()  # a copy of the model has copies of its hooks, which must not count
@@ -133,11 +139,14 @@ class Capture:
     @contextmanager
     def one_pass(self, inputs: object) -> Iterator[None]:
         """Observe all that happens in this block as one pass, also outside of the model's modules."""
+        if self._mode is None:
+            self._stack.clear()  # the block may be within a call that is not observed, as a wrapper makes it
+            self._frame = None
         self._begin(self.model, inputs)
         try:
-            if self._masking is not None and self._mode is not None:
+            if self.masking is not None and self._mode is not None:
                 self._mode.batch = inputs
-                told, mask = self._masking.in_batch(inputs)
+                told, mask = self.masking.in_batch(inputs)
                 self._mode.awaits_mask = not told
                 if told:
                     self._mask(mask, inputs)
@@ -153,12 +162,17 @@ class Capture:
         if self._frame is not None and module is self._stack[0] and not _is_running(self._frame):
             self._end()  # the last pass was interrupted from the keyboard, in which case no hook is called
         outermost = not self._stack
+        from_outside = outermost or (self._frame is None and len(self._stack) == 1)  # or from the block of `one_pass`
         self._begin(module, (args, kwargs))
+        if from_outside and self._mode is not None:
+            self.on_call(self._mode, module, args, kwargs)
+            if self.block:
+                self._block_names, self._mode.names = self._mode.names, SiteNames()
         if outermost:
             self._frame = _caller()
-        if self._masking is not None and self._mode is not None and (outermost or self._mode.awaits_mask):
+        if self.masking is not None and self._mode is not None and (outermost or self._mode.awaits_mask):
             try:
-                self._find_mask(self._masking, module, args, kwargs)
+                self._find_mask(self.masking, module, args, kwargs)
             except BaseException:
                 self._end()
                 raise
@@ -176,7 +190,7 @@ class Capture:
             self._mask(found, given)
 
     def _mask(self, mask: Any, inputs: Any) -> None:
-        masking: Any = self._masking
+        masking: Any = self.masking
         if mask is None:
             self.notes[masking.absent] = None
         elif self._mode is not None:
@@ -189,6 +203,9 @@ class Capture:
                 self._mode.leave(output)
             while self._stack.pop() is not module:
                 pass  # the hook that marks the end of such a module was never called
+            if self._block_names is not None and self._mode is not None and len(self._stack) == 1:
+                self._mode.names = self._block_names
+                self._block_names = None
             if not self._stack:
                 self._end()
 
@@ -206,7 +223,7 @@ class Capture:
 
     def _end(self) -> None:
         self._stack.clear()
-        self._frame = None
+        self._frame = self._block_names = None
         if self._mode is not None:
             self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             seen = self._mode.seen
@@ -223,7 +240,8 @@ class Capture:
     def see(self, activation: Activation, values: Values, mode: Pass, value: Tensor) -> Callable[[Tensor], object]:
         """Tell the observer of a call."""
         module = self.running
-        name = mode.names.name(self._path(module), module, activation.operation)
+        path = self.block if self.block and len(self._stack) == 1 else self._path(module)
+        name = mode.names.name(path, module, activation.operation)
         local, whole, units, part = values
         if mode.examples is None:
             mode.examples = whole[0] if whole else 1

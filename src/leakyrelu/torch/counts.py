@@ -19,7 +19,7 @@ from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.layout import Units, refined
 from leakyrelu.units.sums import Sums
 
-__all__ = ["Counts", "Record", "by_unit", "largest_change", "split", "together"]
+__all__ = ["Counts", "Record", "added", "by_unit", "largest_change", "split", "together"]
 
 _CONSTANT = 1e-5  # relative to the root mean square of values: differences below that are rounding errors
 
@@ -34,7 +34,13 @@ class Record(NamedTuple):
 
 
 def together(records: Iterable[Record]) -> Diagnosis:
-    """The diagnosis from what several ranks have counted; examples that several ranks run are examples once."""
+    """The diagnosis from what several ranks have counted."""
+    record = added(records)
+    return Diagnosis(tuple(site.site() for site in record.sites if site.values), record.examples, record.notes)
+
+
+def added(records: Iterable[Record]) -> Record:
+    """What several ranks have counted, as if it were one; examples that several ranks run are examples once."""
     found: dict[tuple[object, ...], dict[object, Sums]] = defaultdict(dict)  # by site, and by ranks
     examples: dict[object, int] = defaultdict(int)
     notes: dict[str, None] = {}
@@ -46,14 +52,15 @@ def together(records: Iterable[Record]) -> Diagnosis:
             parts = found[site.key]
             before = parts.get(group)
             parts[group] = replace(before + site, examples=max(before.examples, site.examples)) if before else site
-    sites = (reduce(add, parts.values()) for parts in found.values())
-    return Diagnosis(tuple(site.site() for site in sites if site.values), sum(examples.values()), tuple(notes))
+    sites = tuple(reduce(add, parts.values()) for parts in found.values())
+    return Record(sites, sum(examples.values()), tuple(notes))
 
 
 class Counts:
-    """Running counts of all sites of a model; an observer for `Capture`."""
+    """Running counts of all sites of a model; an observer for `Capture`. They go on from those counted `before`."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Iterable[Sums] = ()) -> None:
+        self._before: dict[object, Sums | None] = {sums.key: sums for sums in before}  # None: a site goes on from it
         self._sites: dict[tuple[object, ...], _SiteCounts] = {}
         self._scratch = _Scratch()
 
@@ -62,17 +69,21 @@ class Counts:
         part = call.part or whole(by_unit(call.input, call.units).shape[1])
         key = call.name, call.activation, part.units, call.input.device
         if key not in self._sites:
-            self._sites[key] = _SiteCounts(call, part.units, self._scratch)
+            self._sites[key] = site = _SiteCounts(call, part.units, self._scratch)
+            before = self._before.get(site.key)
+            if before is not None and site.starts_from(before):
+                self._before[site.key] = None
         return self._sites[key].add(call, part)
 
     def record(
         self, examples: int, notes: Iterable[str] = (), ranks: tuple[int, ...] = (), others: Iterable[Sums] = ()
     ) -> Record:
         """All that has been counted so far, and what was counted elsewhere; the parameters are those of `Record`."""
-        sites: dict[object, Sums] = {}
+        sites = dict(self._before)
         for sums in (*(site.sums() for site in self._sites.values()), *others):  # a site may be on several devices
-            sites[sums.key] = sites[sums.key] + sums if sums.key in sites else sums
-        return Record(tuple(sites.values()), examples, tuple(notes), ranks)
+            before = sites.get(sums.key)
+            sites[sums.key] = sums if before is None else before + sums
+        return Record(tuple(filter(None, sites.values())), examples, tuple(notes), ranks)
 
     def diagnosis(self, examples: int) -> Diagnosis:
         """The diagnosis from all that has been counted so far."""
@@ -123,6 +134,21 @@ class _SiteCounts:
                 magnitude.add_(_per_unit(torch.sum, each if at_least_zero else each.abs()))
 
         return add_output
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return self.name, self.activation.operation, self.activation.flat, self.activation.threshold, len(self.fired)
+
+    def starts_from(self, before: Sums) -> bool:
+        """Go on from these counts, so that sums are rounded as if the counting had never stopped."""
+        mine = (self.fired, self.below, self.maximum, self.magnitude)
+        theirs = (before.fired, before.below, before.maximum, before.magnitude)
+        if any(each is None for each in theirs):  # it was counted in a way that does not tell all of them
+            return False
+        self.examples, self.values = before.examples, before.values
+        for counted, value in zip(mine, theirs, strict=True):
+            counted.copy_(torch.as_tensor(value))
+        return True
 
     def sums(self) -> Sums:
         return Sums(

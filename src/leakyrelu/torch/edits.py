@@ -16,9 +16,11 @@ _INITIAL = {"step_size": "lr", "sum": "initial_accumulator_value"}  # states of 
 
 
 def states_of(optimizer: object) -> States | None:
-    """The states that the optimizer keeps for each element of its parameters, and what they are at the start."""
+    """The states that an optimizer, or several, keep for each element of their parameters, and what they start at."""
     if optimizer is None:
         return None
+    if isinstance(optimizer, list | tuple):
+        return {parameter: states for each in optimizer for parameter, states in (states_of(each) or {}).items()}
     if not isinstance(optimizer, torch.optim.Optimizer):
         kind = type(optimizer).__name__
         raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {kind}; if it wraps one, give that")

@@ -60,6 +60,17 @@ class Masking:
         self._sites: dict[str, Order] = {}
         self._follows_convention = all(getattr(module, "batch_first", True) for module in model.modules())
 
+    def state(self) -> dict[str, Any]:
+        """What is remembered, as plain values."""
+        inputs = [(*key, order) for key, order in self._inputs.items()]
+        return {"inputs": inputs, "assumed": list(self._assumed), "sites": dict(self._sites)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Remember what another one had."""
+        self._inputs.update({(kind, name, i): order for kind, name, i, order in state["inputs"]})
+        self._assumed.update((kind, name, i) for kind, name, i in state["assumed"])
+        self._sites.update(state["sites"])
+
     def in_batch(self, batch: object) -> tuple[bool, Tensor | None]:
         """Whether a batch tells its mask, and the mask."""
         if not isinstance(self._mask, str):

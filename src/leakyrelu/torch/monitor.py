@@ -11,14 +11,17 @@ from torch.nn.parallel import DataParallel
 from leakyrelu._backends.torch_private import compiler_of, is_compiled
 from leakyrelu.torch.capture import IF_COMPILED, Call, Capture, nothing_seen
 from leakyrelu.torch.compiled import Compiled, Compiler
-from leakyrelu.torch.counts import Counts, Record, together
+from leakyrelu.torch.counts import Counts, Record, added, together
 from leakyrelu.torch.masking import Mask, checked_mask
+from leakyrelu.torch.resuming import by_path, checked_state, examples_together, modules_by_path, packed, unpacked
 from leakyrelu.torch.running import seen_through
 from leakyrelu.torch.sharding import ranks_of
 from leakyrelu.units.diagnosis import Diagnosis
-from leakyrelu.units.sites import LISTS
+from leakyrelu.units.scalars import scalars_of
 
 __all__ = ["Monitor"]
+
+_NOT_SAVED = "what is counted in compiled code is not saved, so the counts begin where the training was resumed"
 
 
 class Monitor:
@@ -204,7 +207,7 @@ class Monitor:
         self._calls[called] += 1
         if (self._calls[called] - 1) % self._every:
             return False
-        if self._passes[called] == self._window:
+        if self._passes[called] >= self._window:
             self._last = self._counted()
             self._new_window()
         self._passes[called] += 1
@@ -217,6 +220,9 @@ class Monitor:
             notes += self._compiled.unseen()
             compiled = self._compiled.sums()
         return self._counts.record(examples, notes, ranks_of(self._capture.meshes), compiled)
+
+    def _is_full(self) -> bool:
+        return any(passes >= self._window for passes in self._passes.values())
 
     def diagnosis(self) -> Diagnosis:
         """Diagnose the last full window or, before the first one is full, what has been observed so far.
@@ -235,12 +241,7 @@ class Monitor:
         ValueError
             No rank has observed a pass yet, or no activation that is known was called.
         """
-        full = self._window in self._passes.values()
-        part = self._counted() if self._last is None or full else self._last
-        parts: list[Any] = [part]
-        if distributed.is_available() and distributed.is_initialized():
-            parts = [None] * distributed.get_world_size()
-            distributed.all_gather_object(parts, part)
+        parts = _of_all_ranks(self._counted() if self._last is None or self._is_full() else self._last)
         diagnosis = together(parts)
         if not diagnosis.sites:
             raise ValueError(
@@ -249,6 +250,62 @@ class Monitor:
                 else f"no pass was observed yet: attach the monitor, and run the model with gradients; {IF_COMPILED}"
             )
         return diagnosis
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted, for training that is resumed.
+
+        Like `diagnosis`, it must be called on all ranks, and gives the counts of all ranks together.
+
+        Returns
+        -------
+        dict
+            Numbers, strings and tensors, which `torch.load` reads with ``weights_only=True``.
+        """
+        mine = by_path(self._capture.examples, self._capture.model)
+        counted, last = self._counted(), self._last
+        if self._compiled is not None:
+            counted, last = Record((), 0, (_NOT_SAVED,)), None
+        parts = _of_all_ranks((counted, last, mine))
+        return packed(
+            window=added(window for window, _, _ in parts),
+            last=added(last for _, last, _ in parts if last) if any(last for _, last, _ in parts) else None,
+            examples=examples_together((window.ranks, each) for window, _, each in parts),
+            calls=by_path(self._calls, self._capture.model),
+            passes=by_path(self._passes, self._capture.model),
+            orders=self._capture.masking.state() if self._capture.masking else {},
+        )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what another monitor had counted.
+
+        The counts that follow are those of training that was never interrupted. `every` and `window` are those of this
+        monitor. If `torch.distributed` is initialised, all ranks load the same state; their number may have changed.
+
+        Parameters
+        ----------
+        state : Mapping
+            What `state_dict` returned.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `state` is something else, or the state of the monitor of another model.
+        """
+        modules = modules_by_path(self._capture.model)
+        state = checked_state(state, [*modules, self._capture.block])
+        self.reset()
+        self._calls.update({modules[path]: count for path, count in state["calls"].items()})
+        self._passes.update({modules[path]: count for path, count in state["passes"].items()})
+        if self._capture.masking and state["orders"]:
+            self._capture.masking.load(state["orders"])
+        first = not _is_distributed() or distributed.get_rank() == 0  # it alone has what all had, which counts once
+        if state["last"] is not None:
+            self._last = unpacked(state["last"]) if first else Record((), 0, ())
+        if first:
+            window = unpacked(state["window"])
+            self._counts = Counts(window.sites)
+            self._capture.notes |= dict.fromkeys(window.notes)
+            self._capture.examples.update({modules[path]: count for path, count in state["examples"].items()})
 
     def scalars(self) -> dict[str, float]:
         """Fractions of units for a logger: of all units, and the dead ones of each site.
@@ -266,9 +323,17 @@ class Monitor:
         ValueError
             As for `diagnosis`.
         """
-        diagnosis = self.diagnosis()
-        fractions = {
-            f"units/{kind}_fraction": sum(len(getattr(site, kind)) for site in diagnosis.sites) / diagnosis.units
-            for kind in LISTS
-        }
-        return fractions | {f"units/dead_fraction/{site.name}": len(site.dead) / site.units for site in diagnosis.sites}
+        return scalars_of(self.diagnosis())
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _of_all_ranks(mine: Any) -> list[Any]:
+    """What each rank gives; all of them must call this."""
+    if not _is_distributed():
+        return [mine]
+    parts: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(parts, mine)
+    return parts

@@ -1,6 +1,6 @@
 """Makes dead units fire again, without changing what the network computes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ def revive(
     batches: Iterable[Any],
     *,
     forward: Forward | None = None,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None = None,
     generator: torch.Generator | None = None,
     which: Which = "dead",
     tau: float = 0.025,
@@ -98,10 +98,10 @@ def revive(
         least four times and at most ten times; some thousand examples are enough.
     forward : callable, optional
         As in `diagnose`. The outputs that stay as they are are those of the model, and what this function returns.
-    optimizer : torch.optim.Optimizer, optional
-        The optimizer that trains the model. Its state (momentum, the moments of Adam) is set back to what it was at the
-        start, mostly zero, for exactly those of its weights that are changed here. State that it keeps for whole rows
-        and columns (Adafactor) stays.
+    optimizer : torch.optim.Optimizer or a list of them, optional
+        The optimizer that trains the model, or several. Its state (momentum, the moments of Adam) is set back to what
+        it was at the start, mostly zero, for exactly those of its weights that are changed here. State that it keeps
+        for whole rows and columns (Adafactor) stays.
     generator : torch.Generator, optional
         Draws the new weights, on the CPU. By default it is a copy of PyTorch's own generator.
     which : {"dead", "dormant"}, optional
