@@ -1,13 +1,15 @@
 """Logs the dead units of a Keras model while it trains."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leakyrelu.keras.diagnosis import diagnose
 from leakyrelu.keras.private import keras
-from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.scalars import scalars_of
 from leakyrelu.units.sites import LISTS
+
+if TYPE_CHECKING:
+    from leakyrelu.units.diagnosis import Diagnosis
 
 __all__ = ["DeadUnits"]
 
