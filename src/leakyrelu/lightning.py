@@ -116,16 +116,14 @@ class DeadUnits(Callback):
 
     def diagnosis(self) -> Diagnosis:
         """Diagnose the last full window, as `leakyrelu.torch.Monitor.diagnosis` does."""
-        if self.monitor is None:
-            raise RuntimeError("no training has begun yet, so nothing was counted; call Trainer.fit first")
-        return self.monitor.diagnosis()
+        return self._watch.diagnosis()
 
     def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Begin to count."""
         if getattr(pl_module, "_compiler_ctx", None) is not None:
             raise TypeError(
                 "the LightningModule is compiled, so its activations cannot be seen while it trains; train it without "
-                "torch.compile, or without DeadUnits"
+                "torch.compile, or without DeadUnits and with the backend of a leakyrelu.torch.Monitor"
             )
         self._end()
         lacks_counts = trainer.ckpt_path is not None and not self._watch.resumes

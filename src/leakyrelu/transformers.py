@@ -125,9 +125,7 @@ class DeadUnitsCallback(TrainerCallback):
 
     def diagnosis(self) -> Diagnosis:
         """Diagnose the last full window, as `leakyrelu.torch.Monitor.diagnosis` does."""
-        if self.monitor is None:
-            raise RuntimeError("no training has begun yet, so nothing was counted; call Trainer.train first")
-        return self.monitor.diagnosis()
+        return self._watch.diagnosis()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -138,7 +136,8 @@ class DeadUnitsCallback(TrainerCallback):
         if args.torch_compile or (trainer is not None and any(map(is_compiled, trainer.model_wrapped.modules()))):
             raise TypeError(
                 "the model is compiled (torch_compile=True, or Accelerate's dynamo_backend), so its activations cannot "
-                "be seen while it trains; train it uncompiled, or without DeadUnitsCallback"
+                "be seen while it trains; train it uncompiled, or without DeadUnitsCallback and with the backend of a "
+                "leakyrelu.torch.Monitor"
             )
         self._watch.end()
         if trainer is not None:

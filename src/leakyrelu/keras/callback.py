@@ -36,9 +36,9 @@ class DeadUnits(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no
         As for `diagnose`.
     per_site : bool, default False
         Whether to log ``"units/dead_fraction/NAME"``, too: the fraction of dead units of each site.
-    kinds : collection of str, default ("dead",)
-        What is logged: ``"dead"`` gives ``"units/dead_fraction"``, and likewise ``"one_sided"``, ``"rare"``,
-        ``"always_on"``, ``"dormant"`` and ``"nan"``; see `Site`.
+    kinds : collection of str, optional
+        What is logged, by default the dead units alone: ``"dead"`` gives ``"units/dead_fraction"``, and likewise
+        ``"one_sided"``, ``"rare"``, ``"always_on"``, ``"dormant"`` and ``"nan"``; see `Site`.
 
     Attributes
     ----------

@@ -112,6 +112,10 @@ class Watch:
         if self.monitor is not None:
             self.monitor.detach()
 
+    def diagnosis(self) -> Diagnosis:
+        """Diagnose the last full window, as `Monitor.diagnosis` does."""
+        return self._monitor().diagnosis()
+
     def note(self, text: str) -> None:
         """Add a note to the diagnoses."""
         self._monitor().note(text)
@@ -170,7 +174,7 @@ class Watch:
 
     def _monitor(self) -> "Watched":
         if self.monitor is None:
-            raise RuntimeError("no training has begun yet, so nothing was counted")
+            raise RuntimeError("no training has begun yet, so nothing was counted; let the trainer train first")
         return self.monitor
 
     def _record(self, this: Pass, module: nn.Module, args: Any, kwargs: Any) -> None:
