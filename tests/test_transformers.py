@@ -434,7 +434,7 @@ def test_a_wrapper_that_passes_on_all_arguments(tmp_path):
 
 
 def test_before_any_training():
-    with pytest.raises(RuntimeError, match="no training has begun yet, so nothing was counted; call"):
+    with pytest.raises(RuntimeError, match="no training has begun yet, so nothing was counted; let the trainer"):
         DeadUnitsCallback().diagnosis()
 
 
