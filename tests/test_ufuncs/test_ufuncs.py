@@ -23,8 +23,8 @@ from leakyrelu import _ufuncs, leaky_relu, leaky_relu_backward, leaky_relu_deriv
 FLOATS = [np.float32, np.float64, np.longdouble]
 INTEGERS = [np.bool, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.longlong]
 SLOPES = [0.0, 0.01, 0.1, 0.2, 0.3, 1 / 3, 1 / 5.5, 1.0, 2.0, -0.5]
-# Around the 512 elements of the buffers for strided memory, and around the widths of vectors.
-SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 511, 512, 513, 1025]
+# Around the widths of vectors, and around the 96 to 512 elements of the buffers for strided memory.
+SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 97, 129, 193, 257, 385, 511, 512, 513, 1025]
 SPECIAL = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 5e-324, -5e-324, 1e-40, -1e-40, 1e300, -1e300]
 
 
@@ -494,3 +494,35 @@ def test_bfloat16_arrays_made_after_the_import():
     )
     result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+ON_A_SMALL_STACK = """
+import threading
+import numpy as np
+from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
+
+for dtype in (np.float16, np.float32, np.float64, np.longdouble):
+    x, slopes = np.arange(-3000, 3000).astype(dtype), np.linspace(0, 1, 6000)[::2]
+    for function, arguments in CALLS:
+        function(*arguments(x[::2], x[::-2], slopes))  # what is imported on first use needs more
+        threading.stack_size(32 * 1024)
+        thread = threading.Thread(target=function, args=arguments(x[::2], x[::-2], slopes))
+        thread.start()
+        thread.join()
+"""
+THEIRS = "[(np.maximum, lambda a, b, slopes: (a, b))]"
+OURS = """[
+    (leaky_relu, lambda a, b, slopes: (a, 0.1)),
+    (leaky_relu, lambda a, b, slopes: (a, slopes)),
+    (leaky_relu_derivative, lambda a, b, slopes: (a, 0.1)),
+    (leaky_relu_backward, lambda a, b, slopes: (a, b, 0.1)),
+]"""
+
+
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="AddressSanitizer needs more of the stack")
+def test_a_stack_that_is_enough_for_numpy_is_enough():
+    def survives(calls):
+        code = ON_A_SMALL_STACK.replace("CALLS", calls)
+        return subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+    assert survives(OURS) or not survives(THEIRS)

@@ -22,7 +22,9 @@
 namespace leakyrelu {
 namespace LEAKYRELU_ISA {
 
-inline constexpr std::size_t buffer_size = 512;  // elements
+// Elements in each of the buffers of a loop. All of them together take 6 KiB at most, as a thread may have a small stack.
+template <class... T>
+inline constexpr std::size_t buffer_size = 6144 / sizeof...(T) / std::max({sizeof(T)...});
 
 // An operand as NumPy hands it over: where it lies, and the bytes from one element to the next.
 struct Operand {
@@ -38,17 +40,17 @@ inline bool meet(Operand a, std::size_t a_bytes, Operand b, std::size_t b_bytes,
   return size > 0 && begin(a) < end(b, b_bytes) && begin(b) < end(a, a_bytes);
 }
 
-template <class T>
+template <class T, std::size_t size>
 class Input {
  public:
   explicit Input(Operand operand) : operand_(operand) {}
 
-  const T* block(std::size_t start, std::size_t size) {
+  const T* block(std::size_t start, std::size_t n) {
     const char* from = operand_.at(start);
     if (operand_.stride == sizeof(T)) {
       return reinterpret_cast<const T*>(from);
     }
-    for (std::size_t i = 0; i < size; ++i, from += operand_.stride) {
+    for (std::size_t i = 0; i < n; ++i, from += operand_.stride) {
       buffer_[i] = *reinterpret_cast<const T*>(from);
     }
     return buffer_;
@@ -56,22 +58,22 @@ class Input {
 
  private:
   Operand operand_;
-  T buffer_[buffer_size];
+  T buffer_[size];
 };
 
-template <class T>
+template <class T, std::size_t size>
 class Output {
  public:
   Output(Operand operand, bool in_order) : operand_(operand), buffered_(in_order || operand.stride != sizeof(T)) {}
 
   T* block(std::size_t start) { return buffered_ ? buffer_ : reinterpret_cast<T*>(operand_.at(start)); }
 
-  void finish(std::size_t start, std::size_t size) {
+  void finish(std::size_t start, std::size_t n) {
     if (!buffered_) {
       return;
     }
     char* to = operand_.at(start);
-    for (std::size_t i = 0; i < size; ++i, to += operand_.stride) {
+    for (std::size_t i = 0; i < n; ++i, to += operand_.stride) {
       *reinterpret_cast<T*>(to) = buffer_[i];
     }
   }
@@ -79,15 +81,16 @@ class Output {
  private:
   Operand operand_;
   bool buffered_;
-  T buffer_[buffer_size];
+  T buffer_[size];
 };
 
 // Computes the elements from `start` to `end` by way of the buffers.
-template <class Operation, class Slope, class Result, class... X>
-inline void buffered(std::size_t start, std::size_t end, bool one_slope, Input<Slope> alpha, Output<Result> result, Input<X>... x) {
+template <class Operation, std::size_t size, class Slope, class Result, class... X>
+inline void buffered(std::size_t start, std::size_t end, bool one_slope, Input<Slope, size> alpha, Output<Result, size> result,
+                     Input<X, size>... x) {
   const Constant<Slope> slope{*alpha.block(start, 1)};
-  for (; start < end; start += buffer_size) {
-    const std::size_t n = std::min(buffer_size, end - start);
+  for (; start < end; start += size) {
+    const std::size_t n = std::min(size, end - start);
     if (one_slope) {
       run<Operation>(slope, result.block(start), n, x.block(start, n)...);
     } else {
@@ -102,6 +105,7 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
   using First = std::tuple_element_t<0, std::tuple<X...>>;
   using Slope = typename Arithmetic<First>::slope;
   using Result = typename Arithmetic<First>::result;
+  constexpr std::size_t block = buffer_size<Slope, Result, X...>;
   const bool one_slope = alpha.stride == 0;
   const bool contiguous = result.stride == sizeof(Result) && ((x.stride == sizeof(X)) && ...);
   // NumPy makes no copy where an input runs ahead of the result over the same memory. There the elements are read and
@@ -113,7 +117,7 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
   const bool in_order = static_cast<std::size_t>(std::abs(result.stride)) < sizeof(Result) || (crosses(x, sizeof(X)) || ...) ||
                         meet(alpha, sizeof(Slope), result, sizeof(Result), size);
   if (in_order) {
-    buffered<Operation>(0, size, one_slope, Input<Slope>(alpha), Output<Result>(result, true), Input<X>(x)...);
+    buffered<Operation>(0, size, one_slope, Input<Slope, block>(alpha), Output<Result, block>(result, true), Input<X, block>(x)...);
   } else if (contiguous && one_slope) {
     elementwise<Operation>(Constant<Slope>{*reinterpret_cast<const Slope*>(alpha.data)}, reinterpret_cast<Result*>(result.data),
                            size, reinterpret_cast<const X*>(x.data)...);
@@ -122,9 +126,9 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
                            reinterpret_cast<const X*>(x.data)...);
   } else {
     const auto range = [=](std::size_t start, std::size_t end) {
-      buffered<Operation>(start, end, one_slope, Input<Slope>(alpha), Output<Result>(result, false), Input<X>(x)...);
+      buffered<Operation>(start, end, one_slope, Input<Slope, block>(alpha), Output<Result, block>(result, false), Input<X, block>(x)...);
     };
-    in_blocks(0, size, 16 * buffer_size, (sizeof(Result) + ... + sizeof(X)), range);
+    in_blocks(0, size, 16 * block, (sizeof(Result) + ... + sizeof(X)), range);
   }
 }
 
