@@ -400,6 +400,15 @@ def test_a_recurrent_layer_is_counted_as_by_hand():
     np.testing.assert_allclose(ops.convert_to_numpy(model(x)), state, rtol=1e-4)
 
 
+@pytest.mark.parametrize("options", [{}, {"go_backwards": True}, {"return_sequences": True}, {"unroll": True}])
+@pytest.mark.parametrize(("kind", "calls"), [("GRU", 1), ("LSTM", 2), ("SimpleRNN", 1)])
+def test_all_time_steps_of_a_layer_are_one_site(kind, calls, options):
+    layer = getattr(layers, kind)(4, activation="relu", name="rnn", **options)
+    diagnosis = diagnose(keras.Sequential([layer]), DATA[:80].reshape(16, 5, 6))
+    assert [site.values for site in diagnosis.sites] == [16 * 5] * calls
+    assert [site.examples for site in diagnosis.sites] == [16] * calls
+
+
 @pytest.mark.filterwarnings("ignore:.*does not support masking")
 def test_a_mask_that_fits_nothing_is_told():
     model = token_model(layers.Conv1D(4, 3, activation="relu", name="conv"), mask_zero=True, length=6)
@@ -718,8 +727,21 @@ def test_what_is_wrong_is_said():
         diagnose(model, DATA[:0])
     with pytest.raises(ValueError, match=r"x must hold an array for each input of the model, got \[\]"):
         diagnose(model, [])
-    with pytest.raises(ValueError, match="must be at least 1, got batch_size=0 and steps=None"):
-        diagnose(model, DATA, batch_size=0)
+    for name in ("batch_size", "steps"):
+        for wrong, error in ((0, ValueError), (1.5, TypeError), ("all", TypeError)):
+            with pytest.raises(error, match=f"^{name} must be "):
+                diagnose(model, DATA, **{name: wrong})
+            with pytest.raises(error, match=f"^{name} must be "):
+                DeadUnits(DATA, **{name: wrong})
+    for x in (None, model, rng.normal):
+        with pytest.raises(TypeError, match=r"^x must be data as Model\.predict takes them, such as an array, got \w+"):
+            diagnose(model, x)
+        with pytest.raises(TypeError, match=r"^x must be data"):
+            DeadUnits(x)
+    with pytest.raises(TypeError, match="model must be a Keras model, got the class Dense, not an instance"):
+        diagnose(layers.Dense, DATA)
+    with pytest.raises(TypeError, match="x is a generator, which is used up after one epoch"):
+        DeadUnits(DATA[:10] for _ in range(3))
     with pytest.raises(ValueError, match="Sequential called no activation that is known"):
         diagnose(keras.Sequential([keras.Input((6,)), layers.Dense(3)]), DATA)
     with pytest.raises(ValueError, match="freq must be at least 1, got 0"):

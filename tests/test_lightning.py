@@ -353,12 +353,20 @@ def test_compiled_modules_are_refused():
     net = torch.compile(module(), backend="eager")
     with pytest.raises(TypeError, match="the LightningModule is compiled, so its activations cannot be seen"):
         trainer(DeadUnits()).fit(net, loader())
+    net = module()
+    net.part = torch.compile(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), backend="eager")
+    with pytest.raises(
+        TypeError, match=r"^part is compiled, .*; train it without torch\.compile, or without DeadUnits$"
+    ):
+        trainer(DeadUnits()).fit(net, loader())
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"every": 0}, "every and window must be at least 1, got every=0"),
+        ({"every": 0}, "every must be at least 1, got 0"),
+        ({"window": 2.5}, "window must be a positive integer, got 2.5"),
+        ({"warn_above": "half"}, "warn_above must be a fraction of all units, from 0 to 1, or None, got half"),
         ({"stop_above": 50}, "stop_above must be a fraction of all units, from 0 to 1, or None, got 50"),
         ({"warn_above": -1}, "warn_above must be a fraction"),
         ({"revive": True}, "revive must be the number of passes to revive units on, such as 20, or 0, got True"),

@@ -24,6 +24,8 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    ViTConfig,
+    ViTForImageClassification,
 )
 
 from leakyrelu.torch import Monitor, watching
@@ -399,6 +401,16 @@ def test_dead_units_are_revived_between_epochs(tmp_path):
     assert callback.revival.output_change < 1e-5
     assert callback.diagnosis().dead == 0
     assert sum(each.get("units/revived", 0) for each in used.state.log_history) == 3
+
+
+def test_images_have_no_padding_and_no_note_on_a_mask(tmp_path):
+    model = ViTForImageClassification(ViTConfig(hidden_act="relu", image_size=8, patch_size=4, **SIZES))
+    data = [{"pixel_values": torch.randn(3, 8, 8), "labels": i % 2} for i in range(16)]
+    callback = DeadUnitsCallback()
+    trainer(tmp_path, callback, model=model, data=data, max_steps=2).train()
+    diagnosis = callback.diagnosis()
+    assert diagnosis.notes == ()
+    assert [site.values for site in diagnosis.sites] == [16 * 5] * 2
 
 
 def test_a_model_of_ones_own_without_a_mask(tmp_path):

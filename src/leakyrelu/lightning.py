@@ -21,6 +21,7 @@ with needs("leakyrelu[lightning]", "leakyrelu.lightning"):
         _modules = [import_module("lightning.pytorch" if name == "lightning" else name) for name in _installed]
         Callback = new_class("Callback", tuple(module.Callback for module in _modules))
 
+from leakyrelu._backends.torch_private import is_compiled
 from leakyrelu.torch.monitor import Monitor
 from leakyrelu.torch.revival import Revival
 from leakyrelu.torch.watching import Watch
@@ -120,9 +121,11 @@ class DeadUnits(Callback):
 
     def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Begin to count."""
-        if getattr(pl_module, "_compiler_ctx", None) is not None:
+        compiled = [name for name, module in pl_module.named_modules() if is_compiled(module)]
+        if compiled or getattr(pl_module, "_compiler_ctx", None) is not None:
+            what = next(filter(None, compiled), "the LightningModule")
             raise TypeError(
-                "the LightningModule is compiled, so its activations cannot be seen while it trains; train it without "
+                f"{what} is compiled, so its activations cannot be seen while it trains; train it without "
                 "torch.compile, or without DeadUnits and with the backend of a leakyrelu.torch.Monitor"
             )
         self._end()

@@ -235,8 +235,9 @@ def _mask_for(model: nn.Module) -> tuple[dict[str, Any], str]:
     """What to take for a mask if the user gives none, and a note on it."""
     parameters = inspect.signature(model.forward).parameters
     takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
-    of_tokens = getattr(model, "main_input_name", "input_ids") == "input_ids"  # an image has no padding
-    if _MASK not in parameters and not (takes_any and of_tokens):
+    main = getattr(model, "main_input_name", "input_ids")
+    is_of_images = main == "pixel_values" and "input_ids" not in parameters  # an image has no padding
+    if is_of_images or (_MASK not in parameters and not (takes_any and main == "input_ids")):
         return {"mask": None}, ""
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         return {"mask": None}, "the model has an encoder and a decoder, with tokens of their own, so padding counts"

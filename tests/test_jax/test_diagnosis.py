@@ -375,16 +375,36 @@ def test_empty_batches_are_left_out_and_none_at_all_is_an_error():
         diagnose(apply, params, [jnp.ones((0, 4))])
     with pytest.raises(ValueError, match="called no activation that is known"):
         diagnose(lambda p, x: jnp.tanh(dense(x, p["layer"])), params, [normal(8, 4)])
-    with pytest.raises(TypeError, match="apply must be a function"):
+    with pytest.raises(TypeError, match="apply must be a function that is called with params and a batch, got dict"):
         diagnose(params, apply, [normal(8, 4)])
 
 
-def test_what_apply_raises_is_raised():
+def test_what_apply_raises_is_raised_and_a_note_tells_what_it_was_called_with():
     def apply(params, x):
         raise KeyError(params["w"].shape)
 
-    with pytest.raises(KeyError, match=r"\(4, 5\)"):
-        diagnose(apply, {"w": normal(4, 5)}, [normal(8, 4)])
+    with pytest.raises(KeyError, match=r"\(4, 5\)") as caught:
+        diagnose(apply, {"w": normal(4, 5)}, [(normal(8, 4), np.arange(8))])
+    assert caught.value.__notes__[0] == (
+        "diagnose called apply(params, batch): params was of type dict and held 1 array; "
+        "the batch was of type tuple, with the shapes (8, 4), (8,)"
+    )
+
+
+@pytest.mark.parametrize("batches", [normal(8, 4), np.ones((8, 4)), {"x": normal(8, 4)}, "x", None, 3])
+def test_one_batch_is_not_taken_for_several(batches):
+    with pytest.raises(TypeError, match=r"^batches must be an iterable of batches, .*, got one \w+: put it in a list$"):
+        diagnose(lambda p, x: jax.nn.relu(x @ p), normal(4, 3), batches)
+
+
+def test_functions_that_are_made_of_activations_are_none():
+    functions = (
+        *(jax.nn.softplus, jax.nn.mish, jax.nn.log_sigmoid, jax.nn.hard_swish, jax.nn.hard_silu, jax.nn.hard_sigmoid),
+        *(jax.nn.sparse_plus, jax.nn.squareplus, jax.nn.soft_sign, lambda h: jnp.logaddexp(h, 0.0), jax.nn.hard_tanh),
+    )
+    for function in functions:
+        diagnosis = diagnose(lambda p, x: (jax.nn.relu(x @ p), function(x @ p)), normal(4, 3), [normal(8, 4)])
+        assert (names(diagnosis), diagnosis.notes) == (["relu"], ())
 
 
 def test_one_compilation_per_shape():

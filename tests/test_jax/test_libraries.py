@@ -163,3 +163,15 @@ def test_dropout_with_a_key_that_apply_holds():
     diagnosis = diagnose(lambda v, x: Net().apply({"params": v}, x, rngs={"dropout": KEY}), variables["params"],
                          [normal(4, 3)])  # fmt: skip
     assert names(diagnosis) == ["Dense_0.relu"]
+
+
+def test_a_module_in_the_place_of_apply_is_refused():
+    x, linen = normal(8, 4), nn.Dense(3)
+    equinox = eqx.nn.MLP(4, 2, 8, 2, key=KEY)
+    for apply, params, message in (
+        (linen, linen.init(KEY, x), "got the Dense itself; give its method `apply`"),
+        (nn.Dense, linen.init(KEY, x), "got the class Dense"),
+        (equinox, equinox, "got the same MLP as for params; give lambda model, batch"),
+    ):
+        with pytest.raises(TypeError, match=f"^apply must be a function .*, {message}"):
+            diagnose(apply, params, [x])

@@ -391,6 +391,31 @@ def test_between_observed_passes_runs_a_graph_without_counts():
     assert called == [True, False, False, True]
 
 
+def test_what_was_counted_uncompiled_is_forgotten():
+    model = Net()
+    with Monitor(model) as monitor:
+        step(model, rows()[0])
+        fast = torch.compile(model, backend=monitor.backend("eager"))
+        step(fast, rows()[0])
+    diagnosis = monitor.diagnosis()
+    assert diagnosis.examples == 5
+    assert {site.values for site in diagnosis.sites} == {5}
+
+
+def test_a_monitor_that_saw_no_compiled_code_says_what_to_call():
+    model = Net()
+    monitor = Monitor(model)
+    torch.compile(model, backend=monitor.backend("eager"))
+    step(model, rows()[0])
+    with pytest.raises(ValueError, match=r"^no pass was observed yet: call what torch\.compile\(.*\) returned"):
+        monitor.diagnosis()
+
+
+def test_a_backend_is_a_name_or_a_function():
+    with pytest.raises(TypeError, match=r"^backend must be a name, such as 'inductor', or a function, got int"):
+        Monitor(Net()).backend(5)
+
+
 def test_detach_and_attach():
     model = Net()
     monitor = Monitor(model)

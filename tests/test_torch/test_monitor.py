@@ -142,10 +142,11 @@ def test_a_unit_that_died_is_seen_in_the_next_window():
     assert monitor.diagnosis().examples == 10
 
 
-@pytest.mark.parametrize("wrong", [{"every": 0}, {"window": 0}, {"every": -1, "window": 5}])
-def test_every_and_window_are_at_least_one(wrong):
-    with pytest.raises(ValueError, match=r"^every and window must be at least 1, got every="):
-        Monitor(mlp(), **wrong)
+@pytest.mark.parametrize("name", ["every", "window"])
+@pytest.mark.parametrize(("wrong", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("1", TypeError)])
+def test_every_and_window_are_positive_integers(name, wrong, error):
+    with pytest.raises(error, match=f"^{name} must be "):
+        Monitor(mlp(), **{name: wrong})
 
 
 def test_diagnoses_do_not_change_when_the_training_goes_on():

@@ -261,6 +261,8 @@ def compiler_of(backend: Any, mode: str | None, options: Mapping[str, Any] | Non
     """What compiles a graph for the `backend` of `torch.compile`."""
     if (mode is not None or options is not None) and backend != "inductor":
         raise ValueError(f"mode and options are those of the backend 'inductor'; do not give them for {backend!r}")
+    if not (callable(backend) or isinstance(backend, str)):
+        raise TypeError(f"backend must be a name, such as 'inductor', or a function, got {type(backend).__name__}")
     if mode is None and options is None:
         found: Callable[..., Any] = (
             backend if callable(backend) else import_module("torch._dynamo").lookup_backend(backend)

@@ -1,5 +1,6 @@
 """Arguments that several functions take: slopes, whole numbers, and ranges."""
 
+from collections.abc import Iterable, Mapping
 from math import inf
 from numbers import Real
 from operator import index
@@ -10,6 +11,7 @@ import numpy as np
 __all__ = [
     "PYTHON_NUMBERS",
     "ascending_pair",
+    "checked_batches",
     "finite_slope",
     "one_slope",
     "positive_integer",
@@ -120,6 +122,23 @@ def positive_integer(name: str, value: Any) -> int:
     if number < 1:
         raise ValueError(f"{name} must be at least 1, got {value!r}")
     return number
+
+
+def checked_batches(batches: Iterable[Any]) -> Iterable[Any]:
+    """The batches to run a model on.
+
+    Raises
+    ------
+    TypeError
+        They are evidently something else, such as one batch: its rows would be taken for batches.
+    """
+    is_one = hasattr(type(batches), "__array__") or isinstance(batches, Mapping | str)
+    if is_one or not isinstance(batches, Iterable):
+        raise TypeError(
+            "batches must be an iterable of batches, such as a DataLoader, "
+            f"got one {type(batches).__name__}: put it in a list"
+        )
+    return batches
 
 
 def ascending_pair(name: str, value: Any, *, above_zero: bool = False) -> tuple[float, float]:

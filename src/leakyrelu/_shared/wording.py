@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import islice
 
-__all__ = ["count", "first_line", "in_one_line", "listed", "printable", "said"]
+__all__ = ["count", "first_line", "in_one_line", "kind_of", "listed", "printable", "said"]
 
 
 def first_line(error: BaseException) -> str:
@@ -20,6 +20,11 @@ def said(error: Exception) -> str:
 def in_one_line(text: object) -> str:
     """The text with each run of white space, line breaks included, as one space."""
     return " ".join(str(text).split())
+
+
+def kind_of(value: object) -> str:
+    """What somebody gave instead of something else: its class, or which class it is."""
+    return f"the class {value.__name__}, not an instance" if isinstance(value, type) else type(value).__name__
 
 
 def printable(text: str) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from leakyrelu._shared.arguments import checked_batches
+from leakyrelu._shared.wording import count
 from leakyrelu.jax.counts import sums_of
 from leakyrelu.jax.flow import Info, Layer
 from leakyrelu.jax.interpreter import Interpreter
@@ -53,7 +55,7 @@ def diagnose(apply: Callable[[Any, Any], Any], params: Any, batches: Iterable[An
     Raises
     ------
     TypeError
-        `apply` cannot be called, or a batch holds no array.
+        `apply` is no function, but a module, a class or else; or `batches` is one batch; or a batch holds no array.
     ValueError
         `batches` is empty or has no examples, or no activation that is known depends on them.
 
@@ -80,9 +82,26 @@ def diagnose(apply: Callable[[Any, Any], Any], params: Any, batches: Iterable[An
     >>> site.name, site.dead.tolist(), site.always_on.tolist()
     ('hidden.relu', [1], [2])
     """
+    _refuse_modules(apply, params)
+    return _Run(apply, params).over(checked_batches(batches))
+
+
+def _refuse_modules(apply: Any, params: Any) -> None:
+    wanted = "apply must be a function that is called with params and a batch"
+    kind = type(apply).__name__
+    if isinstance(apply, type):
+        raise TypeError(f"{wanted}, got the class {apply.__name__}")
+    if callable(getattr(apply, "init", None)) and callable(getattr(apply, "apply", None)):  # flax linen, haiku
+        raise TypeError(
+            f"{wanted}, got the {kind} itself; give its method `apply`, and what its method `init` returned"
+        )
     if not callable(apply):
-        raise TypeError(f"apply must be a function that is called with params and a batch, got {type(apply).__name__}")
-    return _Run(apply, params).over(batches)
+        raise TypeError(f"{wanted}, got {kind}")
+    if apply is params:
+        raise TypeError(
+            f"{wanted}, got the same {kind} as for params; give lambda model, batch: model(batch), "
+            "or jax.vmap(model)(batch) if the model takes one example"
+        )
 
 
 class _Run:
@@ -159,7 +178,16 @@ class _Counting:
         examples: int,
     ) -> None:
         def outputs(weights: list[Any], data: list[Any]) -> list[Any]:
-            leaves = jax.tree.leaves(apply(params.with_arrays(weights), batch.with_arrays(data)))
+            try:
+                result = apply(params.with_arrays(weights), batch.with_arrays(data))
+            except Exception as error:
+                shapes = ", ".join(str(array.shape) for array in data)
+                error.add_note(
+                    f"diagnose called apply(params, batch): params was of type {params.kind} and held "
+                    f"{count(len(weights), 'array')}; the batch was of type {batch.kind}, with the shapes {shapes}"
+                )
+                raise
+            leaves = jax.tree.leaves(result)
             return [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
 
         closed = jax.make_jaxpr(outputs)(params.arrays, arrays)
@@ -199,6 +227,7 @@ class _Tree:
 
     def __init__(self, tree: Any, is_array: Callable[[Any], bool]) -> None:
         leaves, self.structure = jax.tree.flatten(tree)
+        self.kind = type(tree).__name__
         self.places = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
         self.arrays = [leaves[i] for i in self.places]
         self.others = [None if is_array(leaf) else leaf for leaf in leaves]

@@ -19,6 +19,7 @@ from leakyrelu.jax.recognition import (
     by_formula,
     by_name,
     inlined,
+    is_a_part,
     is_backward,
     is_of_a_norm,
     names_within,
@@ -90,7 +91,7 @@ class Interpreter:
                 name, done = span
                 self._inlined(name, jaxpr.eqns[i:done], env, read)
                 continue
-            with self._not_counting() if is_backward(eqn) else nullcontext():
+            with self._not_counting() if is_backward(eqn) or is_a_part(eqn) else nullcontext():
                 env.update(zip(eqn.outvars, self._step(eqn, [read(var) for var in eqn.invars]), strict=True))
         return [read(var) for var in jaxpr.outvars]
 

@@ -10,7 +10,17 @@ from jax.extend.core import Literal
 
 from leakyrelu.jax.flow import Info
 
-__all__ = ["Activation", "by_formula", "by_name", "inlined", "is_backward", "is_of_a_norm", "names_within", "place"]
+__all__ = [
+    "Activation",
+    "by_formula",
+    "by_name",
+    "inlined",
+    "is_a_part",
+    "is_backward",
+    "is_of_a_norm",
+    "names_within",
+    "place",
+]
 
 _FLAT = {  # whether a function of jax.nn is flat below zero; that of leaky_relu hangs on its slope
     "relu": True,
@@ -22,6 +32,8 @@ _FLAT = {  # whether a function of jax.nn is flat below zero; that of leaky_relu
     "celu": False,
     "selu": False,
 }
+# Other functions of JAX, which are made of those above and of max(x, 0); in most networks they belong to the loss.
+_MADE_OF_THEM = {"hard_sigmoid", "hard_silu", "logaddexp", "log_sigmoid", "mish", "softplus"}
 _OF_JAX = str(Path("jax") / "_src" / "nn" / "functions.py")
 _LIBRARIES = ("jax", "flax", "equinox", "haiku", "leakyrelu")  # their lines do not tell a user anything
 
@@ -104,6 +116,13 @@ def inlined(eqns: Sequence[Any], start: int) -> tuple[str, int] | None:
     while end < len(eqns) and _function_of_jax(eqns[end]) == name and _signature(eqns[end]) != first:
         end += 1
     return name, end
+
+
+def is_a_part(eqn: Any) -> bool:
+    """Whether an operation calls a function that is no activation in our sense, but is made of some."""
+    jaxpr = getattr(eqn.params.get("call_jaxpr"), "jaxpr", None)  # a custom_jvp has no name of its own
+    named = getattr(getattr(jaxpr, "debug_info", None), "func_name", None)
+    return eqn.params.get("name", named) in _MADE_OF_THEM
 
 
 def is_backward(eqn: Any) -> bool:

@@ -1,9 +1,10 @@
 """Logs the dead units of a Keras model while it trains."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from leakyrelu.keras.diagnosis import diagnose
+from leakyrelu._shared.arguments import positive_integer
+from leakyrelu.keras.diagnosis import check_data, diagnose
 from leakyrelu.keras.private import keras
 from leakyrelu.units.scalars import scalars_of
 from leakyrelu.units.sites import LISTS
@@ -24,8 +25,8 @@ class DeadUnits(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no
     Parameters
     ----------
     x : array, list or dict of arrays, tf.data.Dataset, keras.utils.PyDataset or torch DataLoader
-        The data to diagnose on, as for `diagnose`; some hundreds of examples are enough to watch training. Not a
-        generator, which is used up after one epoch.
+        The data to diagnose on, as for `diagnose`; some hundreds of examples are enough to watch training. A generator
+        is used up after one epoch, so it must have no end, and `steps` be given.
     freq : int, default 1
         1 diagnoses at the end of every epoch, 2 at the end of every second one, and so on. The first epoch of `fit` is
         always diagnosed. The logs of the epochs between repeat the last values, as `CSVLogger` takes its columns from
@@ -77,8 +78,12 @@ class DeadUnits(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no
         kinds: Collection[str] = ("dead",),
     ) -> None:
         super().__init__()
-        if freq < 1:
-            raise ValueError(f"freq must be at least 1, got {freq}")
+        positive_integer("freq", freq)
+        check_data(x, batch_size, steps)
+        if isinstance(x, Iterator) and steps is None:
+            raise TypeError(
+                "x is a generator, which is used up after one epoch; give arrays, or steps if it has no end"
+            )
         if isinstance(kinds, str) or not set(kinds) <= set(LISTS):
             raise ValueError(f"kinds must be some of {', '.join(LISTS)}, such as ('dead', 'rare'), got {kinds!r}")
         self.diagnosis: Diagnosis | None = None

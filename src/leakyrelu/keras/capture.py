@@ -62,6 +62,7 @@ class Capture:
             "Layer.__call__": self._layer,
             "TimeDistributed.call": self._time_distributed,
             "rnn": self._rnn,
+            **dict.fromkeys(("gru", "lstm"), self._recurrent),
             "map": self._map,
             "vectorized_map": self._vectorized_map,
             "remat": lambda _, original, args, kwargs: args[0],  # only gradients need it, and it hides what it runs
@@ -207,6 +208,14 @@ class Capture:
 
         given |= {"step_function": each, "unroll": True}
         return original(*bound.args, **bound.kwargs)
+
+    def _recurrent(self, _: str, original: Original, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Left to `rnn`, unless it calls no activation that counts: a backend's own loop does not tell its steps."""
+        given = _arguments(original, args, kwargs)
+        within = {given.get("activation"), given.get("recurrent_activation")}
+        if within <= {keras.activations.tanh, keras.activations.sigmoid}:
+            return original(*args, **kwargs)
+        raise NotImplementedError  # this is how Keras's layers are told to take the other way
 
     def _vectorized_map(self, _: str, original: Original, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         self._hidden, before = "it is called in keras.ops.vectorized_map", self._hidden

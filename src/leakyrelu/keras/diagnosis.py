@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from leakyrelu._shared.arguments import positive_integer
+from leakyrelu._shared.wording import kind_of
 from leakyrelu.keras.backends import running_eagerly
 from leakyrelu.keras.capture import Capture
 from leakyrelu.keras.counts import Counts
@@ -14,7 +16,7 @@ from leakyrelu.keras.patches import observed_by
 from leakyrelu.keras.private import TorchDataLoaderAdapter, flatten_layers, get_data_adapter, keras
 from leakyrelu.units.diagnosis import Diagnosis
 
-__all__ = ["diagnose"]
+__all__ = ["check_data", "diagnose"]
 
 
 def diagnose(model: keras.Model, x: Any, *, batch_size: int = 32, steps: int | None = None) -> Diagnosis:
@@ -48,7 +50,7 @@ def diagnose(model: keras.Model, x: Any, *, batch_size: int = 32, steps: int | N
     Raises
     ------
     TypeError
-        `model` is no Keras model or layer.
+        `model` is no Keras model or layer, or `x` is no data, or `batch_size` or `steps` no integer.
     ValueError
         `x` has no examples, or is none of the kinds above; or the model calls no activation that is known.
 
@@ -82,11 +84,8 @@ def diagnose(model: keras.Model, x: Any, *, batch_size: int = 32, steps: int | N
     (True, [1], [2])
     """
     if not isinstance(model, keras.Layer):
-        raise TypeError(f"model must be a Keras model, got {type(model).__name__}")
-    if batch_size < 1 or (steps is not None and steps < 1):
-        raise ValueError(f"batch_size and steps must be at least 1, got batch_size={batch_size} and steps={steps}")
-    if isinstance(x, list | tuple | dict) and not keras.tree.flatten(x):
-        raise ValueError(f"x must hold an array for each input of the model, got {x!r}")
+        raise TypeError(f"model must be a Keras model, got {kind_of(model)}")
+    check_data(x, batch_size, steps)
     if hasattr(model, "jax_state_sync"):  # in the middle of an epoch, Keras keeps JAX's weights elsewhere
         model.jax_state_sync()
     counts = Counts()
@@ -116,6 +115,17 @@ def diagnose(model: keras.Model, x: Any, *, batch_size: int = 32, steps: int | N
             f"{type(model).__name__} called no activation that is known (ReLU, Leaky ReLU, GELU and so on){told}"
         )
     return Diagnosis(sites, examples, tuple(notes))
+
+
+def check_data(x: Any, batch_size: int, steps: int | None) -> None:
+    """Raise an error if `diagnose` does not take this."""
+    positive_integer("batch_size", batch_size)
+    if steps is not None:
+        positive_integer("steps", steps)
+    if x is None or callable(x):
+        raise TypeError(f"x must be data as Model.predict takes them, such as an array, got {kind_of(x)}")
+    if isinstance(x, list | tuple | dict) and not keras.tree.flatten(x):
+        raise ValueError(f"x must hold an array for each input of the model, got {x!r}")
 
 
 def _run(model: Any, batch: Any) -> None:

@@ -63,6 +63,7 @@ _NEEDED = {
 }
 _NOT_IN_ALL_VERSIONS = {
     "keras.src.backend.nn": ("celu", "threshold", "separable_conv", "conv_transpose"),
+    "keras.src.backend": ("gru", "lstm"),
     "keras.src.backend.core": ("scan", "map", "while_loop", "fori_loop", "vectorized_map", "remat"),
 }
 

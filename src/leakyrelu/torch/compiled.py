@@ -176,7 +176,8 @@ class Compiled:
             elif not any(path.startswith(f"{parent}.") for parent in told):
                 told.append(path)
                 if any(map(_may_activate, module.modules())):
-                    yield f"{path} ran in no compiled graph that counts; if it ran, its units are not seen"
+                    what = path or "the model itself"
+                    yield f"{what} ran in no compiled graph that counts; if it ran, its units are not seen"
 
 
 class _Calls:

@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from leakyrelu._shared.arguments import checked_batches
 from leakyrelu.torch.capture import Call, Capture, Forward, Observer, nothing_seen
 from leakyrelu.torch.counts import Counts, together
 from leakyrelu.torch.masking import Mask, checked_mask
-from leakyrelu.torch.running import checked, evaluating, run_batch, seen_through
+from leakyrelu.torch.running import evaluating, run_batch, seen_through
 from leakyrelu.torch.sharding import gathered, ranks_of
 from leakyrelu.units.diagnosis import Diagnosis
 
@@ -124,7 +125,7 @@ def counted(
 
     `beside` sees each call, too; the counting happens within `unseen`, which hides it from other modes.
     """
-    batches = checked(batches)
+    batches = checked_batches(batches)
     counts = Counts()
 
     def observe(call: Call) -> Callable[[Tensor], object]:

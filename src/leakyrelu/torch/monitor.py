@@ -9,6 +9,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DataParallel
 
 from leakyrelu._backends.torch_private import compiler_of, is_compiled
+from leakyrelu._shared.arguments import positive_integer
 from leakyrelu.torch.capture import IF_COMPILED, Call, Capture, nothing_seen
 from leakyrelu.torch.compiled import Compiled, Compiler
 from leakyrelu.torch.counts import Counts, Record, added, together
@@ -50,7 +51,7 @@ class Monitor:
     ------
     TypeError
         `model` is not a module, or is scripted or compiled, or a part of it is; or `DataParallel` replicates it on
-        several devices; or `mask` is neither a name nor a function.
+        several devices; or `every` or `window` is no integer; or `mask` is neither a name nor a function.
     ValueError
         `every` or `window` is less than 1.
 
@@ -81,8 +82,7 @@ class Monitor:
     """
 
     def __init__(self, model: nn.Module, *, every: int = 1, window: int = 100, mask: Mask | None = None) -> None:
-        if min(every, window) < 1:
-            raise ValueError(f"every and window must be at least 1, got every={every} and window={window}")
+        every, window = positive_integer("every", every), positive_integer("window", window)
         bare = seen_through(model)
         for name, module in model.named_modules():
             if is_compiled(module):
@@ -125,7 +125,7 @@ class Monitor:
 
         Hooks would break compiled code into pieces. So the counts are added to the graphs that are compiled, and the
         compiler fuses them with what it computes anyway. Observing starts at once; `detach` stops it. From the first
-        call of this on, only compiled code is observed.
+        call of this on, only compiled code is observed, and what was counted before is forgotten.
 
         Parameters
         ----------
@@ -176,6 +176,7 @@ class Monitor:
         compiler = compiler_of(backend, mode, options)
         if self._compiled is None:
             self._capture.detach()
+            self.reset()
             self._compiled = Compiled(self._capture.model, self._wanted, self._capture.examples, self._capture.notes)
         self.attach()
         return self._compiled.backend(compiler, exact=exact, keeps_bare=self._every > 1)
@@ -245,16 +246,25 @@ class Monitor:
         diagnosis = together(parts)
         if not diagnosis.sites:
             raise ValueError(
-                nothing_seen(self._capture)
-                if self._passes
-                else f"no pass was observed yet: attach the monitor, and run the model with gradients; {IF_COMPILED}"
+                nothing_seen(self._capture) if self._passes else f"no pass was observed yet: {self._wants()}"
             )
         return diagnosis
+
+    def _wants(self) -> str:
+        """What must happen before anything is observed."""
+        if self._compiled is None:
+            return f"attach the monitor, and run the model with gradients; {IF_COMPILED}"
+        return (
+            "call what torch.compile(model, backend=monitor.backend(...)) returned, with gradients; the model must be "
+            "that of the monitor, call an activation that is known (ReLU, Leaky ReLU and so on), and not be left "
+            "uncompiled by PyTorch, as it leaves a forward that calls nn.LSTM"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """What was counted, for training that is resumed.
 
-        Like `diagnosis`, it must be called on all ranks, and gives the counts of all ranks together.
+        Like `diagnosis`, it must be called on all ranks, and gives the counts of all ranks together. What was counted
+        in compiled code is not in it; after `load_state_dict`, a note says so.
 
         Returns
         -------

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from leakyrelu._shared.arguments import checked_batches
 from leakyrelu.torch.capture import Forward
 from leakyrelu.torch.edits import states_of
-from leakyrelu.torch.running import checked, evaluating, refuse_unchangeable, run_batch
+from leakyrelu.torch.running import evaluating, refuse_unchangeable, run_batch
 from leakyrelu.torch.surgery import Choice, Outgoing, Surgery, Which, checked_choice, dead_in, frozen_names
 from leakyrelu.torch.wiring.proof import Prober
 from leakyrelu.torch.wiring.words import change_in_words, in_words
@@ -164,7 +165,7 @@ def revive(
     states, names = states_of(optimizer), frozen_names(model, frozen)
     generator = generator or torch.Generator().set_state(torch.get_rng_state())
     with evaluating(model):  # here the batches are made, too, as a DataLoader draws from PyTorch's generator
-        prober = Prober(model, list(checked(batches)), forward or run_batch)
+        prober = Prober(model, list(checked_batches(batches)), forward or run_batch)
         surgery = Surgery(prober, states, generator, names, Choice(which, tau, outgoing))
         try:
             return Revival(*surgery.performed())

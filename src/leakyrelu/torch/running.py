@@ -19,9 +19,9 @@ from leakyrelu._backends.torch_private import (
     is_wrapper_of_compiled,
     tree_map_only,
 )
+from leakyrelu._shared.wording import kind_of
 
 __all__ = [
-    "checked",
     "copies",
     "evaluating",
     "is_parallel",
@@ -42,7 +42,7 @@ def seen_through(model: nn.Module) -> nn.Module:
         It is not a module, or it is scripted.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        raise TypeError(f"model must be a torch.nn.Module, got {kind_of(model)}")
     model = within(model)
     for name, module in model.named_modules():
         parts = [module, *vars(module).values()]
@@ -114,16 +114,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002  # likewise
-
-
-def checked(batches: Iterable[Any]) -> Iterable[Any]:
-    """The batches; a `TypeError` if they are evidently something else."""
-    if isinstance(batches, Tensor | Mapping | str) or not isinstance(batches, Iterable):
-        raise TypeError(
-            "batches must be an iterable of batches, such as a DataLoader, "
-            f"got one {type(batches).__name__}: put it in a list"
-        )
-    return batches
 
 
 def run_batch(model: Any, batch: Any) -> object:

@@ -48,8 +48,9 @@ class Watch:
         revive: int,
     ) -> None:
         Monitor(nn.Identity(), every=every, window=window, mask=mask)  # tells now what is wrong with the options
-        for name, value in (("warn_above", warn_above), ("stop_above", stop_above)):
-            if value is not None and not 0 <= value <= 1:
+        fractions: dict[str, Any] = {"warn_above": warn_above, "stop_above": stop_above}
+        for name, value in fractions.items():
+            if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
                 raise ValueError(f"{name} must be a fraction of all units, from 0 to 1, or None, got {value}")
         if isinstance(revive, bool) or not isinstance(revive, int) or revive < 0:
             raise ValueError(f"revive must be the number of passes to revive units on, such as 20, or 0, got {revive}")

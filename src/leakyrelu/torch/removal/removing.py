@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from leakyrelu._backends.torch_private import storage_of, tree_map_only
+from leakyrelu._shared.arguments import checked_batches
 from leakyrelu._shared.wording import first_line, listed
 from leakyrelu.torch.capture import Forward
 from leakyrelu.torch.counts import largest_change
@@ -22,7 +23,7 @@ from leakyrelu.torch.removal.planning import Planner
 from leakyrelu.torch.removal.report import Removal
 from leakyrelu.torch.removal.shrinking import shrink
 from leakyrelu.torch.removal.trials import Group
-from leakyrelu.torch.running import checked, copies, evaluating, refuse_unchangeable, run_batch
+from leakyrelu.torch.running import copies, evaluating, refuse_unchangeable, run_batch
 from leakyrelu.torch.wiring.groups import Key, Target
 from leakyrelu.torch.wiring.outputs import are_empty, outputs_of, outputs_on, seed
 from leakyrelu.torch.wiring.words import NOTHING_TO_COMPARE, joined
@@ -108,7 +109,7 @@ def remove_dead(
     refuse_unchangeable(model)
     states_of(optimizer)
     with evaluating(model):
-        return _Operation(model, list(checked(batches)), forward or run_batch, optimizer).performed()
+        return _Operation(model, list(checked_batches(batches)), forward or run_batch, optimizer).performed()
 
 
 class _Operation:

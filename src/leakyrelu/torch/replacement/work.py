@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from leakyrelu._backends.torch_private import is_compiled
+from leakyrelu._shared.arguments import checked_batches
 from leakyrelu._shared.wording import listed
 from leakyrelu.torch.capture import Call, paths, watch
 from leakyrelu.torch.changes import Changes
@@ -20,7 +21,7 @@ from leakyrelu.torch.replacement.report import Replacement, names_of, summary
 from leakyrelu.torch.replacement.rewriting import Rewriter
 from leakyrelu.torch.replacement.runs import Seen, caller, in_order, is_same, still_called, without_number
 from leakyrelu.torch.replacement.selection import Selection
-from leakyrelu.torch.running import checked, copies, evaluating, is_parallel, run_batch
+from leakyrelu.torch.running import copies, evaluating, is_parallel, run_batch
 from leakyrelu.torch.sharding import is_sharded
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Work:
         self.top = nn.ModuleList([model])  # so that the model has a parent, too
         self.modules, self.opaque = _visible(model)
         if batches is not None:
-            batches = checked(batches)
+            batches = checked_batches(batches)
         self.batches = list(batches) if isinstance(batches, Iterator) else batches
         self.flat: dict[str, str] = {}  # the names of other flat activations that a run called
         self.seen, _ = self._run()  # before anything is changed
