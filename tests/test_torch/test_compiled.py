@@ -317,7 +317,9 @@ def test_what_runs_uncompiled_is_named():
 
     ours = compiled(Partly(), rows())
     assert [site.name for site in ours.sites] == ["relu"]
-    assert ours.notes == (
+    broken, *notes = ours.notes
+    assert broken.startswith("the graph breaks at test_compiled.py:")
+    assert tuple(notes) == (
         "b ran in no compiled graph that counts; if it ran, its units are not seen",
         "act ran in no compiled graph that counts; if it ran, its units are not seen",
     )
@@ -514,3 +516,219 @@ def test_without_the_private_names_that_tell_the_code_and_the_inputs(monkeypatch
     model, batches = Net(), rows()
     reference = eagerly(copy.deepcopy(model), batches)
     assert_same(compiled(model, batches), reference)
+
+
+def model_of(forward, **layers):
+    """A module with these layers, and a forward of its own."""
+    kind = type("Given", (nn.Module,), {"forward": forward})
+    model = kind()
+    for name, layer in layers.items():
+        setattr(model, name, layer)
+    return model
+
+
+def total_of(model, batch):
+    model(batch).sum().backward()
+
+
+def heads_first(self, x):
+    """Units on a part of the first axis, of which the other part is as long as the inputs are many."""
+    columns = self.a(x).permute(2, 0, 1)
+    units, examples, length = columns.shape
+    return functional.relu(columns.reshape(units * examples, length, 1))
+
+
+VARYING = {
+    "flattened": (
+        lambda: nn.Sequential(nn.Conv1d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.ReLU(), nn.GELU()),
+        [(8, 3, 6), (8, 3, 7), (8, 3, 8)],
+    ),
+    "similarities": (
+        lambda: model_of(lambda self, x: functional.relu(x @ x.T) + 0 * self.a(x).sum(), a=nn.Linear(6, 6)),
+        [(8, 6), (7, 6), (5, 6), (8, 6)],
+    ),
+    "a part of an axis": (
+        lambda: model_of(heads_first, a=nn.Linear(6, 8)),
+        [(3, 5, 6), (4, 5, 6), (6, 5, 6), (7, 9, 6)],
+    ),
+}
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("case", VARYING)
+def test_units_that_vary_in_number_or_place(case, exact):
+    make, shapes = VARYING[case]
+    model, batches = make(), [torch.randn(shape) for shape in shapes]
+    reference = eagerly(copy.deepcopy(model), batches)
+    ours = compiled(model, batches, exact=exact)
+    by_units = [sorted(each.sites, key=lambda site: (site.name, site.units)) for each in (ours, reference)]
+    for one, other in zip(*by_units, strict=True):
+        assert (one.name, one.units, one.values, one.examples) == (
+            other.name,
+            other.units,
+            other.values,
+            other.examples,
+        )
+        np.testing.assert_array_equal(one.fired, other.fired)
+        np.testing.assert_allclose(one.mean_output, other.mean_output, 1e-5)
+
+
+def test_units_whose_place_cannot_be_told_for_other_sizes_are_named():
+    model = model_of(heads_first, a=nn.Linear(6, 8))
+    batches = [torch.randn(examples, 5, 6) for examples in (3, 8, 4)]  # the second graph is made with 8 x 8
+    ours = compiled(model, batches)
+    assert ours.sites[0].examples == 3
+    assert "relu: its sizes depend on the inputs in a way that cannot be followed; its units are not seen" in ours.notes
+
+
+def test_no_values_where_the_data_decide_how_many_there_are():
+    model = model_of(
+        lambda self, x: functional.gelu(functional.relu(self.a(x[torch.nonzero(x[:, 0] > 0).flatten()]))),
+        a=nn.Linear(6, 6),
+    )
+    batches = [x.abs() for x in rows()]
+    batches[1] *= -1
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        ours = compiled(model, batches, run=total_of)
+    assert [site.name for site in ours.sites] == ["relu"]
+    assert ours.notes == (
+        "gelu: its sizes depend on the inputs in a way that cannot be followed; its units are not seen",
+    )
+
+
+@pytest.mark.parametrize(
+    ("forward", "batches"),
+    [
+        (lambda self, x: functional.relu(self.a(x["x"])), [{"w": torch.ones(11, 2), "x": torch.randn(5, 6)}] * 2),
+        (lambda self, x: functional.relu(self.a(x[1])) * x[0].mean(), [(torch.ones(7), torch.randn(5, 6))] * 2),
+        (lambda self, x: functional.relu(self.a(x)), [torch.randn(6)] * 2),
+    ],
+    ids=["dictionary", "tuple", "one example"],
+)
+def test_examples_are_those_of_what_the_model_is_called_with(forward, batches):
+    model = model_of(forward, a=nn.Linear(6, 4))
+    reference = eagerly(copy.deepcopy(model), batches)
+    assert_same(compiled(model, batches), reference)
+
+
+def test_a_copy_that_shares_the_graphs_is_not_counted():
+    model = Net()
+    monitor = Monitor(model)
+    fast = torch.compile(model, backend=monitor.backend("eager"))
+    step(fast, rows()[0])
+    step(copy.deepcopy(fast), rows()[0])
+    assert monitor.diagnosis().examples == 5
+    step(fast, rows()[0])
+    assert monitor.diagnosis().examples == 10
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_what_an_uncompiled_checkpoint_repeats_counts_once(reentrant, every):
+    def regional(model, backend):
+        for block in model.blocks:
+            block.compile(backend=backend)
+        return model
+
+    model, batches = Net(reentrant), rows(5, 4, 3)
+    reference = eagerly(copy.deepcopy(model), batches, every=every)
+    ours = compiled(model, batches, how=regional, backend="aot_eager", every=every)
+    wanted = {site.name: site for site in reference.sites if site.name.startswith("blocks")}
+    assert {site.name for site in ours.sites} == set(wanted)
+    for site in ours.sites:
+        assert site.examples == wanted[site.name].examples
+        np.testing.assert_array_equal(site.fired, wanted[site.name].fired)
+
+
+def test_code_that_runs_several_times_in_a_pass():
+    class Helped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+
+        def half(self, layer, x):
+            x = functional.relu(layer(x))
+            torch._dynamo.graph_break()
+            return functional.relu(layer(x))
+
+        def forward(self, x):
+            return self.half(self.b, self.half(self.a, x))
+
+    class Repeated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = Block(6)
+
+        def forward(self, x):
+            return self.block(self.block(self.block(x)))
+
+    def regional(model, backend):
+        model.block.compile(backend=backend)
+        return model
+
+    for make, how in ((Helped, torch.compile), (Repeated, regional)):
+        for options in ({}, {"every": 2}, {"window": 2}):
+            model, batches = make(), rows(5, 4, 5)
+            reference = eagerly(copy.deepcopy(model), batches, **options)
+            assert_same(compiled(model, batches, how=how, **options), reference)
+
+
+class Rectify(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.relu(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (ctx.saved_tensors[0] > 0)
+
+
+def test_calls_that_are_not_seen_are_named_and_leave_the_names_of_others_as_they_are():
+    own = model_of(lambda self, x: functional.relu(Rectify.apply(self.a(x)) - 0.1), a=nn.Linear(6, 6))
+    ours = compiled(own, rows())
+    assert [site.name for site in ours.sites] == ["relu:2"]
+    assert ours.notes == ("the model itself calls relu within autograd_function_apply; its units are not seen",)
+
+    mapped = model_of(
+        lambda self, x: functional.relu(torch.vmap(lambda row: functional.relu(self.a(row)))(x) - 0.1),
+        a=nn.Linear(6, 6),
+    )
+    reference = eagerly(copy.deepcopy(mapped), rows())
+    ours = compiled(mapped, rows())
+    assert [site.name for site in ours.sites] == [site.name for site in reference.sites] == ["relu"]
+    assert ours.notes == reference.notes
+
+
+@torch.compiler.disable
+def rectified(x):
+    return functional.relu(x)
+
+
+def test_what_runs_uncompiled_in_code_that_is_compiled_in_part_is_named():
+    model = model_of(lambda self, x: functional.relu(rectified(self.a(x)) - 0.1), a=nn.Linear(6, 6))
+    ours = compiled(model, rows())
+    assert len(ours.sites) == 1
+    assert [note.partition(":")[0] for note in ours.notes] == ["the graph breaks at test_compiled.py"]
+    model = model_of(lambda self, x: functional.relu(rectified(x) + self.a(x)), a=nn.Linear(6, 6))  # nothing before it
+    ours = compiled(model, rows())
+    assert [note.partition(":")[0] for note in ours.notes] == ["the graph breaks at test_compiled.py"]
+
+
+def test_if_no_code_could_be_compiled_the_error_says_so():
+    def in_a_loop(self, x):
+        for _ in range(3):
+            x = functional.relu(self.a(x))
+            torch._dynamo.graph_break()
+        return x
+
+    with pytest.raises(ValueError, match=r"no pass was observed yet.*the model itself ran in no compiled graph"):
+        compiled(model_of(in_a_loop, a=nn.Linear(6, 6)), rows())
+
+
+def test_shapes_for_which_it_is_not_compiled_again_are_told_of():
+    with torch._dynamo.config.patch(recompile_limit=2, automatic_dynamic_shapes=False):
+        ours = compiled(Net(), rows(2, 3, 4))
+    assert ours.examples == 5
+    (note,) = ours.notes
+    assert note.startswith("the model itself was compiled as often as dynamo's recompile_limit allows; ")

@@ -5,9 +5,10 @@ say in which way, and `tests/test_backends/test_torch_private.py` tests it.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import nullcontext
 from importlib import import_module
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import torch
@@ -20,12 +21,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 __all__ = [
+    "ModuleCall",
     "SavedTensors",
     "StorageReference",
     "TorchDispatchMode",
     "WeakTensorKeyDictionary",
     "backward_is_running",
     "base_of",
+    "breaks_beside",
+    "calls_of_modules",
     "compilation",
     "compiler_of",
     "compiles_here",
@@ -36,7 +40,10 @@ __all__ = [
     "has_own_function",
     "hint_of",
     "is_compiled",
+    "is_decided_by_data",
     "is_fake",
+    "is_known_multiple",
+    "is_last_compilation",
     "is_managed_by_fsdp",
     "is_sub_graph_call",
     "is_traced_for_quantization",
@@ -45,7 +52,6 @@ __all__ = [
     "left_out_of_compiled_code",
     "module_ids",
     "native_leaky_relu",
-    "running_module",
     "saved_tensors",
     "source_of",
     "storage_of",
@@ -135,15 +141,10 @@ except ImportError:  # poorer: a call within torch.vmap and the like fails inste
         return False
 
 
-try:
-    from torch._subclasses.fake_tensor import FakeTensor as _Fake
-except ImportError:  # poorer: a call with a fake tensor fails instead of being noted
-    _Fake = ()  # type: ignore[assignment,misc]
-
-
 def is_fake(tensor: Tensor) -> bool:
     """Whether the tensor has a shape but no values."""
-    return tensor.is_meta or isinstance(tensor, _Fake)
+    kind: Any = getattr(sys.modules.get("torch._subclasses.fake_tensor"), "FakeTensor", ())
+    return tensor.is_meta or isinstance(tensor, kind)  # poorer without that name: a call fails instead of being noted
 
 
 # Poorer without it: a subclass of Tensor that overrides functions is also asked for shapes and the like.
@@ -283,6 +284,13 @@ def compilation() -> tuple[Any, Any]:
     )
 
 
+def is_last_compilation() -> bool:
+    """In a backend of dynamo's: whether this code is not compiled again for further inputs; False if not known."""
+    _, (number, _) = compilation()
+    limit = getattr(sys.modules.get("torch._dynamo.config"), "recompile_limit", None)  # so named since PyTorch 2.6
+    return isinstance(number, int) and isinstance(limit, int) and number + 1 >= limit > 1
+
+
 def module_ids(node: fx.Node) -> list[int]:
     """The `id` of each module that runs where a node of dynamo's graph is, the innermost one first, as far as known."""
     keys = (str(key).partition("@")[0] for key in node.meta.get("nn_module_stack") or ())
@@ -312,17 +320,49 @@ def hint_of(size: Any) -> int:
         return 1
 
 
+def is_decided_by_data(size: Any) -> bool:
+    """Whether a size depends not only on the sizes of the inputs but on their values; so it may be zero."""
+    return not isinstance(size, int) and getattr(getattr(size, "node", None), "hint", None) is None
+
+
+def is_known_multiple(size: Any, divisor: int) -> bool:
+    """Whether a size that depends on the inputs is always a multiple of a number; False if that is not known."""
+    known = getattr(sys.modules.get("torch.fx.experimental.symbolic_shapes"), "statically_known_true", None)
+    return bool(known is not None and known(size % divisor == 0))
+
+
+def breaks_beside(graph: fx.GraphModule) -> list[str]:
+    """The files and lines that dynamo could not compile just before and after a graph of its own, as far as known."""
+    reason = getattr(graph, "compile_subgraph_reason", None)
+    frames = getattr(reason, "user_stack", None) or []
+    after = [frame for frame in frames if frame.name.startswith("torch_dynamo_resume_in_")]
+    lines = [(frame, frame.name.rpartition("_at_")[2]) for frame in after]
+    if getattr(reason, "graph_break", False):
+        lines += [(frame, frame.lineno) for frame in frames[-1:]]
+    return [f"{PurePath(frame.filename).name}:{line}" for frame, line in lines]
+
+
 _CALLING = getattr(nn.Module, "_call_impl", nn.Module.__call__).__code__
 
 
-def running_module() -> nn.Module | None:
-    """The module that is running in this thread; None if none is."""
-    frame = sys._getframe()  # noqa: SLF001  # as `inspect.currentframe`, which is slower
-    found: Any = frame
-    while found is not None and found.f_code is not _CALLING:
-        found = found.f_back
-    module = None if found is None else found.f_locals.get("self")
-    return module if isinstance(module, nn.Module) else None
+class ModuleCall(NamedTuple):
+    """A call of a module that has not returned yet."""
+
+    module: nn.Module
+    args: Any
+    kwargs: Any
+    memory: MutableMapping[str, Any]  # lives as long as the call
+
+
+def calls_of_modules() -> Iterator[ModuleCall]:
+    """The modules that are running in this thread, the innermost one first."""
+    frame: Any = sys._getframe()  # noqa: SLF001  # as `inspect.currentframe`, which is slower
+    while frame is not None:
+        if frame.f_code is _CALLING:
+            found = frame.f_locals
+            if isinstance(found.get("self"), nn.Module):
+                yield ModuleCall(found["self"], found.get("args", ()), found.get("kwargs", {}), found)
+        frame = frame.f_back
 
 
 def is_traced_for_quantization(tensor: object) -> bool:

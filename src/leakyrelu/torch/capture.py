@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
     from torch.utils.hooks import RemovableHandle
 
-__all__ = ["IF_COMPILED", "Call", "Capture", "Forward", "Observer", "nothing_seen", "paths", "watch"]
+__all__ = ["IF_COMPILED", "Call", "Capture", "Forward", "Observer", "examples_in", "nothing_seen", "paths", "watch"]
 
 IF_COMPILED = (
     "to compile it, make the Monitor first, and call torch.compile(model, backend=monitor.backend('inductor'))"
@@ -215,7 +215,7 @@ class Capture:
             self._mode = Pass(self, module)
             self._mode.__enter__()  # type: ignore[no-untyped-call]
         if self._mode is not None and self._mode.examples is None:
-            self._mode.examples = _examples_in(inputs)
+            self._mode.examples = examples_in(inputs)
         self._stack.append(module)
 
     def _is_in_another_thread(self) -> bool:
@@ -330,7 +330,7 @@ def _is_running(this: "FrameType") -> bool:
     return frame is not None
 
 
-def _examples_in(inputs: object) -> int | None:
+def examples_in(inputs: object) -> int | None:
     """How many examples a batch holds: the length of the first tensor in it, however deep."""
     with without_subclass_functions():
         for leaf in tree_leaves(inputs):

@@ -11,9 +11,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, fx, nn
 
-from leakyrelu._backends.torch_private import compilation, copy_of_module, is_fake, running_module
-from leakyrelu.torch.capture import paths
-from leakyrelu.torch.graphs import Counted, Group, Owner, Place, Site, add_counts, results_of
+from leakyrelu._backends.torch_private import (
+    ModuleCall,
+    backward_is_running,
+    breaks_beside,
+    calls_of_modules,
+    compilation,
+    copy_of_module,
+    is_fake,
+    is_last_compilation,
+)
+from leakyrelu.torch.capture import examples_in, paths
+from leakyrelu.torch.graph_sums import Group, Place, Site
+from leakyrelu.torch.graphs import Counted, Owner, add_counts, results_of
 from leakyrelu.torch.operations import ACTIVATION_MODULES, is_operation
 from leakyrelu.torch.running import within
 from leakyrelu.units.sums import Sums
@@ -28,6 +38,7 @@ class _Graph:
     """A graph of dynamo's, with counts."""
 
     code: Any  # what it was made of; a graph that is made again for other shapes has the same
+    calls_in: Callable[[Place], int]  # how often the code, with what is before and after it, makes the call of a place
     root: str | None  # the path of the module whose code it is; None: it is no module's
     outputs: int  # how many it had before
     counted: Counted
@@ -39,11 +50,12 @@ class _Called(NamedTuple):
 
     graph: _Graph
     path: str | None  # of the module
+    run: int  # which run of its code in a pass it is
 
     @property
-    def code(self) -> tuple[Any, str | None]:
+    def code(self) -> tuple[Any, str | None, int]:
         """What is called, whatever the shapes."""
-        return self.graph.code, self.path
+        return self.graph.code, self.path, self.run
 
     def path_of(self, path: str) -> str:
         """The path, in this module, of what had another path in the module that the graph was made for."""
@@ -83,7 +95,7 @@ class Compiled:
         self._notes = notes
         self._paths = paths(model)
         self._calls = _Calls()
-        self._entered: int | None = None  # the examples that the model was called with last
+        self._observed: dict[Any, bool] = {}  # by what is called: whether its last call was observed
         self._ran: dict[_Called, frozenset[str]] = {}  # the paths of the modules that ran
         self._counts: dict[_Called, _Counts] = {}
 
@@ -105,17 +117,20 @@ class Compiled:
             if not torch.is_grad_enabled():
                 return compiler(module, inputs)
             self._paths = paths(self._model)
-            running = running_module()
-            owner = None if running is None else within(running)
+            calls = list(calls_of_modules())
+            owner = within(calls[0].module) if calls else None
             if owner not in self._paths:
                 owner = None
             root = None if owner is None else self._paths[owner]
             bare = copy_of_module(module) if keeps_bare else None
             outputs = len(results_of(module))
-            counter = self._calls.counter(type(owner), root or "")
-            counted = add_counts(module, Owner(owner, self._paths), counter, self._notes.setdefault, exact=exact)
+            counter, calls_in = self._calls.counters(type(owner), root or "")
+            whose = Owner(owner, self._paths, self._called_with(calls))
+            counted = add_counts(module, whose, counter, self._notes.setdefault, exact=exact)
+            self._note_what_runs_uncompiled(module, root)
             graph = _Graph(
                 self._calls.code,
+                calls_in,
                 root,
                 outputs,
                 counted,
@@ -133,11 +148,22 @@ class Compiled:
 
         def run(*inputs: Any) -> Any:
             some = next((value for value in inputs if isinstance(value, Tensor)), None)
+            bare = plain or counted
             if not (self.is_counting and torch.is_grad_enabled()) or (some is not None and is_fake(some)):
-                return (plain or counted)(*inputs)[: graph.outputs]
-            called, examples = self._called(graph), self._examples_in(graph, inputs)
-            if not graph.counted.groups or not self._wanted(called.code):
-                return (plain or counted)(*inputs)[: graph.outputs]
+                return bare(*inputs)[: graph.outputs]
+            calls = list(calls_of_modules())
+            called = self._called(graph, calls)
+            if called is None or not graph.counted.groups:
+                return bare(*inputs)[: graph.outputs]
+            repeats = backward_is_running()
+            if repeats and called.code in self._observed:  # for a checkpoint, which checks that it saves the same
+                return (counted if self._observed[called.code] else bare)(*inputs)[: graph.outputs]
+            wanted = self._wanted(called.code)
+            if not repeats:  # otherwise it is a reentrant checkpoint, and ran without gradients before
+                self._observed[called.code] = wanted
+            if not wanted:
+                return bare(*inputs)[: graph.outputs]
+            examples = self._examples_in(graph, inputs, calls)
             results = counted(*inputs)
             if called not in self._counts:
                 self._counts[called] = _Counts(called)
@@ -148,21 +174,55 @@ class Compiled:
 
         return run
 
-    def _called(self, graph: _Graph) -> _Called:
-        """Which module runs a graph now."""
-        module = None if graph.root is None else running_module()
-        called = _Called(graph, graph.root if module is None else self._paths.get(within(module), graph.root))
+    def _called(self, graph: _Graph, calls: Sequence[ModuleCall]) -> _Called | None:
+        """Which module runs a graph now; None if it is one of another model, such as a copy, which shares the graph."""
+        path = graph.root
+        if path is not None and calls:
+            module = within(calls[0].module)
+            if module not in self._paths:
+                self._paths = paths(self._model)
+            if module not in self._paths:
+                return None
+            path = self._paths[module]
+        called = _Called(graph, path, self._run_of(graph.code, path, calls))
         if called not in self._ran:
             self._ran[called] = frozenset(map(called.path_of, graph.ran))
         return called
 
-    def _examples_in(self, graph: _Graph, inputs: Sequence[Any]) -> int:
+    def _run_of(self, code: Any, path: str | None, calls: Sequence[ModuleCall]) -> int:
+        """Which run of this code it is in the present pass, as far as it is known where that began."""
+        outermost = next((call for call in calls[::-1] if within(call.module) in self._paths), None)
+        if outermost is None:
+            return 1
+        runs = outermost.memory.setdefault(f"_leakyrelu_runs_{id(self)}", Counter())
+        runs[code, path] += 1
+        return int(runs[code, path])
+
+    def _called_with(self, calls: Sequence[ModuleCall]) -> int | None:
+        """How many examples the outermost module of the model was called with, or else the next one, if it is known."""
+        given = (examples_in((call.args, call.kwargs)) for call in calls[::-1] if within(call.module) in self._paths)
+        return next((examples for examples in given if examples is not None), None)
+
+    def _examples_in(self, graph: _Graph, inputs: Sequence[Any], calls: Sequence[ModuleCall]) -> int:
         """How many examples there are in the pass: those that the model was called with, if that is known."""
         counted = graph.counted
-        here = counted.examples if counted.batch is None else int(inputs[counted.batch].shape[0])
-        if graph.root == "" and counted.is_argument:
-            self._entered = here
-        return here if self._entered is None else self._entered
+        if not any(site.has_examples for group in counted.groups for site in group.sites):
+            return 1
+        examples = self._called_with(calls)
+        if examples is not None:
+            return examples
+        return counted.examples if counted.batch is None else int(inputs[counted.batch].shape[0])
+
+    def _note_what_runs_uncompiled(self, graph: fx.GraphModule, root: str | None) -> None:
+        """Take note of it if dynamo breaks off after a graph, or has compiled a function for the last time."""
+        for where in breaks_beside(graph):
+            self._notes[f"the graph breaks at {where}; activations that run uncompiled there are not seen"] = None
+        if is_last_compilation():
+            name = "a function" if root is None else root or "the model itself"
+            self._notes[
+                f"{name} was compiled as often as dynamo's recompile_limit allows; "
+                "passes for which it would have to be compiled again are not seen"
+            ] = None
 
     def unseen(self) -> Iterator[str]:
         """A note for each part of the model that ran in no graph with counts."""
@@ -173,7 +233,7 @@ class Compiled:
             if path in within:
                 if path not in ran and _calls_activations(module):
                     yield f"{path or 'the model itself'} ran uncompiled; what it calls besides its modules is not seen"
-            elif not any(path.startswith(f"{parent}.") for parent in told):
+            elif "" not in told and not any(path.startswith(f"{parent}.") for parent in told):
                 told.append(path)
                 if any(map(_may_activate, module.modules())):
                     what = path or "the model itself"
@@ -190,8 +250,8 @@ class _Calls:
         self._codes: dict[Any, _Compilation] = {}  # the last one of each code
         self.code: Any = None  # what the graph is made of that is being compiled
 
-    def counter(self, kind: type, root: str) -> Callable[[Place], Place]:
-        """A function that numbers the calls in the graph that is being compiled."""
+    def counters(self, kind: type, root: str) -> tuple[Callable[[Place], Place], Callable[[Place], int]]:
+        """Two functions for the graph that is being compiled: one numbers a call, the other counts those like it."""
         code, version = compilation()
         if code not in self._codes or self._codes[code].version != version:
             self._codes[code] = _Compilation(version)  # where the code is known, it keeps its place in the order
@@ -199,13 +259,18 @@ class _Calls:
         here.graphs += 1  # there are several where DistributedDataParallel splits them
         self.code = code, here.graphs
 
-        def numbered(place: Place) -> Place:
-            key = kind, f"{place.path.removeprefix(root)}.{place.operation}".strip(".")
-            before = sum(each.calls[key] for each in takewhile(lambda each: each is not here, self._codes.values()))
-            here.calls[key] += 1
-            return place._replace(call=before + here.calls[key])
+        def key(place: Place) -> object:
+            return kind, f"{place.path.removeprefix(root)}.{place.operation}".strip(".")
 
-        return numbered
+        def numbered(place: Place) -> Place:
+            before = takewhile(lambda each: each is not here, self._codes.values())
+            here.calls[key(place)] += 1
+            return place._replace(call=sum(each.calls[key(place)] for each in before) + here.calls[key(place)])
+
+        def calls_in(place: Place) -> int:
+            return sum(each.calls[key(place)] for each in self._codes.values())
+
+        return numbered, calls_in
 
 
 @dataclass(eq=False)
@@ -220,50 +285,60 @@ class _Counts:
 
     def __init__(self, called: _Called) -> None:
         self._called = called
-        self._examples = self._calls = 0
-        self._groups = [_GroupCounts(group) for group in called.graph.counted.groups]
+        self._groups: dict[tuple[int, int], _GroupCounts] = {}  # by the place of the group, and the number of its units
 
     def add(self, examples: int, results: Sequence[Any]) -> None:
         """Add what a call of the graph gave."""
-        self._examples += examples
-        self._calls += 1
         first = 0
-        for counts in self._groups:
-            counts.add(results[first : first + counts.group.outputs])
-            first += counts.group.outputs
+        for i, group in enumerate(self._called.graph.counted.groups):
+            here = results[first : first + group.outputs]
+            key = i, len(here[0])
+            if key not in self._groups:
+                self._groups[key] = _GroupCounts(group, key[1])
+            self._groups[key].add(examples, here)
+            first += group.outputs
 
     def sums(self) -> list[Sums]:
         """The sums of each site, in the order of the calls."""
-        found = [each for counts in self._groups for each in counts.sums()]
+        found = [each for counts in self._groups.values() for each in counts.sums()]
         return [
             Sums(
-                name=site.place._replace(path=self._called.path_of(site.place.path)).name(site.activation),
+                name=self._place(site).name(site.activation),
                 operation=site.activation.operation,
                 flat=site.activation.flat,
                 threshold=site.activation.threshold,
-                examples=self._examples if site.has_examples else self._calls,
                 **counted,
             )
             for site, counted in sorted(found, key=lambda each: each[0].order)
         ]
+
+    def _place(self, site: Site) -> Place:
+        """Where the site is in this run of the graph by this module."""
+        before = (self._called.run - 1) * self._called.graph.calls_in(site.place)
+        return site.place._replace(path=self._called.path_of(site.place.path), call=site.place.call + before)
 
 
 class _GroupCounts:
     """What was counted of the sites on one device, one after another in the same tensors."""
 
     @torch.inference_mode(False)
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, units: int) -> None:
+        sites = [site if site.units is not None else site._replace(units=units) for site in group.sites]
+        self.group = group = group._replace(sites=sites)
         device = group.device
         exact = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-        units, entering = (sum(site.units for site in sites) for sites in (group.sites, group.entering))
-        self.group = group
-        self._values = [0] * len(group.sites)
+        entering = sum(site.units or 0 for site in group.entering)
+        self._examples = self._calls = 0
+        self._values = [0] * len(sites)
         self._fired = torch.zeros(units, dtype=torch.int64, device=device)
         self._magnitude = torch.zeros(units, dtype=exact, device=device)
         self._below = torch.zeros(entering, dtype=torch.bool, device=device)
         self._maximum = torch.full((entering,), -math.inf, dtype=exact, device=device)
 
-    def add(self, results: Sequence[Any]) -> None:
+    def add(self, examples: int, results: Sequence[Any]) -> None:
+        """Add what a call of the graph gave."""
+        self._examples += examples
+        self._calls += 1
         fired, magnitude, *others = results
         self._fired += fired
         self._magnitude += magnitude
@@ -272,7 +347,7 @@ class _GroupCounts:
             self._below |= below
             torch.maximum(self._maximum, maximum, out=self._maximum)
         for i, site in enumerate(self.group.sites):
-            self._values[i] += others.pop(0) // site.units if site.values is None else site.values
+            self._values[i] += others.pop(0) // (site.units or 1) if site.values is None else site.values
 
     def sums(self) -> Iterator[tuple[Site, dict[str, Any]]]:
         """What was counted of each site."""
@@ -282,6 +357,7 @@ class _GroupCounts:
             yield (
                 site,
                 {
+                    "examples": self._examples if site.has_examples else self._calls,
                     "values": values,
                     "fired": times,
                     "below": next(below) if site.enters else times < values,
@@ -292,7 +368,7 @@ class _GroupCounts:
 
     def _parts(self, sites: Sequence[Site], *tensors: Tensor) -> list[Iterator[npt.NDArray[Any]]]:
         """The units of each site, of each tensor."""
-        lengths = [site.units for site in sites]
+        lengths = [site.units or 0 for site in sites]
         return [iter([part.numpy().copy() for part in torch.split(tensor.cpu(), lengths)]) for tensor in tensors]
 
 

@@ -4,12 +4,11 @@ dynamo hands a backend the graph of the functions that a model calls, before any
 followed through it as through a pass, and each activation gets a few sums beside it.
 """
 
-import math
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import count
-from typing import Any, NamedTuple
+from itertools import count as counter
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -25,56 +24,20 @@ from leakyrelu._backends.torch_private import (
     tree_leaves,
 )
 from leakyrelu.torch.axes import Axes, traced
-from leakyrelu.torch.operations import ACTIVATION_MODULES, Activation, activation_inside, activation_of, plain_name
-from leakyrelu.units.layout import Part, Units, guessed, refined
+from leakyrelu.torch.graph_sums import Group, Place, Site, SiteSums, count, output_tells, stand_in
+from leakyrelu.torch.operations import ACTIVATION_MODULES, activation_inside, activation_of, plain_name
+from leakyrelu.torch.passes import unseen_kind
+from leakyrelu.units.layout import Units, guessed
 
-__all__ = ["Group", "Owner", "Place", "Site", "add_counts", "results_of"]
+__all__ = ["Counted", "Owner", "add_counts", "results_of"]
+
+_NOT_SEEN = "its units are not seen"
 
 # Calls of a sub-graph that runs once, as it stands there: what is counted in it can come out with its results.
 _TRANSPARENT = {"tag_activation_checkpoint", "wrap", "wrap_with_set_grad_enabled"}
-_ABOVE_ZERO = {"relu", "relu6", "leaky_relu", "hardtanh", "clamp", "clamp_min", "clip"}
 
-
-class Place(NamedTuple):
-    """The module that calls an activation, and which call of it that is."""
-
-    path: str
-    operation: str  # "" if the module is the activation
-    call: int = 1
-
-    def name(self, activation: Activation) -> str:
-        """The name of the site."""
-        name = f"{self.path}.{self.operation}".strip(".") or activation.operation
-        return name if self.call == 1 else f"{name}:{self.call}"
-
-
-class Site(NamedTuple):
-    """A call of an activation in a graph."""
-
-    order: int  # among the calls in the graph
-    place: Place
-    activation: Activation
-    units: int
-    values: int | None  # per unit; None: the graph gives the number of all values, as it depends on the inputs
-    has_examples: bool
-    enters: bool  # whether what enters is counted, too
-
-
-class Group(NamedTuple):
-    """Sites on one device, whose sums a graph gives together."""
-
-    device: torch.device
-    sites: list[Site]
-
-    @property
-    def entering(self) -> list[Site]:
-        """The sites of which is counted what enters, too."""
-        return [site for site in self.sites if site.enters]
-
-    @property
-    def outputs(self) -> int:
-        """How many outputs the group has."""
-        return 2 + 2 * bool(self.entering) + sum(site.values is None for site in self.sites)
+# Those that are put together: on one device, and of a number of units that is the same for all inputs.
+_Found: TypeAlias = dict[tuple[torch.device, int | None], list[tuple[Site, SiteSums]]]
 
 
 class Owner(NamedTuple):
@@ -82,14 +45,14 @@ class Owner(NamedTuple):
 
     module: nn.Module | None  # None if it is the code of no module of the model
     paths: Mapping[nn.Module, str]  # of all modules in the model
+    examples: int | None  # that the model is being called with, if that is known
 
 
 class Counted(NamedTuple):
     """What was added to a graph."""
 
     groups: list[Group]
-    batch: int | None  # the place of the batch among the inputs
-    is_argument: bool  # whether the batch is what the module is called with, for all that is known
+    batch: int | None  # the place among the inputs of what seems to be the batch
     examples: int  # in the batch when the graph was made
     ran: set[nn.Module]  # the modules that run in the graph
 
@@ -124,12 +87,13 @@ def add_counts(
         If `groups` is empty, the graph is as it was.
     """
     editor = _Editor(owner, numbered, note, exact)
-    batch, is_argument = _batch(graph, owner.module)
-    if batch is not None:
+    editor.examples = owner.examples
+    batch = _batch(graph)
+    if batch is not None and owner.examples is None:
         inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
         editor.examples = hint_of(inputs[batch].meta["example_value"].shape[0])
     editor.follow(graph, None)
-    return Counted(editor.groups, batch, is_argument, editor.examples or 1, editor.ran)
+    return Counted(editor.groups, batch, editor.examples or 1, editor.ran)
 
 
 class _Editor:
@@ -142,7 +106,7 @@ class _Editor:
         self._owner, self._numbered, self._note, self._exact = owner, numbered, note, exact
         self._by_id = {id(module): module for module in owner.paths}
         self._axes = Axes()
-        self._order = count()
+        self._order = counter()
 
     def follow(self, graph: fx.GraphModule, inputs: Iterable[Any] | None) -> tuple[Any, list[fx.Node]]:
         """Follow the units through a graph, and add its sums; the values that it gives, and the nodes of the sums."""
@@ -150,7 +114,7 @@ class _Editor:
         values: dict[fx.Node, Any] = {}
         added: list[fx.Node] = []
         tracer = GraphAppendingTracer(graph.graph)
-        found: dict[torch.device, list[tuple[Site, _Sums]]] = defaultdict(list)
+        found: _Found = defaultdict(list)
         result: Any = None
         for node in list(graph.graph.nodes):
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
@@ -158,7 +122,7 @@ class _Editor:
                 (result,) = args
                 self._finish(tracer, graph, node, found, added)
             elif node.op == "placeholder":
-                values[node] = _stand_in(node.meta.get("example_value")) if given is None else next(given)
+                values[node] = stand_in(node.meta.get("example_value")) if given is None else next(given)
             elif node.op == "get_attr":
                 values[node] = operator.attrgetter(node.target)(graph)
             elif is_sub_graph_call(node.target):
@@ -166,7 +130,7 @@ class _Editor:
             elif node.target is operator.getitem and isinstance(args[0], tuple | list):
                 values[node] = args[0][args[1]]
             else:
-                values[node] = _stand_in(node.meta.get("example_value"))
+                values[node] = stand_in(node.meta.get("example_value"))
                 self._called(tracer, node, args, kwargs, values[node], found)
             self.ran.update(self._modules(node))
         graph.recompile()
@@ -179,7 +143,7 @@ class _Editor:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         output: Any,
-        found: dict[torch.device, list[tuple[Site, "_Sums"]]],
+        found: _Found,
     ) -> None:
         """Follow the units through a call; if it is an activation, add its sums."""
         function: Any = getattr(Tensor, str(node.target)) if node.op == "call_method" else node.target
@@ -192,16 +156,24 @@ class _Editor:
                 self._axes.follow(call)
             inside = activation_inside(name)
             if inside:
-                self._note(f"{name} computes its {inside} inside; its units are not seen")
+                self._note(f"{name} computes its {inside} inside; {_NOT_SEEN}")
             return
-        place = self._place(node, activation.operation)
-        if not is_fake(value) or value.is_nested or value.layout != torch.strided:
-            self._note(f"{activation.operation} is called with {type(value).__name__} objects; its units are not seen")
-        elif place is not None and value.numel() and value.is_floating_point() and isinstance(output, Tensor):
-            enters = self._exact or not _output_tells(activation, args, kwargs)
-            site, sums = _count(tracer, node, value, self._units(value), activation, place, enters)
-            site = site._replace(order=next(self._order))
-            found[node.meta["example_value"].device].append((site, sums))
+        kind = unseen_kind(value, fake=False)
+        if kind or not is_fake(value):
+            called_with = f"{kind} tensors" if kind else f"{type(value).__name__} objects"
+            self._note(f"{activation.operation} is called with {called_with}; {_NOT_SEEN}")
+        elif value.numel() and value.is_floating_point() and isinstance(output, Tensor):
+            place = self._place(node, activation.operation)
+            enters = self._exact or not output_tells(activation, args, kwargs)
+            counted = place and count(tracer, node, value, self._units(value), activation, place, enters)
+            if counted:
+                site, sums = counted
+                site = site._replace(order=next(self._order))
+                alone = site.order if site.units is None else None
+                found[node.meta["example_value"].device, alone].append((site, sums))
+            elif place is not None:
+                name = place.name(activation)
+                self._note(f"{name}: its sizes depend on the inputs in a way that cannot be followed; {_NOT_SEEN}")
         self._axes.carry(value, output)
 
     def _units(self, value: Tensor) -> Units:
@@ -229,17 +201,21 @@ class _Editor:
 
     def _sub_graph(self, graph: fx.GraphModule, node: fx.Node, args: Sequence[Any], added: list[fx.Node]) -> Any:
         """Follow the units through a call of a sub-graph, and have it give its sums, too; the values that it gives."""
-        bodies = [arg for arg in tree_leaves(args) if isinstance(arg, fx.GraphModule)]
         kind, first = plain_name(node.target), node.args[0] if node.args else None
+        bodies = [arg for arg in tree_leaves(args) if isinstance(arg, fx.GraphModule)]
+        bodies = bodies[:1] if kind == "autograd_function_apply" else bodies  # the second one is the backward pass
         runs_one = len(bodies) == 1 and args[0] is bodies[0] and isinstance(results_of(bodies[0]), tuple | list)
         if kind not in _TRANSPARENT or not runs_one or not isinstance(first, fx.Node):
             for inner in (inner for body in bodies for inner in _calls_in(body)):
                 modules = [*self._modules(inner), *filter(None, [self._owner.module])]
                 self.ran.update(modules)
-                if modules and activation_of(inner.target, inner.args, inner.kwargs):
+                activation = activation_of(inner.target, inner.args, inner.kwargs)
+                if modules and activation:
+                    if len(bodies) == 1:  # of several, it is not known which one runs
+                        self._place(inner, activation.operation)  # so that the calls after it have their numbers
                     path = self._owner.paths[modules[0]] or "the model itself"
-                    self._note(f"{path} calls {plain_name(inner.target)} within {kind}; its units are not seen")
-            return _stand_in(node.meta.get("example_value"))
+                    self._note(f"{path} calls {plain_name(inner.target)} within {kind}; {_NOT_SEEN}")
+            return stand_in(node.meta.get("example_value"))
         body = copy_of_module(bodies[0])
         before = len(self.groups)
         result, sums = self.follow(body, args[1:])
@@ -261,125 +237,23 @@ class _Editor:
         tracer: GraphAppendingTracer,
         graph: fx.GraphModule,
         output: fx.Node,
-        found: dict[torch.device, list[tuple[Site, "_Sums"]]],
+        found: _Found,
         added: list[fx.Node],
     ) -> None:
         """Put what was counted on each device together, and add it to the outputs of a graph."""
         with output.graph.inserting_before(output):
-            for device, sites in found.items():
+            for (device, _), sites in found.items():
                 enters = [sums for site, sums in sites if site.enters]
                 proxies: list[Any] = [
-                    torch.cat([getattr(sums, key) for _, sums in sites]) for key in _Sums._fields[1:3]
+                    torch.cat([getattr(sums, key) for _, sums in sites]) for key in SiteSums._fields[1:3]
                 ]
                 if enters:
-                    proxies += [torch.cat([getattr(sums, key) for sums in enters]) for key in _Sums._fields[3:]]
+                    proxies += [torch.cat([getattr(sums, key) for sums in enters]) for key in SiteSums._fields[3:]]
                 added += [proxy.node for proxy in proxies]
                 added += [fx.Proxy(sums.call, tracer).numel().node for site, sums in sites if site.values is None]
                 self.groups.append(Group(device, [site for site, _ in sites]))
         if added:
             output.args = ((*results_of(graph), *added),)
-
-
-class _Sums(NamedTuple):
-    """What is counted of one site: proxies of tensors with one entry per unit."""
-
-    call: fx.Node
-    fired: Any
-    magnitude: Any
-    below: Any = None
-    maximum: Any = None
-
-
-def _count(
-    tracer: GraphAppendingTracer,
-    node: fx.Node,
-    value: Tensor,
-    units: Units,
-    activation: Activation,
-    place: Place,
-    enters: bool,
-) -> tuple[Site, _Sums]:
-    """Count a call of an activation."""
-    if all(part.length is None for part in units):
-        lengths, axes, pieces = list(value.shape), [part.axis for part in units], []
-    else:
-        lengths, axes = refined(units, value.shape)
-        pieces = _pieces(units, value.shape)
-    total_units = math.prod(lengths[axis] for axis in axes)
-    rest = tuple(axis for axis in range(len(lengths)) if axis not in axes)
-    order = [sorted(axes).index(axis) for axis in axes]
-    exact = torch.float64 if value.dtype == torch.float64 else torch.float32
-    threshold = activation.threshold
-
-    def spread(proxy: Any) -> Any:
-        """The values, with axes of their own for units."""
-        values = proxy.detach()
-        for axis, parts in pieces:
-            values = values.unflatten(axis, parts)
-        return values
-
-    def per_unit(proxy: Any) -> Any:
-        return (proxy.permute(order) if order != sorted(order) else proxy).reshape(total_units)
-
-    def total(proxy: Any, dtype: torch.dtype | None = None) -> Any:
-        return per_unit(proxy.sum(rest, dtype=dtype) if rest else proxy.to(dtype or torch.int64))
-
-    entering: Any = node.args[0] if node.args else node.kwargs.get("input", node.kwargs.get("self"))
-    below = maximum = None
-    if enters:
-        with node.graph.inserting_before(node):  # it may work in place
-            values = spread(fx.Proxy(entering, tracer))
-            fired = total(values > threshold)
-            below = per_unit(values.amin(rest) if rest else values) < threshold
-            maximum = per_unit(values.amax(rest) if rest else values).to(exact)
-    with node.graph.inserting_before(node.next):
-        left = spread(fx.Proxy(node, tracer))
-        if not enters:
-            fired = total(left > threshold)
-        magnitude = total(left.abs() if enters else left, exact)
-    static = _has_plain_sizes(node.meta["example_value"])
-    per = None if not static else value.numel() // total_units if total_units else 0
-    site = Site(0, place, activation, total_units, per, bool(value.ndim) and units != (Part(0),), enters)
-    return site, _Sums(node, fired, magnitude, below, maximum)
-
-
-def _pieces(units: Units, shape: Sequence[int]) -> list[tuple[int, list[int]]]:
-    """The axes that are split, the last one first, and the lengths of their parts; -1 for the first one."""
-    found = []
-    for axis in range(len(shape) - 1, -1, -1):
-        here = tuple(part._replace(axis=0) for part in units if part.axis == axis)
-        if here:
-            lengths, _ = refined(here, (shape[axis],))
-            found.append((axis, [-1, *lengths[1:]]))
-    return found
-
-
-def _output_tells(activation: Activation, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether the output is above zero just where what enters is."""
-    if not activation.flat or activation.operation not in _ABOVE_ZERO:
-        return False
-    limit = kwargs.get("max", kwargs.get("max_val"))
-    return not any(isinstance(each, Tensor) for each in (*args[1:], limit))
-
-
-def _has_plain_sizes(value: Tensor) -> bool:
-    return all(isinstance(size, int) for size in (*value.shape, *value.stride(), value.storage_offset()))
-
-
-def _stand_in(value: Any) -> Any:
-    """The same with plain numbers for sizes that depend on the inputs: those that the graph was made with."""
-    if isinstance(value, tuple | list):
-        return type(value)(*map(_stand_in, value)) if hasattr(value, "_fields") else type(value)(map(_stand_in, value))
-    if isinstance(value, torch.SymInt):
-        return hint_of(value)
-    if not isinstance(value, Tensor) or value.is_nested or value.layout != torch.strided or _has_plain_sizes(value):
-        return value
-    shape = [hint_of(length) for length in value.shape]
-    strides = [hint_of(stride) for stride in value.stride()]
-    offset = hint_of(value.storage_offset())
-    reach = 1 + offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True) if length)
-    memory = torch.empty(reach, dtype=value.dtype, device="meta")
-    return memory.as_strided(shape, strides, offset)
 
 
 def results_of(graph: fx.GraphModule) -> Any:
@@ -393,17 +267,12 @@ def _calls_in(graph: fx.GraphModule) -> Iterator[fx.Node]:
             yield from (node for node in part.graph.nodes if node.op in {"call_function", "call_method"})
 
 
-def _batch(graph: fx.GraphModule, module: nn.Module | None) -> tuple[int | None, bool]:
-    """The place among a graph's inputs of the first tensor that its module is called with, and whether it is that."""
-    code = getattr(getattr(type(module), "forward", None), "__code__", None)
-    names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) if code is not None else []
+def _batch(graph: fx.GraphModule) -> int | None:
+    """The place of the first tensor among a graph's inputs that is no parameter or buffer of a module."""
     inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    found = []
     for i, node in enumerate(inputs):
         value, source = node.meta.get("example_value"), source_of(node)
         inside = any(word in source for word in ("_parameters[", "_buffers[", "_modules["))
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and value.ndim and not inside:
-            name = source.partition("['")[2].partition("']")[0]
-            found.append((names.index(name) if name in names else len(names), i))
-    first, place = min(found, default=(len(names), None))
-    return place, first < len(names)
+            return i
+    return None

@@ -245,9 +245,10 @@ class Monitor:
         parts = _of_all_ranks(self._counted() if self._last is None or self._is_full() else self._last)
         diagnosis = together(parts)
         if not diagnosis.sites:
-            raise ValueError(
-                nothing_seen(self._capture) if self._passes else f"no pass was observed yet: {self._wants()}"
-            )
+            if self._passes:
+                raise ValueError(nothing_seen(self._capture))
+            notes = "".join(f"; {note}" for note in diagnosis.notes)
+            raise ValueError(f"no pass was observed yet: {self._wants()}{notes}")
         return diagnosis
 
     def _wants(self) -> str:

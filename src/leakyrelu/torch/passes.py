@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from leakyrelu.torch.capture import Capture
     from leakyrelu.torch.padding import Padding
 
-__all__ = ["Pass", "Values"]
+__all__ = ["Pass", "Values", "unseen_kind"]
 
 _USUAL = (Tensor, nn.Parameter)
 _UNSEEN: dict[str, Callable[[Tensor], bool]] = {
@@ -54,10 +54,15 @@ def _strange(value: object, plain: Tensor | None) -> str:
     tensor = value if plain is None else plain
     if not isinstance(tensor, Tensor):
         return f"{type(value).__name__} objects" if hasattr(type(value), "__torch_function__") else ""
-    kind = next((kind for kind, is_of_it in _UNSEEN.items() if is_of_it(tensor)), "")
+    kind = unseen_kind(tensor)
     if plain is None:
         kind = kind or type(value).__name__
     return kind and f"{kind} tensors"
+
+
+def unseen_kind(tensor: Tensor, *, fake: bool = True) -> str:
+    """Which kind of tensor that cannot be counted it is, with or without the fake ones; empty if none."""
+    return next((kind for kind, is_of_it in _UNSEEN.items() if is_of_it(tensor) and (fake or kind != "fake")), "")
 
 
 class Values(NamedTuple):
