@@ -339,7 +339,7 @@ def breaks_beside(graph: fx.GraphModule) -> list[str]:
     lines = [(frame, frame.name.rpartition("_at_")[2]) for frame in after]
     if getattr(reason, "graph_break", False):
         lines += [(frame, frame.lineno) for frame in frames[-1:]]
-    return [f"{PurePath(frame.filename).name}:{line}" for frame, line in lines]
+    return [f"{PurePath(frame.filename).name}:{line}" for frame, line in lines if line]
 
 
 _CALLING = getattr(nn.Module, "_call_impl", nn.Module.__call__).__code__
@@ -360,7 +360,11 @@ def calls_of_modules() -> Iterator[ModuleCall]:
     while frame is not None:
         if frame.f_code is _CALLING:
             found = frame.f_locals
-            if isinstance(found.get("self"), nn.Module):
+            module = found.get("self")
+            # DistributedDataParallel has dynamo split a graph, whose parts are called as modules, maybe wrapped.
+            inner = module._orig_mod if is_wrapper_of_compiled(module) else module  # noqa: SLF001
+            is_part = isinstance(inner, fx.GraphModule) or type(inner).__module__.startswith("torch._dynamo.")
+            if isinstance(module, nn.Module) and not is_part:
                 yield ModuleCall(found["self"], found.get("args", ()), found.get("kwargs", {}), found)
         frame = frame.f_back
 
