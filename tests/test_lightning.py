@@ -532,7 +532,7 @@ def test_a_training_without_activations_goes_on_and_it_is_told_once():
 
 
 TWO_PROCESSES = """
-import sys, torch
+import os, sys, torch
 sys.path.insert(0, {folder!r})
 from test_lightning import DeadUnits, Gan, TensorDataset, DataLoader, module, trainer
 from lightning.pytorch.loggers import CSVLogger
@@ -561,7 +561,9 @@ if __name__ == "__main__":
     two = DeadUnits()
     trainer(two, strategy="ddp", devices=2, max_epochs=1).fit(Gan(), data)
     assert {{site.name: site.values for site in two.diagnosis().sites}} == {{"maker.1": 96, "judge.1": 144}}
-    print("right")
+    print("right", flush=True)
+    torch.distributed.barrier()
+    os._exit(0)  # the threads of gloo do not always end by themselves
 """
 
 

@@ -479,7 +479,7 @@ def test_which_activations_of_the_registry_are_seen(name):
 
 
 TWO_PROCESSES = """
-import sys, torch
+import os, sys, torch
 sys.path.insert(0, {folder!r})
 from test_transformers import ByHand, DeadUnitsCallback, bert, counts, trainer
 
@@ -496,7 +496,9 @@ assert callback.diagnosis().examples == 24
 resumed = DeadUnitsCallback(window=3)
 trainer({out!r}, resumed, max_steps=3, **options).train(resume_from_checkpoint={out!r} + "/checkpoint-2")
 assert counts(resumed) == counts(callback), (counts(resumed), counts(callback))
-print("right")
+print("right", flush=True)
+torch.distributed.barrier()
+os._exit(0)  # the threads of gloo do not always end by themselves
 """
 
 
