@@ -22,6 +22,7 @@ from leakyrelu.units.layout import (
     Units,
     agreed,
     contracted,
+    guessed,
     kept,
     reshaped,
     settled,
@@ -97,6 +98,14 @@ class Axes:
         """The same as it was followed, also if it is on a part of an axis that does not count."""
         shape, units, _ = self.operand(value)
         return units if shape == value.shape else None
+
+    def found(self, value: Tensor, examples: int | None) -> Units:
+        """Where the units are: as the layers before tell; otherwise as the shape suggests."""
+        units = self.of(value)
+        if units is None:
+            units = guessed(value.shape, examples)
+            self.remember(value, units)
+        return units
 
     def remember(self, value: Tensor, units: Units, sources: Sources = frozenset()) -> None:
         """Store where a tensor's units are."""

@@ -27,7 +27,6 @@ from leakyrelu.torch.axes import Axes, traced
 from leakyrelu.torch.graph_sums import Group, Place, Site, SiteSums, count, output_tells, stand_in
 from leakyrelu.torch.operations import ACTIVATION_MODULES, activation_inside, activation_of, plain_name
 from leakyrelu.torch.passes import unseen_kind
-from leakyrelu.units.layout import Units, guessed
 
 __all__ = ["Counted", "Owner", "add_counts", "results_of"]
 
@@ -165,7 +164,9 @@ class _Editor:
         elif value.numel() and value.is_floating_point() and isinstance(output, Tensor):
             place = self._place(node, activation.operation)
             enters = self._exact or not output_tells(activation, args, kwargs)
-            counted = place and count(tracer, node, value, self._units(value), activation, place, enters)
+            counted = place and count(
+                tracer, node, value, self._axes.found(value, self.examples), activation, place, enters
+            )
             if counted:
                 site, sums = counted
                 site = site._replace(order=next(self._order))
@@ -175,14 +176,6 @@ class _Editor:
                 name = place.name(activation)
                 self._note(f"{name}: its sizes depend on the inputs in a way that cannot be followed; {_NOT_SEEN}")
         self._axes.carry(value, output)
-
-    def _units(self, value: Tensor) -> Units:
-        """Where the units are: as the layers before tell; otherwise as the shape suggests."""
-        units = self._axes.of(value)
-        if units is None:
-            units = guessed(value.shape, self.examples)
-            self._axes.remember(value, units)
-        return units
 
     def _modules(self, node: fx.Node) -> Iterator[nn.Module]:
         """The modules of the model that run where a node is, the innermost one first."""

@@ -20,7 +20,7 @@ from leakyrelu._backends.torch_private import (
 from leakyrelu.torch.axes import Axes, traced
 from leakyrelu.torch.operations import Activation, SiteNames, activation_inside, activation_of, plain_name
 from leakyrelu.torch.sharding import Layout, Locals, Share, is_sharded
-from leakyrelu.units.layout import Units, guessed
+from leakyrelu.units.layout import Units
 
 if TYPE_CHECKING:
     from leakyrelu.torch.capture import Capture
@@ -202,9 +202,5 @@ class Pass(TorchFunctionMode):
         self._capture.notes[note] = None
 
     def units(self, value: Tensor) -> Units:
-        """Where the units are: as the layers before tell; otherwise as the shape suggests."""
-        units = self._axes.of(value)
-        if units is None:
-            units = guessed(value.shape, self.examples)
-            self._axes.remember(value, units)
-        return units
+        """Where the units are."""
+        return self._axes.found(value, self.examples)
