@@ -9,19 +9,19 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "helper.hpp"
 #include "isa.hpp"
 
 #if !defined(_WIN32)
 #include <pthread.h>
 #include <signal.h>
-#endif
-#if defined(__linux__)
-#include <sched.h>
 #endif
 #if LEAKYRELU_SSE2
 #include <immintrin.h>
@@ -37,12 +37,18 @@ using Clock = std::chrono::steady_clock;
 // Longer than the pause between two calls in a Python loop, and far shorter than a time slice.
 constexpr std::chrono::microseconds spinning_time{5};
 
-// A helper that loses its processor to another process in the middle of a block gets it back after a time slice of
-// several milliseconds, and the caller has to wait for it. When that happens the pool rests, and twice as long each time
-// that it happens again. A block takes some microseconds, or some hundreds where fresh memory has to be mapped.
+// A helper that loses its processor to another thread in the middle of a block gets it back after a time slice of several
+// milliseconds, and the caller would have to wait for it: another process that never rests takes it, or a thread of
+// PyTorch's, which spins for some milliseconds after its work. On Linux the caller sees that the helper does not run, and
+// lends it the processor on which it would wait itself. So the wait takes some 50 microseconds.
+constexpr std::chrono::microseconds between_looks{50};
+
+// Elsewhere a wait that is this long tells that it has happened. A block takes some microseconds, or some hundreds where
+// fresh memory has to be mapped.
 constexpr std::chrono::milliseconds long_wait{1};
-constexpr std::chrono::milliseconds shortest_rest{20};
-constexpr std::chrono::milliseconds longest_rest{2560};
+
+// After such a wait the pool rests. So no more than about a tenth of the time is spent on waiting, whatever others do.
+constexpr int rest_per_wait = 10;
 
 // Waking a helper takes about as long as this many blocks. Work of fewer blocks is done by helpers that are still awake,
 // as they are when such work comes in a loop. It wakes a sleeping helper only once in a while.
@@ -97,7 +103,8 @@ class Pool {
   static constexpr std::uint32_t seat = inside_mask + 1;
 
   void take_blocks(bool caller);
-  void rest_after(Clock::duration wait);
+  void wait_for_helpers();
+  bool lend_processor();
   void run_with_helpers(int wanted, std::size_t blocks, void (*task)(void*, std::size_t), void* context);
   void start_helpers(int wanted);
   void keep_helpers_apart();
@@ -105,9 +112,10 @@ class Pool {
   void close_gate();
   bool enter();
   void leave();
-  void help();
+  void help(Helper& self);
 
   bool has_seats() const { return gate_.load() >= seat; }
+  bool is_empty() const { return gate_.load() == 0; }
 
   std::atomic<bool> busy_{false};
   std::atomic<std::uint32_t> gate_{0};
@@ -119,14 +127,11 @@ class Pool {
   std::condition_variable empty_;
 
   // Only the caller uses these, and there is one caller at a time.
-  std::vector<std::thread::native_handle_type> helpers_;
+  std::vector<std::unique_ptr<Helper>> helpers_;
   bool no_more_helpers_ = false;
-#if defined(__linux__)
-  cpu_set_t processors_{};  // those that the helpers may use
-#endif
+  Processors processors_;  // those that the helpers may use
   Clock::time_point next_waking_;
   Clock::time_point rests_until_;
-  Clock::duration rest_{};
 
   std::size_t blocks_ = 0;
   void (*task_)(void*, std::size_t) = nullptr;
@@ -201,9 +206,11 @@ void Pool::start_helpers(int wanted) {
   for (int i = 0; i < missing; ++i) {
     try {
       helpers_.reserve(helpers_.size() + 1);
-      std::thread helper([this] { help(); });
-      helpers_.push_back(helper.native_handle());
-      helper.detach();
+      auto helper = std::make_unique<Helper>();
+      std::thread thread([this, self = helper.get()] { help(*self); });
+      helper->thread = thread.native_handle();
+      helpers_.push_back(std::move(helper));
+      thread.detach();
     } catch (const std::exception&) {
       no_more_helpers_ = true;  // the system allows no more; those that exist do the work
       break;
@@ -212,29 +219,20 @@ void Pool::start_helpers(int wanted) {
 #if !defined(_WIN32)
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 #endif
-#if defined(__linux__)
-  CPU_ZERO(&processors_);
-#endif
+  processors_ = {};
   keep_helpers_apart();
 }
 
 // Linux tends to wake a thread on the processor of the thread that wakes it. There the two take turns, while another
 // processor is idle. So when the caller has moved to another processor, the helpers are kept off that one.
 void Pool::keep_helpers_apart() {
-#if defined(__linux__)
-  const int processor = sched_getcpu();
-  cpu_set_t allowed;
-  if (processor < 0 || pthread_getaffinity_np(pthread_self(), sizeof allowed, &allowed) != 0) {
-    return;
-  }
-  CPU_CLR(processor, &allowed);
-  if (CPU_COUNT(&allowed) > 0 && !CPU_EQUAL(&allowed, &processors_)) {
-    processors_ = allowed;
-    for (const pthread_t helper : helpers_) {
-      pthread_setaffinity_np(helper, sizeof allowed, &allowed);
+  const Processors others = Processors::own_and_others().second;
+  if (!others.empty() && !(others == processors_)) {
+    processors_ = others;
+    for (const auto& helper : helpers_) {
+      others.hold(helper->thread);
     }
   }
-#endif
 }
 
 // A helper that falls asleep first counts itself as a sleeper, and then looks for seats. The caller first sets the seats,
@@ -259,23 +257,43 @@ void Pool::open_gate(int seats) {
 
 void Pool::close_gate() {
   gate_.fetch_and(inside_mask);
-  const auto is_empty = [this] { return gate_.load() == 0; };
-  if (!spin_until(is_empty)) {
-    const Clock::time_point start = Clock::now();
-    std::unique_lock<std::mutex> lock(mutex_);
-    empty_.wait(lock, is_empty);
-    rest_after(Clock::now() - start);
+  if (!spin_until([this] { return is_empty(); })) {
+    wait_for_helpers();
   }
 }
 
-void Pool::rest_after(Clock::duration wait) {
-  if (wait < long_wait) {
+void Pool::wait_for_helpers() {
+  const Clock::time_point start = Clock::now();
+  bool lent = lend_processor();  // at the first look it is not known yet who is held up
+  if (spin_until([this] { return is_empty(); })) {
     return;
   }
-  const Clock::time_point now = Clock::now();
-  const bool again = now - rests_until_ < 2 * rest_;
-  rest_ = again ? std::min<Clock::duration>(2 * rest_, longest_rest) : shortest_rest;
-  rests_until_ = now + rest_;
+  std::unique_lock<std::mutex> lock(mutex_);
+  do {
+    lent = lend_processor() || lent;
+  } while (!empty_.wait_for(lock, between_looks, [this] { return is_empty(); }));
+  lock.unlock();
+  for (const auto& helper : helpers_) {
+    if (std::exchange(helper->is_guest, false)) {
+      processors_.hold(helper->thread);
+    }
+  }
+  const Clock::time_point end = Clock::now();
+  if (lent || end - start >= long_wait) {
+    rests_until_ = end + rest_per_wait * (end - start);
+  }
+}
+
+// Moves helpers that are held up to the caller's processor. Returns whether there were any.
+bool Pool::lend_processor() {
+  bool lent = false;
+  for (const auto& helper : helpers_) {
+    if (helper->is_held_up() && !processors_.empty()) {
+      Processors::own_and_others().first.hold(helper->thread);
+      helper->is_guest = lent = true;
+    }
+  }
+  return lent;
 }
 
 bool Pool::enter() {
@@ -295,7 +313,7 @@ void Pool::leave() {
   }
 }
 
-void Pool::help() {
+void Pool::help(Helper& self) {
   for (;;) {
     if (!spin_until([this] { return has_seats(); })) {
       std::unique_lock<std::mutex> lock(mutex_);
@@ -303,6 +321,7 @@ void Pool::help() {
       seats_.wait(lock, [this] { return has_seats(); });
       --sleepers_;
     }
+    self.works.store(true);
     if (enter()) {
       std::fesetenv(&environment_);
 #if defined(__MINGW32__)
@@ -313,6 +332,7 @@ void Pool::help() {
       flags_.fetch_or(std::fetestexcept(FE_ALL_EXCEPT), std::memory_order_relaxed);
       leave();
     }
+    self.works.store(false);
   }
 }
 

@@ -17,6 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
 #if defined(__MINGW32__) && LEAKYRELU_SSE2
 #include <immintrin.h>
 #endif
@@ -151,6 +154,55 @@ void a_call_within_a_call() {
   check(count == 400, "a call within a call does its blocks");
 }
 
+#if defined(__linux__)
+
+// The processors that the calling thread may run on.
+cpu_set_t allowed() {
+  cpu_set_t processors;
+  check(sched_getaffinity(0, sizeof processors, &processors) == 0, "the system tells where a thread may run");
+  return processors;
+}
+
+// Calls until the helper has taken a block, in which it does this.
+template <class Task>
+void by_the_helper(Task task) {
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<bool> done{false};
+  while (!done) {
+    run_blocks(100, [&](std::size_t) {
+      if (std::this_thread::get_id() != caller && !done.exchange(true)) {
+        task();
+      }
+    });
+  }
+}
+
+// A helper that sleeps does not run, just as one that has lost its processor. The caller may be moved to another processor
+// meanwhile, and so there are several attempts.
+void a_helper_that_is_held_up_is_a_guest_on_the_processor_of_the_caller() {
+  const cpu_set_t all = allowed();
+  if (CPU_COUNT(&all) < 2) {
+    return;
+  }
+  set_num_threads(2);
+  for (int attempt = 0; attempt < 50; ++attempt) {
+    const int processor = sched_getcpu();
+    cpu_set_t during, after;
+    by_the_helper([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      during = allowed();
+    });
+    by_the_helper([&] { after = allowed(); });
+    if (CPU_COUNT(&during) == 1 && CPU_ISSET(processor, &during) && sched_getcpu() == processor) {
+      check(!CPU_ISSET(processor, &after), "a helper is a guest only while the caller waits");
+      return;
+    }
+  }
+  check(false, "a caller that waits lends its processor");
+}
+
+#endif
+
 void a_forked_child_has_helpers_of_its_own() {
 #if !defined(_WIN32)
   set_num_threads(4);
@@ -180,6 +232,9 @@ int main(int count, char**) {
   no_more_threads_than_asked_for();
   many_callers_at_a_time();
   a_call_within_a_call();
+#if defined(__linux__)
+  a_helper_that_is_held_up_is_a_guest_on_the_processor_of_the_caller();
+#endif
   if (count == 1) {  // neither ThreadSanitizer nor QEMU starts threads in the child of a fork
     a_forked_child_has_helpers_of_its_own();
   }
