@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from benchmarks import contenders, machine, picture, report, special, stalls
+from benchmarks import contenders, machine, mixed, picture, report, special, stalls
 from benchmarks.cells import OPERATIONS, SIZES, TYPES, cells
 from benchmarks.measure import Result, measure
 from benchmarks.timing import Effort, quartiles
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _print(*special.per_channel_table(document["per_channel"]))
         document["python_float"] = special.python_float(rounds=effort.most)
         _print("", special.python_float_line(document["python_float"]))
+        document["mixed"] = mixed.mixed((10**5, 10**6), 5) if options.quick else mixed.mixed()
+        _print(*mixed.mixed_table(document["mixed"]))
         document["stalls"] = stalls.stalls((10**4, 10**6), 10) if options.quick else stalls.stalls()
         _print(*stalls.stalls_table(document["stalls"]))
     _print("", "The least favourable figures", *(f"  {line}" for line in report.least(results)))
@@ -82,7 +84,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=tuple(OPERATIONS), metavar="NAME")
     parser.add_argument("--types", nargs="+", choices=TYPES, metavar="NAME", help=f"of {', '.join(TYPES)}")
     parser.add_argument("--sizes", nargs="+", type=_size, metavar="N", help="elements, such as 1 1000 1e6")
-    parser.add_argument("--cells-only", action="store_true", help="no slopes by channel, no Python float, no stalls")
+    parser.add_argument("--cells-only", action="store_true", help="the table of all cells, and nothing else")
     options = parser.parse_args(arguments)
     options.types = options.types or (QUICK_TYPES if options.quick else TYPES)
     options.sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)

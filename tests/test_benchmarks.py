@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import contenders, report, special, stalls, timing
+from benchmarks import contenders, mixed, report, special, stalls, timing
 from benchmarks.__main__ import as_json, main
 from benchmarks.cells import OPERATIONS, SLOPE, SLOPE_IN_PLACE, TYPES, Arrays, Cell, cells
 from benchmarks.contenders import Offer
@@ -287,3 +287,11 @@ def test_stalls_are_counted_for_each_contender():
     assert all(values["calls"] >= 20 for row in rows for values in row["contenders"].values())
     assert len(list(stalls.stalls_table(rows))) == 4 + 3 * len(rows)
     json.dumps(rows)
+
+
+def test_blocks_of_ours_and_of_a_peer_take_turns(monkeypatch):
+    monkeypatch.setattr(mixed, "PEERS", {"torch": "with_torch", "nobody": "with_nothing"})
+    rows = mixed.mixed((100, 1000), rounds=1)
+    assert [(row["peer"], row["size"]) for row in rows] == [("torch", 100), ("torch", 1000)] * len(mixed.KINDS)
+    assert all(low <= middle <= high for row in rows for low, middle, high in (row["mixed"], row["quiet"]))
+    assert len(list(mixed.mixed_table(rows))) == 3 + 3 * len(mixed.KINDS)
