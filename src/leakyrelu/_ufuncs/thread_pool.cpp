@@ -37,17 +37,15 @@ using Clock = std::chrono::steady_clock;
 // Longer than the pause between two calls in a Python loop, and far shorter than a time slice.
 constexpr std::chrono::microseconds spinning_time{5};
 
-// A helper that loses its processor to another thread in the middle of a block gets it back after a time slice of several
-// milliseconds, and the caller would have to wait for it: another process that never rests takes it, or a thread of
-// PyTorch's, which spins for some milliseconds after its work. On Linux the caller sees that the helper does not run, and
-// lends it the processor on which it would wait itself. So the wait takes some 50 microseconds.
+// A helper can lose its processor in the middle of a block: to another process that never rests, or to a thread of OpenMP,
+// which spins for some milliseconds after its work. It gets the processor back after a time slice of several milliseconds.
+// On Linux the caller does not wait for that. It sees that the helper does not run, and lends it its own processor, which
+// takes about 50 microseconds. So it looks again and again while it waits.
 constexpr std::chrono::microseconds between_looks{50};
 
-// Elsewhere a wait that is this long tells that it has happened. A block takes some microseconds, or some hundreds where
-// fresh memory has to be mapped.
+// Elsewhere the caller has to wait, and after a wait that is this long the pool rests. So about a tenth of the time is spent
+// on waiting at most. A block takes some microseconds, or some hundreds where fresh memory has to be mapped.
 constexpr std::chrono::milliseconds long_wait{1};
-
-// After such a wait the pool rests. So no more than about a tenth of the time is spent on waiting, whatever others do.
 constexpr int rest_per_wait = 10;
 
 // Waking a helper takes about as long as this many blocks. Work of fewer blocks is done by helpers that are still awake,
@@ -104,7 +102,7 @@ class Pool {
 
   void take_blocks(bool caller);
   void wait_for_helpers();
-  bool lend_processor();
+  void lend_processor();
   void run_with_helpers(int wanted, std::size_t blocks, void (*task)(void*, std::size_t), void* context);
   void start_helpers(int wanted);
   void keep_helpers_apart();
@@ -264,13 +262,13 @@ void Pool::close_gate() {
 
 void Pool::wait_for_helpers() {
   const Clock::time_point start = Clock::now();
-  bool lent = lend_processor();  // at the first look it is not known yet who is held up
+  lend_processor();  // lends nothing yet, as only a second look tells who has not run since the first one
   if (spin_until([this] { return is_empty(); })) {
     return;
   }
   std::unique_lock<std::mutex> lock(mutex_);
   do {
-    lent = lend_processor() || lent;
+    lend_processor();
   } while (!empty_.wait_for(lock, between_looks, [this] { return is_empty(); }));
   lock.unlock();
   for (const auto& helper : helpers_) {
@@ -279,21 +277,19 @@ void Pool::wait_for_helpers() {
     }
   }
   const Clock::time_point end = Clock::now();
-  if (lent || end - start >= long_wait) {
+  if (end - start >= long_wait) {
     rests_until_ = end + rest_per_wait * (end - start);
   }
 }
 
-// Moves helpers that are held up to the caller's processor. Returns whether there were any.
-bool Pool::lend_processor() {
-  bool lent = false;
+// Moves helpers that are held up to the caller's processor.
+void Pool::lend_processor() {
   for (const auto& helper : helpers_) {
     if (helper->is_held_up() && !processors_.empty()) {
       Processors::own_and_others().first.hold(helper->thread);
-      helper->is_guest = lent = true;
+      helper->is_guest = true;
     }
   }
-  return lent;
 }
 
 bool Pool::enter() {
