@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -22,9 +23,10 @@
 namespace leakyrelu {
 namespace LEAKYRELU_ISA {
 
-// Elements in each of the buffers of a loop. All of them together take 6 KiB at most, as a thread may have a small stack.
+// Elements in each of the buffers of a loop, which fill whole cache lines whatever their type. All buffers together take
+// 2.25 KiB at most, as a thread may have a small stack.
 template <class... T>
-inline constexpr std::size_t buffer_size = 6144 / sizeof...(T) / std::max({sizeof(T)...});
+inline constexpr std::size_t buffer_size = 2304 / sizeof...(T) / std::max({sizeof(T)...}) / 32 * 32;
 
 // An operand as NumPy hands it over: where it lies, and the bytes from one element to the next.
 struct Operand {
@@ -58,13 +60,18 @@ class Input {
 
  private:
   Operand operand_;
-  T buffer_[size];
+  alignas(cache_line) T buffer_[size];
 };
 
 template <class T, std::size_t size>
 class Output {
  public:
   Output(Operand operand, bool in_order) : operand_(operand), buffered_(in_order || operand.stride != sizeof(T)) {}
+
+  // How many of the next elements to compute at a time: where they are not buffered, the next block begins at a cache line.
+  std::size_t block_size(std::size_t start) const {
+    return buffered_ ? size : size - reinterpret_cast<std::uintptr_t>(operand_.at(start)) % cache_line / sizeof(T);
+  }
 
   T* block(std::size_t start) { return buffered_ ? buffer_ : reinterpret_cast<T*>(operand_.at(start)); }
 
@@ -81,16 +88,17 @@ class Output {
  private:
   Operand operand_;
   bool buffered_;
-  T buffer_[size];
+  alignas(cache_line) T buffer_[size];
 };
 
-// Computes the elements from `start` to `end` by way of the buffers.
+// Computes the elements from `start` to `end` by way of the buffers. (These are passed by reference, as a copy of them would
+// lie on the stack, too.)
 template <class Operation, std::size_t size, class Slope, class Result, class... X>
-inline void buffered(std::size_t start, std::size_t end, bool one_slope, Input<Slope, size> alpha, Output<Result, size> result,
-                     Input<X, size>... x) {
+inline void buffered(std::size_t start, std::size_t end, bool one_slope, Input<Slope, size>&& alpha, Output<Result, size>&& result,
+                     Input<X, size>&&... x) {
   const Constant<Slope> slope{*alpha.block(start, 1)};
-  for (; start < end; start += size) {
-    const std::size_t n = std::min(size, end - start);
+  for (std::size_t n; start < end; start += n) {
+    n = std::min(result.block_size(start), end - start);
     if (one_slope) {
       run<Operation>(slope, result.block(start), n, x.block(start, n)...);
     } else {
