@@ -20,6 +20,7 @@ KERNELS = [
     "tests/test_functions.py",
     "tests/test_shared/test_files.py",
     "tests/test_threads.py",
+    "tests/test_ufuncs/test_counting.py",
     "tests/test_ufuncs/test_direct.py",
     "tests/test_ufuncs/test_ufuncs.py",
 ]
@@ -175,7 +176,9 @@ def compilers(session, compiler):
 def sanitizers(session):
     """The C++ tests, and the Python tests of the kernels, under the compiler's sanitizers."""
     session.install(*TOOLS, "meson", "meson-python", "ninja", "numpy", "wheel")
-    pytest(session, CPP, "-k", "thread_pool", env={"CXXFLAGS": "-O1 -g -fsanitize=thread"})
+    pytest(
+        session, CPP, "-k", "(thread_pool or counting) and not extensions", env={"CXXFLAGS": "-O1 -g -fsanitize=thread"}
+    )
     address_and_undefined = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
     pytest(session, CPP, "-k", "not extensions and not refused", env={"CXXFLAGS": address_and_undefined})
 

@@ -12,6 +12,22 @@ leaky_relu: Final[np.ufunc]
 leaky_relu_derivative: Final[np.ufunc]
 leaky_relu_backward: Final[np.ufunc]
 
+def count(
+    number: int,
+    values: int,
+    rows: int,
+    units: int,
+    positions: int,
+    kept: int,
+    kept_rows: int,
+    threshold: float,
+    slope: float,
+    fired: int,
+    below: int,
+    maximum: int,
+    magnitude: int,
+    /,
+) -> bool: ...
 def direct(function: _Function, /) -> _Function: ...
 def get_num_threads() -> int: ...
 def set_num_threads(count: int, /) -> None: ...

@@ -909,18 +909,20 @@ def test_inference_mode():
     assert found(model, rows(), rows(), forward=forward) == {"relu": DEAD}
 
 
-def test_memory_does_not_grow_with_the_number_of_batches():
+@pytest.mark.parametrize(("value", "scratch"), [(1.0, []), (math.nan, [6000])])  # what one call with a NaN needs
+def test_memory_does_not_grow_with_the_number_of_batches(value, scratch):
     counts = Counts()
     model = layer_and(functional.relu)
-    stored = []
+    stored, x = [], rows(1000)
+    x[0, 0] = value
     with torch.no_grad(), Capture(model, counts):
         for _ in range(5):
-            model(rows(1000))
+            model(x)
             stored.append(
                 sum(v.numel() for s in counts._sites.values() for v in vars(s).values() if isinstance(v, torch.Tensor))
             )
     assert stored == [4 * 6] * 5
-    assert [memory.numel() for memory in counts._scratch._memory.values()] == [6000]  # what one call needs
+    assert [memory.numel() for memory in counts._scratch._memory.values()] == scratch
 
 
 def test_results_do_not_change_when_the_counting_goes_on():

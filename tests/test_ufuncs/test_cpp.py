@@ -51,9 +51,9 @@ def run(program, *arguments):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def preprocessed(*flags):
-    """What the preprocessor makes of all headers that know no Python: the finished process, with its text and its errors."""
-    command = [*COMPILER, "-std=c++17", *FLAGS, *flags, "-E", "-x", "c++", KERNELS / "elementwise.hpp"]
+def preprocessed(*flags, header="elementwise.hpp"):
+    """What the preprocessor makes of a header and those it includes: the finished process, with its text and its errors."""
+    command = [*COMPILER, "-std=c++17", *FLAGS, *flags, "-E", "-x", "c++", KERNELS / header]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -88,11 +88,12 @@ if "__clang__" not in MACROS:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("instruction_set", SETS)
-def test_kernels(instruction_set, thread_pool, tmp_path):
+@pytest.mark.parametrize("name", ["kernels", "counting"])
+def test_kernels(name, instruction_set, thread_pool, tmp_path):
     flags = [f"-DLEAKYRELU_ISA={instruction_set}", *INSTRUCTION_SETS[instruction_set]]
     if "CXXFLAGS" not in os.environ:  # -O1 compiles in two thirds of the time
         flags.append("-O2" if instruction_set == SETS[-1] else "-O1")
-    program = compiled(HERE / "cpp" / "test_kernels.cpp", tmp_path / "program.exe", *flags, thread_pool)
+    program = compiled(HERE / "cpp" / f"test_{name}.cpp", tmp_path / "program.exe", *flags, thread_pool)
     quick = RUNNER or "CXXFLAGS" not in os.environ or "-fsanitize" in " ".join(FLAGS)
     run(program, *(["--quick"] if quick else []))
 
@@ -103,13 +104,15 @@ WITHOUT_VECTOR_EXTENSIONS = ["-DLEAKYRELU_VECTOR_EXTENSIONS=0", *INSTRUCTION_SET
 
 
 @pytest.mark.slow
-def test_kernels_without_vector_extensions_and_with_contraction(thread_pool, tmp_path):
+@pytest.mark.parametrize("name", ["kernels", "counting"])
+def test_kernels_without_vector_extensions_and_with_contraction(name, thread_pool, tmp_path):
     flags = [*WITHOUT_VECTOR_EXTENSIONS, "-ffp-contract=fast", "-O1"]
-    run(compiled(HERE / "cpp" / "test_kernels.cpp", tmp_path / "program.exe", *flags, thread_pool), "--quick")
+    run(compiled(HERE / "cpp" / f"test_{name}.cpp", tmp_path / "program.exe", *flags, thread_pool), "--quick")
 
 
-def test_without_vector_extensions_the_headers_use_no_other_extension():
-    result = preprocessed(*WITHOUT_VECTOR_EXTENSIONS)
+@pytest.mark.parametrize("header", ["elementwise.hpp", "counting.hpp"])
+def test_without_vector_extensions_the_headers_use_no_other_extension(header):
+    result = preprocessed(*WITHOUT_VECTOR_EXTENSIONS, header=header)
     assert result.returncode == 0, result.stderr
     file, names = "", {}
     for line in result.stdout.splitlines():

@@ -2,11 +2,21 @@
 
 #include "loops.hpp"
 
+#include "counting.hpp"
 #include "isa.hpp"
 #include "ufunc_loop.hpp"
 
 namespace leakyrelu {
 namespace LEAKYRELU_ISA {
+
+template <class X>
+constexpr Count count_of() {
+  if constexpr (is_16_bit<X> || std::is_same_v<X, float> || std::is_same_v<X, double>) {
+    return count<X>;
+  } else {
+    return nullptr;
+  }
+}
 
 template <class X>
 constexpr Row row(int x, int slope, int result) {
@@ -15,7 +25,8 @@ constexpr Row row(int x, int slope, int result) {
           result,
           {unary_loop<LeakyRelu, X>, unary_channels<LeakyRelu, X>},
           {unary_loop<LeakyReluDerivative, X>, unary_channels<LeakyReluDerivative, X>},
-          {binary_loop<LeakyReluBackward, X>, binary_channels<LeakyReluBackward, X>}};
+          {binary_loop<LeakyReluBackward, X>, binary_channels<LeakyReluBackward, X>},
+          count_of<X>()};
 }
 
 extern const Table table = {

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "counts.hpp"
 #include "numpy_api.hpp"
 
 namespace leakyrelu {
@@ -19,6 +20,7 @@ struct Row {
   Loops leaky_relu;
   Loops derivative;
   Loops backward;
+  Count count;  // null for types that no activation takes
 };
 
 // bfloat16 belongs to ml_dtypes, which gets its number from NumPy at run time.

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "counting_call.hpp"
 #include "direct.hpp"
 #include "loops.hpp"
 #include "memory.hpp"
@@ -356,6 +357,7 @@ PyObject* py_set_streaming_threshold(PyObject*, PyObject* bytes) {
 }
 
 PyMethodDef methods[] = {
+    {"count", count, METH_VARARGS, count_doc},
     {"direct", direct, METH_O, "Put the short way for everyday calls before a function of functions.py."},
     {"get_num_threads", py_num_threads, METH_NOARGS, "Return the number of threads that work on one large array."},
     {"set_num_threads", py_set_num_threads, METH_O, "Set the number of threads that work on one large array."},

@@ -13,14 +13,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from leakyrelu._ufuncs import count
 from leakyrelu.torch.capture import Call
-from leakyrelu.torch.sharding import Share, whole
+from leakyrelu.torch.sharding import Share
 from leakyrelu.units.diagnosis import Diagnosis
 from leakyrelu.units.layout import Units, refined
 from leakyrelu.units.sums import Sums
 
 __all__ = ["Counts", "Record", "added", "by_unit", "largest_change", "split", "together"]
 
+# What the kernel takes, on the CPU: the type's number in NumPy, which has none for bfloat16.
+_NUMBERS = {
+    torch.bfloat16: -1,
+    torch.float16: np.dtype(np.float16).num,
+    torch.float32: np.dtype(np.float32).num,
+    torch.float64: np.dtype(np.float64).num,
+}
+_EXACT = (torch.float32, torch.float64)  # a product with the slope is rounded to few digits in the other types
 _CONSTANT = 1e-5  # relative to the root mean square of values: differences below that are rounding errors
 
 
@@ -63,17 +72,18 @@ class Counts:
         self._before: dict[object, Sums | None] = {sums.key: sums for sums in before}  # None: a site goes on from it
         self._sites: dict[tuple[object, ...], _SiteCounts] = {}
         self._scratch = _Scratch()
+        self._shapes = _Shapes()
 
     def __call__(self, call: Call) -> Callable[[Tensor], None]:
         """Count what enters the activation, and return a function that counts what leaves it."""
-        part = call.part or whole(by_unit(call.input, call.units).shape[1])
-        key = call.name, call.activation, part.units, call.input.device
+        units = call.part.units if call.part else self._shapes.of(call.input, call.units).units
+        key = call.name, *call.activation[:3], units, call.input.device  # without the slope, which may change
         if key not in self._sites:
-            self._sites[key] = site = _SiteCounts(call, part.units, self._scratch)
+            self._sites[key] = site = _SiteCounts(call, units, self._scratch, self._shapes)
             before = self._before.get(site.key)
             if before is not None and site.starts_from(before):
                 self._before[site.key] = None
-        return self._sites[key].add(call, part)
+        return self._sites[key].add(call)
 
     def record(
         self, examples: int, notes: Iterable[str] = (), ranks: tuple[int, ...] = (), others: Iterable[Sums] = ()
@@ -92,9 +102,9 @@ class Counts:
 
 class _SiteCounts:
     @torch.inference_mode(False)
-    def __init__(self, call: Call, units: int, scratch: "_Scratch") -> None:
+    def __init__(self, call: Call, units: int, scratch: "_Scratch", shapes: "_Shapes") -> None:
         device = call.input.device
-        self.scratch = scratch
+        self.scratch, self.shapes = scratch, shapes
         # Sums of sums need float64, which Apple's GPUs do not have.
         exact = torch.float32 if device.type == "mps" else torch.float64
         self.name, self.activation = call.name, call.activation
@@ -104,20 +114,56 @@ class _SiteCounts:
         self.maximum = torch.full((units,), -math.inf, dtype=exact, device=device)
         self.magnitude = torch.zeros(units, dtype=exact, device=device)  # the sum of |output|
 
-    def add(self, call: Call, part: Share) -> Callable[[Tensor], None]:
-        self.examples += call.examples if call.input.numel() else 0
-        if part.repeated:
-            return lambda output: None
-        here = slice(part.first, part.first + part.here)
-        fired, below, maximum, magnitude = (
-            every[here] for every in (self.fired, self.below, self.maximum, self.magnitude)
+    def add(self, call: Call) -> Callable[[Tensor], None]:
+        part, size = call.part, call.input.numel()
+        if not size:
+            return _nothing
+        self.examples += call.examples
+        values = size // (part.here if part else len(self.fired)) if call.rows is None else len(call.rows)
+        if (part and part.repeated) or not values:
+            return _nothing
+        if part is None or part.measures:
+            self.values += values
+        slope = _slope_of(call)
+        # The slope tells the sum of |output| from the input.
+        if not self._count(call, call.input, limits=True, slope=slope):
+            self._add_input(call)
+        elif slope is not None:
+            return _nothing
+        return lambda output: self._add_output(call, output)
+
+    def _count(self, call: Call, values: Tensor, *, limits: bool, slope: float | None) -> bool:
+        """Count in one pass, by the kernel: with `limits` all but the sum of |output|, and with a slope that sum.
+
+        Where the kernel cannot count the values, it counts nothing, and the answer is false.
+        """
+        number = _NUMBERS.get(values.dtype)
+        if number is None or values.device.type != "cpu" or values.is_neg():
+            return False
+        shape, rows = self.shapes.of(values, call.units), call.rows
+        if shape.scattered or (rows is not None and shape.positions > 1):
+            values, rows = _selection(call)(values).contiguous(), None
+            shape = _Shape(*values.shape)
+        kept = (0, 0) if rows is None else (rows.data_ptr(), len(rows))
+        # These are not kept, as a copy of the counts has memory of its own.
+        fired, below, maximum, magnitude = (each.data_ptr() for each in self.each)
+        first = call.part.first if call.part else 0
+        return count(
+            number,
+            values.data_ptr(),
+            *shape[:3],
+            *kept,
+            call.activation.threshold,
+            slope or 0.0,
+            fired + 8 * first if limits else 0,
+            below + first,
+            maximum + 8 * first,
+            0 if slope is None else magnitude + 8 * first,
         )
-        select = _selection(call)
-        values = select(call.input)
-        if part.measures and values.numel():
-            rows, _, positions = values.shape
-            self.values += rows * positions
-        for each in _parts(values):
+
+    def _add_input(self, call: Call) -> None:
+        fired, below, maximum, _ = self._here(call.part)
+        for each in _parts(_selection(call)(call.input)):
             # Floats instead of booleans: PyTorch is slow at making booleans, and ten times as slow at adding them up.
             ones = torch.gt(each, call.activation.threshold, out=self.scratch.like(each))
             fired += _per_unit(torch.sum, ones).long()
@@ -127,13 +173,23 @@ class _SiteCounts:
                 some = each if len(left) == each.shape[1] else each[:, left]
                 below[left] = _per_unit(torch.amin, some) < call.activation.threshold
 
-        def add_output(output: Tensor) -> None:
-            # The output of a flat activation is never below zero, except that of `threshold`, whose value is a choice.
-            at_least_zero = self.activation.flat and self.activation.operation != "threshold"
-            for each in _parts(select(output)):
-                magnitude.add_(_per_unit(torch.sum, each if at_least_zero else each.abs()))
+    def _add_output(self, call: Call, output: Tensor) -> None:
+        if self._count(call, output, limits=False, slope=1.0):
+            return
+        magnitude = self._here(call.part)[3]
+        # The output of a flat activation is never below zero, except that of `threshold`, whose value is a choice.
+        at_least_zero = self.activation.flat and self.activation.operation != "threshold"
+        for each in _parts(_selection(call)(output)):
+            magnitude.add_(_per_unit(torch.sum, each if at_least_zero else each.abs()))
 
-        return add_output
+    def _here(self, part: Share | None) -> list[Tensor]:
+        """The counts of the units on this rank."""
+        units = slice(part.first, part.first + part.here) if part else slice(None)
+        return [every[units] for every in self.each]
+
+    @property
+    def each(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.fired, self.below, self.maximum, self.magnitude
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -141,12 +197,11 @@ class _SiteCounts:
 
     def starts_from(self, before: Sums) -> bool:
         """Go on from these counts, so that sums are rounded as if the counting had never stopped."""
-        mine = (self.fired, self.below, self.maximum, self.magnitude)
         theirs = (before.fired, before.below, before.maximum, before.magnitude)
         if any(each is None for each in theirs):  # it was counted in a way that does not tell all of them
             return False
         self.examples, self.values = before.examples, before.values
-        for counted, value in zip(mine, theirs, strict=True):
+        for counted, value in zip(self.each, theirs, strict=True):
             counted.copy_(torch.as_tensor(value))
         return True
 
@@ -165,6 +220,38 @@ class _SiteCounts:
         )
 
 
+class _Shape(NamedTuple):
+    """A tensor's shape by unit."""
+
+    rows: int
+    units: int
+    positions: int
+    scattered: bool = False  # whether it does not lie in memory like that
+
+    @classmethod
+    def of(cls, values: Tensor, units: Units) -> "_Shape":
+        seen = by_unit(values, units)
+        rows, count, positions = seen.shape
+        return cls(rows, count, positions, seen.data_ptr() != values.data_ptr() or not seen.is_contiguous())
+
+
+class _Shapes:
+    """Finds the shapes by unit. They are kept, as a model has the same ones again and again."""
+
+    _most = 1024
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[torch.Size, tuple[int, ...], Units], _Shape] = {}
+
+    def of(self, values: Tensor, units: Units) -> _Shape:
+        key = values.shape, values.stride(), units
+        if key not in self._known:
+            if len(self._known) == self._most:
+                self._known.clear()
+            self._known[key] = _Shape.of(values, units)
+        return self._known[key]
+
+
 class _Scratch:
     """Memory for a part of the values. It is reused, as writing to new memory takes several times as long."""
 
@@ -177,6 +264,21 @@ class _Scratch:
         if key not in self._memory or self._memory[key].numel() < part.numel():
             self._memory[key] = torch.empty(part.numel(), dtype=part.dtype, device=part.device)
         return self._memory[key][: part.numel()].view(part.shape)
+
+
+def _slope_of(call: Call) -> float | None:
+    """The slope below zero, if the sum of |output| is to be told from the input; None otherwise.
+
+    A slope above 1 would magnify the rounding of sums.
+    """
+    slope = call.activation.slope
+    if slope is None or (slope != 0 and call.input.dtype not in _EXACT):
+        return None
+    return slope if abs(slope) <= 1 else None
+
+
+def _nothing(output: Tensor) -> None:
+    """There is nothing to count in the output."""
 
 
 def _selection(call: Call) -> Callable[[Tensor], Tensor]:

@@ -51,6 +51,7 @@ class Activation(NamedTuple):
     operation: str
     flat: bool  # whether it is flat below its threshold, so that no gradient passes there
     threshold: float = 0.0
+    slope: float | None = None  # below zero, of a (leaky) ReLU; it may change from call to call
 
 
 def plain_name(function: Any) -> str:
@@ -93,7 +94,11 @@ def activation_inside(name: str) -> str:
 Argument = Callable[[int, str, Any], Any]  # (position, name, default)
 
 
-def _flat(name: str, _: Argument) -> Activation:
+def _relu(name: str, _: Argument) -> Activation:
+    return Activation(name, flat=True, slope=0.0)
+
+
+def _relu6(name: str, _: Argument) -> Activation:
     return Activation(name, flat=True)
 
 
@@ -102,7 +107,8 @@ def _not_flat(name: str, _: Argument) -> Activation:
 
 
 def _leaky_relu(name: str, argument: Argument) -> Activation:
-    return Activation(name, flat=argument(1, "negative_slope", 0.01) == 0)
+    slope = argument(1, "negative_slope", 0.01)
+    return Activation(name, flat=slope == 0, slope=float(slope) if isinstance(slope, int | float) else None)
 
 
 def _threshold(name: str, argument: Argument) -> Activation:
@@ -112,7 +118,9 @@ def _threshold(name: str, argument: Argument) -> Activation:
 def _clamp(name: str, argument: Argument) -> Activation | None:
     high = argument(2, "max", None)
     is_constant = isinstance(high, int | float) and high <= 0
-    return Activation(name, flat=True) if _is_zero(argument(1, "min", None)) and not is_constant else None
+    if not _is_zero(argument(1, "min", None)) or is_constant:
+        return None
+    return Activation(name, flat=True, slope=0.0 if high is None else None)
 
 
 def _hardtanh(name: str, argument: Argument) -> Activation | None:
@@ -126,7 +134,8 @@ def _is_zero(value: Any) -> bool:
 
 
 _READERS: dict[str, Callable[[str, Argument], Activation | None]] = {
-    **dict.fromkeys(("relu", "relu6"), _flat),
+    "relu": _relu,
+    "relu6": _relu6,
     **dict.fromkeys(("prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu"), _not_flat),
     **dict.fromkeys(("clamp", "clamp_min", "clip"), _clamp),
     "leaky_relu": _leaky_relu,

@@ -242,7 +242,8 @@ class Padding:
             rows = rows.movedim(tuple(axes), tuple(range(len(axes))))
             if len(axes) > 1:
                 rows = rows.flatten(1, len(axes) - 1)  # positions may be on several axes
-            self._rows[key] = rows[self._index if len(axes) > 1 else (self._by_example,)].flatten().to(device)
+            real = rows[self._index if len(axes) > 1 else (self._by_example,)].flatten()
+            self._rows[key] = real.sort().values.to(device)  # in the order of memory
         return self._rows[key]
 
     def _strange(self, shape: Sequence[int]) -> str:
