@@ -404,6 +404,11 @@ def test_heads_that_share_a_layer_share_their_units(computed):
     assert last_site(model, torch.randn(20, 7, 8)) == (5, [3])
 
 
+def test_a_norm_of_the_positions_makes_them_the_units():
+    model = nn.Sequential(nn.Linear(4, 5), planted(nn.BatchNorm1d(16), CHANNELS), nn.ReLU())
+    assert last_site(model, torch.randn(20, 16, 4)) == (16, CHANNELS)
+
+
 def test_what_is_not_known_is_decided_by_the_shape_once():
     x = torch.ones(9, 6, 5, 4).index_fill(1, torch.tensor([2]), -1)
     first, second = diagnose(Model(lambda self, x: functional.relu(functional.relu(x).mT.movedim(1, 2))), [x]).sites

@@ -1029,6 +1029,19 @@ def test_examples_are_counted_at_the_batch_and_not_at_the_activation():
         assert (site.examples, site.values, site.bound) == (5, 35, 0.6)
 
 
+def test_the_first_module_that_is_given_a_tensor_tells_how_many_examples_there_are():
+    class OfText(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Flatten(0, 1), planted(nn.Linear(4, 6)), nn.ReLU())
+
+        def forward(self, text):
+            return self.layers(torch.randn(len(text.split()), 7, 4))
+
+    (site,) = diagnose(OfText(), ["one two three four five"], forward=lambda model, text: model(text)).sites
+    assert (site.examples, site.values, site.bound) == (5, 35, 0.6)
+
+
 # Nothing is changed
 
 

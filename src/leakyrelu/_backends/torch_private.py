@@ -143,6 +143,8 @@ except ImportError:  # poorer: a call within torch.vmap and the like fails inste
 
 def is_fake(tensor: Tensor) -> bool:
     """Whether the tensor has a shape but no values."""
+    if type(tensor) is Tensor:
+        return tensor.is_meta
     kind: Any = getattr(sys.modules.get("torch._subclasses.fake_tensor"), "FakeTensor", ())
     return tensor.is_meta or isinstance(tensor, kind)  # poorer without that name: a call fails instead of being noted
 

@@ -6,14 +6,15 @@ position in it is a unit. `RULES` tells, by the name of a function, where the un
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from leakyrelu._backends.torch_private import base_of
+from leakyrelu.torch.calls import Traced, each_of, is_parameter
 from leakyrelu.units.layout import (
     Factor,
     Labels,
@@ -29,7 +30,7 @@ from leakyrelu.units.layout import (
     spread,
 )
 
-__all__ = ["RULES", "Axes", "Operand", "Rule", "Seen", "Sources", "Traced", "each_of", "elementwise", "traced"]
+__all__ = ["RULES", "Axes", "Operand", "Rule", "Seen", "Sources", "elementwise"]
 
 Sources: TypeAlias = frozenset[object]  # what made the units; other units have other sources
 
@@ -40,26 +41,6 @@ class Operand(NamedTuple):
     shape: Shape = ()  # () if its units are not known
     units: Units | None = None  # None: not known
     sources: Sources = frozenset()
-
-
-class Traced(NamedTuple):
-    """A call of a function that makes tensors."""
-
-    name: str
-    function: Any
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    tensors: Sequence[Tensor]  # among the arguments
-    results: Sequence[Tensor]
-
-
-def traced(name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: object) -> "Traced | None":
-    """The call with the tensors in it; None if it made none."""
-    results = [result for result in each_of((output,)) if isinstance(result, Tensor) and not result.is_nested]
-    if not results:
-        return None
-    tensors = [item for item in each_of((*args, *kwargs.values())) if isinstance(item, Tensor)]
-    return Traced(name, function, args, kwargs, tensors, results)
 
 
 class Seen(NamedTuple):
@@ -119,7 +100,7 @@ class Axes:
     def operand(self, value: Tensor) -> Operand:
         """What is known of a tensor."""
         reference, operand = self._known.get(id(value), _UNKNOWN)
-        return operand if reference() is value else Operand()
+        return operand if reference() is value else _NOTHING
 
     def sources(
         self,
@@ -128,20 +109,33 @@ class Axes:
         operands: Sequence[Operand],
         made: Shape,  # noqa: ARG002  # asked by those who follow other axes
     ) -> Sources:
-        """What made the units of a function's result."""
-        return _sources(name, tensors, operands)
+        """What made the units of a function's result: a weight, or what made those of its operands."""
+        if name in _LAYERS or name in _PRODUCTS:
+            for tensor in tensors[1::-1]:
+                base = base_of(tensor)
+                if is_parameter(base):
+                    return frozenset(((id(base), tensor.storage_offset()),))
+            if name in _LAYERS:
+                return frozenset()  # its weight is computed anew at each call
+        several = [operand.sources for operand in operands if operand.sources]
+        return several[0] if len(several) == 1 else frozenset().union(*several)
 
-    def follow(self, call: "Traced") -> None:
+    def follow(self, call: Traced) -> None:
         """Remember where the units are in the tensors that a function made of its arguments."""
         name, function, args, kwargs, tensors, results = call
         operands = [self.operand(tensor) for tensor in tensors]
+        known = [operand for operand in operands if operand is not _NOTHING]
         rule = self._rules.get(name, elementwise)
-        if (rule is elementwise or not self._are_units) and all(operand.units is None for operand in operands):
+        if (rule is elementwise or not self._are_units) and not known:
             return
+        same = known[0] if self._are_units and len(known) == 1 and _keeps(rule, known[0]) else _NOTHING
         for result in results:
             made = result.shape
+            if same.shape == made:
+                self._known[id(result)] = weakref.ref(result), same
+                continue
             units = rule(Seen(name, function, args, kwargs, tensors, operands, made))
-            if units is None:
+            if units is None or not made:
                 self._known.pop(id(result), None)
                 continue
             sources = self.sources(name, tensors, operands, made)
@@ -151,12 +145,12 @@ class Axes:
                 and _lengths(units, made) != _lengths(operands[0].units or (), operands[0].shape)
             ):
                 offset = result.storage_offset()
-                self.remember(result, units, frozenset((source, offset) for source in sources))
-            else:
-                self.remember(result, units, sources)
+                sources = frozenset((source, offset) for source in sources)
+            self._known[id(result)] = weakref.ref(result), Operand(made, units, sources)
 
 
-_UNKNOWN = (lambda: None), Operand()
+_NOTHING = Operand()
+_UNKNOWN = (lambda: None), _NOTHING
 
 
 # Rules by the name of the function
@@ -174,6 +168,11 @@ def _convolution(seen: Seen) -> Units | None:
 def _channels(seen: Seen) -> Units | None:
     """Whatever was known before: each channel has a scale and a shift of its own."""
     return (Part(1),) if len(seen.made) > 1 else elementwise(seen)
+
+
+def _keeps(rule: Rule, operand: Operand) -> bool:
+    """Whether a result of the operand's shape has the same units, if nothing is known of the other operands."""
+    return rule is elementwise or rule is _last_norm or (rule is _channels and operand.units == (Part(1),))
 
 
 def _last_norm(seen: Seen) -> Units | None:
@@ -260,7 +259,7 @@ def _stacking(seen: Seen) -> Units | None:
 def elementwise(seen: Seen) -> Units | None:
     """Sums, products by elements and concatenations; also whatever else keeps the axes, such as pooling."""
     known = [(units, shape) for shape, units, _ in seen.operands if units is not None]
-    if known and all(one == (known[0][0], seen.made) for one in known):
+    if known and known.count((known[0][0], seen.made)) == len(known):
         return known[0][0]
     full, partial = [], []
     for units, shape in known:
@@ -375,25 +374,8 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def each_of(items: Iterable[Any]) -> list[Any]:
-    """The items, and instead of a tuple or list what it holds."""
-    return [value for item in items for value in (item if isinstance(item, tuple | list) else (item,))]
-
-
 def _is_weight(value: Tensor) -> bool:
-    return isinstance(base_of(value), nn.Parameter)
-
-
-def _sources(name: str, tensors: Sequence[Tensor], operands: Sequence[Operand]) -> Sources:
-    """What made the units of a function's results: a weight, or what made those of its operands."""
-    if name in _LAYERS or name in _PRODUCTS:
-        for tensor in tensors[1::-1]:
-            if _is_weight(tensor):
-                return frozenset({(id(base_of(tensor)), tensor.storage_offset())})
-        if name in _LAYERS:
-            return frozenset()  # its weight is computed anew at each call
-    several = [operand.sources for operand in operands if operand.sources]
-    return several[0] if len(several) == 1 else frozenset().union(*several)
+    return is_parameter(base_of(value))
 
 
 def _lengths(units: Units, shape: Shape) -> list[int]:

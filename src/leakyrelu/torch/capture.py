@@ -22,7 +22,7 @@ from leakyrelu._backends.torch_private import (
 )
 from leakyrelu.torch.masking import Mask, Masking, arguments_of
 from leakyrelu.torch.operations import Activation, SiteNames
-from leakyrelu.torch.passes import Pass, Values
+from leakyrelu.torch.passes import Pass, Values, detached
 from leakyrelu.torch.sharding import Share
 from leakyrelu.units.layout import Part, Units
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 __all__ = ["IF_COMPILED", "Call", "Capture", "Forward", "Observer", "examples_in", "nothing_seen", "paths", "watch"]
+
+_FIRST_AXIS = (Part(0),)
 
 IF_COMPILED = (
     "to compile it, make the Monitor first, and call torch.compile(model, backend=monitor.backend('inductor'))"
@@ -163,6 +165,9 @@ class Capture:
             self._end()  # the last pass was interrupted from the keyboard, in which case no hook is called
         outermost = not self._stack
         from_outside = outermost or (self._frame is None and len(self._stack) == 1)  # or from the block of `one_pass`
+        if not from_outside and (self._mode is None or self._mode.examples is not None):
+            self._stack.append(module)  # for most calls, there is nothing else to do
+            return
         self._begin(module, (args, kwargs))
         if from_outside and self._mode is not None:
             self.on_call(self._mode, module, args, kwargs)
@@ -245,7 +250,7 @@ class Capture:
         local, whole, units, part = values
         if mode.examples is None:
             mode.examples = whole[0] if whole else 1
-        alone = not whole or units == (Part(0),)  # where units come first, there is no axis of examples
+        alone = not whole or units == _FIRST_AXIS  # where units come first, there is no axis of examples
         examples = 1 if alone else mode.examples
         if not alone and examples == local.shape[0] < whole[0]:
             examples = whole[0]  # each rank was given its own
@@ -259,7 +264,7 @@ class Capture:
                 if why:
                     self.notes[f"{name}: {why}"] = None
         mode.seen.add(examples)
-        return self._observe(Call(name, activation, local.detach(), units, examples, module, part, rows))
+        return self._observe(Call(name, activation, detached(local), units, examples, module, part, rows))
 
     def _path(self, module: nn.Module) -> str:
         """The module's name in the model, also if it was added later: a replacement takes over the hooks."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from leakyrelu.torch.axes import RULES, Axes, Operand, Rule, Seen, Sources, each_of, elementwise
+from leakyrelu.torch.axes import RULES, Axes, Operand, Rule, Seen, Sources, elementwise
+from leakyrelu.torch.calls import each_of
 from leakyrelu.units.layout import Shape, Units, agreed, kept
 
 __all__ = ["Followed"]

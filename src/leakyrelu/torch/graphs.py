@@ -23,7 +23,8 @@ from leakyrelu._backends.torch_private import (
     source_of,
     tree_leaves,
 )
-from leakyrelu.torch.axes import Axes, traced
+from leakyrelu.torch.axes import Axes
+from leakyrelu.torch.calls import traced
 from leakyrelu.torch.graph_sums import Group, Place, Site, SiteSums, count, output_tells, stand_in
 from leakyrelu.torch.operations import ACTIVATION_MODULES, activation_inside, activation_of, plain_name
 from leakyrelu.torch.passes import unseen_kind

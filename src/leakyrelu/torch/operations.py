@@ -1,8 +1,9 @@
 """The activations that are counted: how each is called, what its call says, and how its site is named."""
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -59,15 +60,20 @@ def plain_name(function: Any) -> str:
     name = function if isinstance(function, str) else getattr(function, "__name__", "")
     if name == "__get__":  # of a property of tensors
         name = getattr(getattr(function, "__self__", None), "__name__", "")
-    return str(name).partition(".")[0].strip("_")
+    return _plain(str(name))
+
+
+@lru_cache(1024)  # a model calls the same functions again and again
+def _plain(name: str) -> str:
+    return name.partition(".")[0].strip("_")
 
 
 def activation_of(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Activation | None:
     """The activation that a call computes; None if it computes none that is counted."""
     name = plain_name(function)
     read = _READERS.get(name)
-    if read is None:
-        return None
+    if read is None or isinstance(read, Activation):
+        return read
 
     def argument(position: int, name: str, default: Any) -> Any:
         return args[position] if position < len(args) else kwargs.get(name, default)
@@ -85,6 +91,7 @@ _FUSED = re.compile(r"(?:^|_)(leaky_relu|relu6?|[pr]relu|[cs]?elu|[gs][ei]lu)(?:
 _WRITTEN = {"relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "Leaky ReLU", "prelu": "PReLU", "silu": "SiLU"}
 
 
+@lru_cache(1024)
 def activation_inside(name: str) -> str:
     """The activation that a function of this name computes in its kernel, for a reader; empty if it computes none."""
     fused = None if name.endswith("backward") else _FUSED.search(name)
@@ -92,18 +99,6 @@ def activation_inside(name: str) -> str:
 
 
 Argument = Callable[[int, str, Any], Any]  # (position, name, default)
-
-
-def _relu(name: str, _: Argument) -> Activation:
-    return Activation(name, flat=True, slope=0.0)
-
-
-def _relu6(name: str, _: Argument) -> Activation:
-    return Activation(name, flat=True)
-
-
-def _not_flat(name: str, _: Argument) -> Activation:
-    return Activation(name, flat=False)
 
 
 def _leaky_relu(name: str, argument: Argument) -> Activation:
@@ -133,10 +128,10 @@ def _is_zero(value: Any) -> bool:
     return isinstance(value, int | float) and value == 0
 
 
-_READERS: dict[str, Callable[[str, Argument], Activation | None]] = {
-    "relu": _relu,
-    "relu6": _relu6,
-    **dict.fromkeys(("prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu"), _not_flat),
+_READERS: dict[str, Activation | Callable[[str, Argument], Activation | None]] = {
+    "relu": Activation("relu", flat=True, slope=0.0),
+    "relu6": Activation("relu6", flat=True),
+    **{name: Activation(name, flat=False) for name in ("prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu")},
     **dict.fromkeys(("clamp", "clamp_min", "clip"), _clamp),
     "leaky_relu": _leaky_relu,
     "threshold": _threshold,
@@ -199,7 +194,7 @@ class SiteNames:
     """Names for the activation calls of one forward pass; each call has its own."""
 
     def __init__(self) -> None:
-        self._calls: Counter[str] = Counter()
+        self._calls: defaultdict[str, int] = defaultdict(int)
 
     def name(self, path: str, module: nn.Module, operation: str) -> str:
         """The name of the next call of `operation` by `module`, which is the model's submodule `path`.

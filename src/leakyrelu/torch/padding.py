@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from leakyrelu.torch.axes import Traced
+from leakyrelu.torch.calls import Traced
 from leakyrelu.torch.followed import Followed
 from leakyrelu.units.layout import Part, Units, refined
 

@@ -1,6 +1,6 @@
 """One pass of a model: sees each call of a PyTorch function in it, and knows what enters the activations."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,8 +17,9 @@ from leakyrelu._backends.torch_private import (
     waited,
     without_subclass_functions,
 )
-from leakyrelu.torch.axes import Axes, traced
-from leakyrelu.torch.operations import Activation, SiteNames, activation_inside, activation_of, plain_name
+from leakyrelu.torch.axes import Axes
+from leakyrelu.torch.calls import is_parameter, tensors_in, traced
+from leakyrelu.torch.operations import Activation, SiteNames, activation_inside, activation_of, is_operation, plain_name
 from leakyrelu.torch.sharding import Layout, Locals, Share, is_sharded
 from leakyrelu.units.layout import Units
 
@@ -26,27 +27,29 @@ if TYPE_CHECKING:
     from leakyrelu.torch.capture import Capture
     from leakyrelu.torch.padding import Padding
 
-__all__ = ["Pass", "Values", "unseen_kind"]
+__all__ = ["Pass", "Values", "detached", "unseen_kind"]
 
-_USUAL = (Tensor, nn.Parameter)
-_UNSEEN: dict[str, Callable[[Tensor], bool]] = {
-    "nested": lambda value: value.is_nested,
-    "sparse": lambda value: value.layout != torch.strided,
-    "quantized": lambda value: value.is_quantized,
-    "fake": is_fake,
-    "functorch's": is_within_functorch,  # of torch.vmap and torch.func.grad
-}
+_MADE = (Tensor, tuple, list)  # what functions return that make tensors
+_USUAL = {Tensor, nn.Parameter}
 
 
 def _plain(value: object) -> Tensor | None:
     """The values of a tensor, or its part on this rank; None if its class computes in a way of its own."""
-    local = value.to_local() if is_sharded(value) else value
+    if type(value) is Tensor:
+        return value
+    with torch.no_grad():
+        local = value.to_local() if is_sharded(value) else value
     if not isinstance(local, Tensor):
         return None
     local = waited(local)
     if type(local) is Tensor:
         return local
     return None if has_own_dispatch(local) else local.as_subclass(Tensor)
+
+
+def detached(tensor: Tensor) -> Tensor:
+    """The same values without a gradient."""
+    return tensor.detach() if tensor.requires_grad else tensor
 
 
 def _strange(value: object, plain: Tensor | None) -> str:
@@ -62,7 +65,15 @@ def _strange(value: object, plain: Tensor | None) -> str:
 
 def unseen_kind(tensor: Tensor, *, fake: bool = True) -> str:
     """Which kind of tensor that cannot be counted it is, with or without the fake ones; empty if none."""
-    return next((kind for kind, is_of_it in _UNSEEN.items() if is_of_it(tensor) and (fake or kind != "fake")), "")
+    if tensor.is_nested:
+        return "nested"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    if tensor.is_quantized:
+        return "quantized"
+    if fake and is_fake(tensor):
+        return "fake"
+    return "functorch's" if is_within_functorch(tensor) else ""  # of torch.vmap and torch.func.grad
 
 
 class Values(NamedTuple):
@@ -95,12 +106,13 @@ class Pass(TorchFunctionMode):
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        activation = activation_of(function, args, kwargs)
+        name = plain_name(function)
+        activation = activation_of(name, args, kwargs) if is_operation(name) else None
         if activation is not None:
             return self._activated(activation, function, args, kwargs)
         output = function(*args, **kwargs)
-        name = plain_name(function)
-        self._follow(name, function, args, kwargs, output)
+        if isinstance(output, _MADE):
+            self._follow(name, function, args, kwargs, output)
         inside = activation_inside(name)
         if inside:
             self._note(f"{self._caller(name)} computes its {inside} inside; its units are not seen")
@@ -110,24 +122,24 @@ class Pass(TorchFunctionMode):
         """Call an activation, and tell of it."""
         value = args[0] if args else kwargs.get("input", kwargs.get("self"))
         then = None
-        with torch.no_grad(), without_subclass_functions():
+        with without_subclass_functions():
             values = self._values(activation, value)
             if values is not None:
-                if all(type(each) in _USUAL for each in (*args, *kwargs.values()) if isinstance(each, Tensor)):
+                if _USUAL.issuperset(map(type, tensors_in((*args, *kwargs.values())))):
                     then = self._capture.see(activation, values, self, value)
                 else:  # it is told of afterwards, when it is known what kind of tensor it gives
-                    values = values._replace(local=values.local.clone())
+                    values = values._replace(local=values.local.detach().clone())
         output = function(*args, **kwargs)
         if values is None:
             self._follow(plain_name(function), function, args, kwargs, output)
             return output
-        with torch.no_grad(), without_subclass_functions():
+        with without_subclass_functions():
             made = _plain(output)
             if made is None or made.shape != values.local.shape:
                 self._note(f"{activation.operation} gives {type(output).__name__}; its units are not seen")
                 return output
             then = then or self._capture.see(activation, values, self, value)
-            then(made.detach())
+            then(detached(made))
             self._axes.carry(value, output)
             call = self.padding and traced(activation.operation, function, args, kwargs, output)
             if self.padding and call:
@@ -140,7 +152,7 @@ class Pass(TorchFunctionMode):
 
     def _values(self, activation: Activation, value: object) -> Values | None:
         """What enters an activation; None, mostly with a note, if it cannot be counted."""
-        if isinstance(value, nn.Parameter) or backward_is_running():
+        if is_parameter(value) or backward_is_running():
             return None
         local = _plain(value)
         strange = _strange(value, local)
@@ -169,10 +181,10 @@ class Pass(TorchFunctionMode):
             if self.padding is not None:
                 self.padding.follow(call)
             plain = []
-            for each in output if isinstance(output, tuple | list) else (output,):
-                if is_sharded(each) and not isinstance(each, nn.Parameter):
+            for each in call.results:
+                if is_sharded(each) and not is_parameter(each):
                     self._made(each)
-                elif isinstance(each, Tensor):
+                else:
                     plain.append(each)
             if self._capture.meshes:
                 self._locals.follow([leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)], plain)

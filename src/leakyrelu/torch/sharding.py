@@ -117,10 +117,12 @@ class Locals:
 
     def part(self, value: Tensor) -> tuple[bool, Share | None]:
         """Whether it is known which part a plain tensor is, and the part; it is None where nothing was sharded."""
+        if self._last is None:
+            return True, None
         if self._knows(value):
             part = self._known[id(value)][1]
             return part is not None, part
-        return self._last is None or self._axes.of(value) is not None, None
+        return self._axes.of(value) is not None, None
 
     def follow(self, tensors: Iterable[Tensor], results: Iterable[Tensor]) -> None:
         """Take note of the plain tensors that a function made of others."""
@@ -156,7 +158,7 @@ def _axis(units: Units, axes: int) -> int | None:
 
 def is_sharded(value: object) -> TypeGuard["DTensor"]:
     """Whether it is a `DTensor`. Its module is slow to import, and is not imported for this."""
-    return isinstance(value, getattr(_module(), "DTensor", ()))
+    return type(value) is not Tensor and isinstance(value, getattr(_module(), "DTensor", ()))
 
 
 def ranks_of(meshes: Iterable["DeviceMesh"]) -> tuple[int, ...]:
