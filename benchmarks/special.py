@@ -24,9 +24,13 @@ LAYOUTS = (
     Layout("channels first", (32, 32, 32, 32), (32, 1, 1)),
     Layout("channels first", (64, 64, 56, 56), (64, 1, 1)),
     Layout("channels first", (128, 512, 7, 7), (512, 1, 1)),
+    Layout("channels first", (4, 512, 7, 7), (512, 1, 1)),
+    Layout("channels first", (12, 512, 4, 4), (512, 1, 1)),
+    Layout("channels first", (12, 2048, 2, 2), (2048, 1, 1)),
     Layout("channels last", (32, 32, 32, 32), (32, 1, 1)),
     Layout("channels last", (64, 64, 56, 56), (64, 1, 1)),
     Layout("rows", (4096, 256), (256,)),
+    Layout("rows", (256, 4096), (4096,)),
     Layout("rows", (10_000, 1000), (1000,)),
 )
 

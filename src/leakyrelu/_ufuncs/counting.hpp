@@ -25,14 +25,14 @@
 namespace leakyrelu {
 namespace LEAKYRELU_ISA {
 
-inline constexpr std::size_t shortest_run = 16;       // positions; no vector has more lanes
+inline constexpr std::size_t shortest_stretch = 16;       // positions; no vector has more lanes
 inline constexpr std::size_t rows_together = 8;       // at most; memory that is read at more places at a time is slower
 inline constexpr std::size_t values_together = 2048;  // of one unit, for which its lanes are added up once
 inline constexpr std::size_t longest_sum = 64;        // numbers that one lane adds up before the sum is widened to float64
 inline constexpr std::size_t chunk_bytes = 1 << 16;   // at least, of what one thread counts at a time
 inline constexpr std::size_t piece_bytes = 1 << 10;   // at least, of a chunk in each row
 inline constexpr std::size_t most_chunks = 16;        // each may need memory for counts of its own
-static_assert(lane_count<float> <= shortest_run);
+static_assert(lane_count<float> <= shortest_stretch);
 
 // How many rows of a column with `length` numbers per row are added up before their lanes are.
 inline std::size_t together(std::size_t length) { return std::clamp<std::size_t>(values_together / length, 1, rows_together); }
@@ -228,7 +228,7 @@ bool count(const Values& values, const Activation& activation, const Counts& cou
   constexpr std::size_t block = most_vectors * lane_count<T>;
   const std::size_t positions = values.units == 1 ? 1 : values.positions;
   const std::size_t rows_in_one = values.units == 1 ? values.positions : 1;
-  const std::size_t length = positions < shortest_run ? 1 : positions;
+  const std::size_t length = positions < shortest_stretch ? 1 : positions;
   const std::size_t columns = values.units * (positions / length);
   const std::size_t merged = length == 1 && columns < block ? (block + columns - 1) / columns : 1;
   const OwnColumns<T> all(merged * columns);

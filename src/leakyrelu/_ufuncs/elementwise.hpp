@@ -3,11 +3,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
-#include "half_simd.hpp"
+#include "half_loops.hpp"
 #include "isa.hpp"
 #include "memory.hpp"
 #include "slopes.hpp"
@@ -22,6 +24,11 @@ inline constexpr std::size_t block_bytes = 1 << 15;  // of results, which one th
 
 template <class T>
 inline constexpr bool is_16_bit = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
+
+// Elements of one channel, from which on these are computed with its one slope. For 16-bit numbers, preparing the slope
+// takes more time.
+template <class Result>
+inline constexpr std::size_t shortest_run = (is_16_bit<Result> ? 4 : 1) * cache_line / sizeof(Result);
 
 // Whether the result replaces an input, element by element. ufunc_loop.hpp handles all other overlaps.
 template <class Result, class... X>
@@ -62,16 +69,29 @@ inline void loop_apart(Each<Slope> alpha, Result* result, std::size_t size, cons
   loop_apart<Operation>(alpha.slopes, result, size, x...);
 }
 
+// The derivative has two values. With one slope for all, the 16-bit numbers are compared as they are, and none is widened.
+template <class X>
+inline void choose_16_bit(X below, X* result, std::size_t size, const X* x) {
+  const X one = narrow<X>(1), infinity = narrow<X>(std::numeric_limits<double>::infinity());
+#pragma omp simd
+  for (std::size_t i = 0; i < size; ++i) {
+    result[i].bits = x[i].bits > infinity.bits && x[i].bits != 0x8000 ? below.bits : one.bits;
+  }
+}
+
 template <class Operation, class Slopes, class Result, class... X>
 inline void loop_anyhow(Slopes alpha, Result* result, std::size_t size, const X*... x) {
-  std::size_t done = 0;
   if constexpr (is_16_bit<Result>) {
-    done = run_vectors<Operation>(alpha, result, size, x...);
-  }
-  if (lies_over(result, x...)) {
-    loop<Operation>(alpha + done, result + done, size - done, (x + done)...);
+    if constexpr (std::is_same_v<Operation, LeakyReluDerivative> && std::is_same_v<Slopes, Constant<float>>) {
+      if (std::islessequal(std::fabs(alpha.value), 1)) {  // larger slopes may overflow, which only their use may report
+        return choose_16_bit(narrow<Result>(alpha.value), result, size, x...);
+      }
+    }
+    run_16_bit<Operation>(alpha, result, size, x...);
+  } else if (lies_over(result, x...)) {
+    loop<Operation>(alpha, result, size, x...);
   } else {
-    loop_apart<Operation>(alpha + done, result + done, size - done, (x + done)...);
+    loop_apart<Operation>(alpha, result, size, x...);
   }
 }
 
@@ -98,36 +118,70 @@ inline void run(Repeated<Slope> alpha, Result* result, std::size_t size, const X
   }
 }
 
-// Computes one cache line of results, within which one run may end and the next one begin.
+// Computes one cache line of results: the first `end` of them with one slope, the others with another.
 template <class Operation, class Slope, class Result, class... X>
-inline void run_line(const Channels<Slope>& alpha, Result* result, const X*... x) {
+inline void run_line(Slope first, Slope second, int end, Result* result, const X*... x) {
   constexpr int line = cache_line / sizeof(Result);
-  const int end = static_cast<int>(std::min<std::size_t>(alpha.run_length(), line));
-  const Slope first = alpha.run().value;
-  const Slope second = alpha.next_run().value;
+  if constexpr (is_16_bit<Result>) {
+    alignas(cache_line) Slope slopes[line];
+    for (int i = 0; i < line; ++i) {
+      slopes[i] = i < end ? first : second;
+    }
+    loop_anyhow<Operation>(Each<Slope>{slopes}, result, line, x...);
+  } else {
 #pragma omp simd
-  for (int i = 0; i < line; ++i) {
-    result[i] = Operation::of(i < end ? first : second, x[i]...);
+    for (int i = 0; i < line; ++i) {
+      result[i] = Operation::of(i < end ? first : second, x[i]...);
+    }
   }
 }
 
-// A long run is computed with its one slope. For shorter runs the slopes are chosen one cache line at a time. Where
-// neither is possible, they are written out, one tile at a time.
+// Computes whole cache lines of results, and returns how many elements these are. No run may be shorter than a line, so a
+// line within which one run ends and the next one begins needs no more than two slopes. All other lines need one.
+template <class Operation, class Slope, class Result, class... X>
+inline std::size_t run_lines(const Channels<Slope>& alpha, Result* result, std::size_t size, const X*... x) {
+  constexpr std::size_t line = cache_line / sizeof(Result);
+  const std::size_t whole = size / line * line;
+  const Slope* const last = alpha.slopes + alpha.channels - 1;
+  const Slope* slope = alpha.slopes + alpha.channel;
+  std::size_t left = alpha.run_length();
+  for (std::size_t start = 0; start < whole;) {
+    const std::size_t end = start + std::min(left, whole - start) / line * line;
+    left -= end - start;
+    if (end - start >= 8 * line || is_16_bit<Result>) {
+      loop_anyhow<Operation>(Constant<Slope>{*slope}, result + start, end - start, (x + start)...);
+      start = end;
+    }
+    for (; start < end; start += line) {
+      run_line<Operation>(*slope, *slope, 0, result + start, (x + start)...);
+    }
+    if (start < whole) {
+      const Slope* const next = slope == last ? alpha.slopes : slope + 1;
+      run_line<Operation>(*slope, *next, static_cast<int>(left), result + start, (x + start)...);
+      start += line;
+      left += alpha.length - line;
+      slope = next;
+    }
+  }
+  return whole;
+}
+
+// Where each element has a channel of its own, the slopes are used where they lie. For other short runs they are written
+// out, one tile at a time.
 template <class Operation, class Slope, class Result, class... X>
 inline void run(Channels<Slope> alpha, Result* result, std::size_t size, const X*... x) {
   constexpr std::size_t line = cache_line / sizeof(Result);
   constexpr std::size_t tile = tile_bytes / sizeof(Slope);
-  alignas(cache_line) Slope slopes[tile];
+  alignas(cache_line) Slope slopes[tile + Channels<Slope>::slack];
   for (std::size_t start = 0, n = head(result, size); start < size; start += n, n = std::min(size - start, tile)) {
-    if (n == tile && alpha.run_length() >= 8 * line) {
-      n = std::min(alpha.run_length(), size - start) / line * line;
-      run<Operation>(alpha.run(), result + start, n, (x + start)...);
-    } else if (!is_16_bit<Result> && n == tile && alpha.length >= line) {
-      n = line;
-      run_line<Operation>(alpha, result + start, (x + start)...);
+    if (alpha.length == 1) {
+      n = std::min(alpha.channels - alpha.channel, size - start);
+      run<Operation>(Each<Slope>{alpha.slopes + alpha.channel}, result + start, n, (x + start)...);
+    } else if (n >= line && alpha.length >= shortest_run<Result>) {
+      n = run_lines<Operation>(alpha, result + start, size - start, (x + start)...);
     } else {
       alpha.write(slopes, n);
-      run<Operation>(Each<Slope>{slopes}, result + start, n, (x + start)...);
+      loop_anyhow<Operation>(Each<Slope>{slopes}, result + start, n, (x + start)...);
     }
     alpha = alpha + n;
   }

@@ -6,11 +6,12 @@
 // to the `digits` of the result would be wrong where the first rounding gives a tie (a number halfway between two
 // results) although the product is not one. The comments at `multiply` say how each instruction set avoids that.
 //
-// A vector with an infinite product or a NaN is left to the functions on one number, which give the right NaN and flags.
-// All other vectors raise no flag, except that of an overflow in the conversion to float16, which is right.
+// Vectors with an infinite result or a NaN are left to the functions on one number, which give the right NaN and flags. The
+// others raise no flag. Several vectors are checked at once, by the largest magnitude among their results.
 
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -37,16 +38,22 @@ namespace LEAKYRELU_ISA {
 
 #if defined(LEAKYRELU_HALF_SIMD)
 
+// `group` vectors are checked for special results at once. Of AVX-512's 32 registers, each vector needs up to four.
 #if defined(__AVX512BW__)
 using HalfRegister = __m256i;
+inline constexpr std::size_t group = 4;
 #elif defined(__AVX2__)
 using HalfRegister = __m128i;
+inline constexpr std::size_t group = 2;
 #else
 using HalfRegister = uint16x4_t;
+inline constexpr std::size_t group = 2;
 #endif
 inline constexpr std::size_t register_bytes = 2 * sizeof(HalfRegister);
 using Float32 = float __attribute__((vector_size(register_bytes)));
 using Bits32 = std::uint32_t __attribute__((vector_size(register_bytes)));
+using HalfBits = std::uint16_t __attribute__((vector_size(sizeof(HalfRegister))));
+using Bits16 = std::uint16_t __attribute__((vector_size(register_bytes)));
 using Int32 = std::int32_t __attribute__((vector_size(register_bytes)));
 
 // As many 16-bit numbers of type X as one register holds. As float32 they fill two registers. With float16, these hold
@@ -56,12 +63,16 @@ template <class X>
 struct Vector;
 template <>
 struct Vector<half> {
+  using number = half;
+  using Bits = HalfBits;
   static constexpr int digits = 11;
   static constexpr int min_exponent = -14;
   HalfRegister first, second;
 };
 template <>
 struct Vector<bfloat16> {
+  using number = bfloat16;
+  using Bits = Bits16;
   static constexpr int digits = 8;
   static constexpr int min_exponent = -126;
   Bits32 pairs;
@@ -72,16 +83,9 @@ struct Pair {
   T first, second;
 };
 
-// Products of float16 can be rounded to 16 bits once more without harm. Products of bfloat16 are rounded already, and are
-// the upper 16 bits.
-template <class X>
-struct Products {
-  using number = X;
-  Bits32 first, second;
-};
 template <class X>
 struct Arithmetic<Vector<X>> {
-  using result = Products<X>;
+  using result = Vector<X>;
 };
 
 inline Float32 broadcast(float x) { return bit_cast<Float32>(Bits32{} + bit_cast<std::uint32_t>(x)); }
@@ -95,17 +99,20 @@ inline HalfRegister narrow_register(Bits32 x) {
   return _mm512_maskz_cvt_roundps_ph(0xffff, bit_cast<__m512>(x), _MM_FROUND_TO_NEAREST_INT);
 }
 
+// Narrowing raises a flag that is wrong where setting the last bit of an infinite product made it a signaling NaN.
+using Flags = unsigned;
+inline Flags get_flags() { return _mm_getcsr(); }
+inline void set_flags(Flags flags) { _mm_setcsr(flags); }
+
 inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
   const __m512i odd = _mm512_or_si512(even, _mm512_set1_epi32(1));
   return {_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)};
 }
 
-inline bool any_special(Bits32 a, Bits32 b) {
-  constexpr int infinity = 0x18, nan = 0x81;
-  return !_mm512_kortestz(_mm512_fpclass_ps_mask(bit_cast<__m512>(a), infinity | nan),
-                          _mm512_fpclass_ps_mask(bit_cast<__m512>(b), infinity | nan));
-}
+inline bool any(HalfBits mask) { return _mm256_movemask_epi8(bit_cast<__m256i>(mask)) != 0; }
+
+inline bool any(Bits16 mask) { return _mm512_movepi16_mask(bit_cast<__m512i>(mask)) != 0; }
 
 // An AVX-512 instruction can round towards zero, and raise no flag. So the product is truncated to float32. If its last
 // bit is then set wherever bits were cut off ("rounding to odd"), it lies between the same two ties as the exact product.
@@ -117,8 +124,8 @@ inline bool any_special(Bits32 a, Bits32 b) {
 //  - s has at most digits + 1 bits. Then s x has at most 2 digits + 1, and nothing is cut off from a normal float32. A
 //    subnormal product becomes 0 as float16. As bfloat16 it could be mistaken for a tie only if it had 17 bits, of which
 //    the last is cut off and all but the first and the last are 0. That is 65537, which is a prime and so no product.
-//  - The slope is subnormal. Then s tells nothing. A NaN replaces the slope, and so the vector is left to the functions
-//    on one number.
+//  - The slope is subnormal. Then s tells nothing. Every product becomes 0 as float16. For bfloat16 a NaN replaces the
+//    slope, and so the vector is left to the functions on one number.
 struct Slope {
   Float32 value;
   Bits32 odd;  // the bit to set
@@ -135,13 +142,15 @@ inline bool may_tie(float alpha) {
 
 template <class X, bool ties>
 inline Slope prepare(Float32 alpha) {
-  if constexpr (ties) {
-    constexpr int subnormal = 0x20, nan = 0x81;
-    const __m512 value = _mm512_mask_mov_ps(alpha, _mm512_fpclass_ps_mask(alpha, subnormal | nan), broadcast(NAN));
-    const __mmask16 odd = _mm512_test_epi32_mask(bit_cast<__m512i>(value), _mm512_set1_epi32(last_bits<X>));
-    return {value, bit_cast<Bits32>(_mm512_maskz_set1_epi32(odd, 1))};
-  } else {
+  const auto cut_off = [](Float32 value) { return bit_cast<__m512i>(bit_cast<Bits32>(value) & last_bits<X>); };
+  if constexpr (!ties) {
     return {alpha, Bits32{} + 1u};
+  } else if constexpr (std::is_same_v<X, half>) {
+    return {alpha, bit_cast<Bits32>(_mm512_maskz_min_epu32(0xffff, cut_off(alpha), _mm512_set1_epi32(1)))};
+  } else {
+    constexpr int subnormal = 0x20, nan = 0x81;
+    const Float32 value = _mm512_mask_mov_ps(alpha, _mm512_fpclass_ps_mask(alpha, subnormal | nan), broadcast(NAN));
+    return {value, bit_cast<Bits32>(_mm512_maskz_min_epu32(0xffff, cut_off(value), _mm512_set1_epi32(1)))};
   }
 }
 
@@ -154,6 +163,12 @@ struct Choice {
 inline Choice choose(Float32 x, Slope slope) {
   constexpr int negative = 0x40, minus_infinity = 0x10, nan = 0x81;
   return {_mm512_fpclass_ps_mask(x, negative | minus_infinity | nan), slope};
+}
+
+// The bits of float16, as an unsigned integer, are above those of infinity where x is negative or NaN, and at -0.
+inline Choice choose(HalfRegister x, Slope slope) {
+  const __mmask16 above = _mm256_cmpgt_epu16_mask(x, _mm256_set1_epi16(0x7c00));
+  return {_mm256_mask_cmpneq_epi16_mask(above, x, _mm256_set1_epi16(-0x8000)), slope};
 }
 
 template <class X>
@@ -169,6 +184,10 @@ inline Bits32 multiply(Float32 x, Choice by) {
 
 #else
 
+struct Flags {};
+inline Flags get_flags() { return {}; }
+inline void set_flags(Flags) {}
+
 #if defined(__AVX2__)
 
 inline Float32 widen_register(HalfRegister x) { return _mm256_cvtph_ps(x); }
@@ -180,7 +199,13 @@ inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   return {order(_mm256_shuffle_ps(a, b, 0x88)), order(_mm256_shuffle_ps(a, b, 0xdd))};
 }
 
-inline bool any(Bits32 mask) { return _mm256_movemask_ps(bit_cast<__m256>(mask)) != 0; }
+inline bool any(HalfBits mask) { return _mm_movemask_epi8(bit_cast<__m128i>(mask)) != 0; }
+
+inline bool any(Bits16 mask) { return _mm256_movemask_epi8(bit_cast<__m256i>(mask)) != 0; }
+
+inline Int32 not_at_least_zero(Float32 x) {
+  return bit_cast<Int32>(_mm256_cmp_ps(x, Float32{}, _CMP_NGE_UQ));  // quiet: raises no flag at NaN
+}
 
 inline Float32 fma(Float32 a, Float32 b, Float32 c) { return _mm256_fmadd_ps(a, b, c); }
 
@@ -199,7 +224,13 @@ inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   return {bit_cast<Float32>(vuzp1q_f32(x, y)), bit_cast<Float32>(vuzp2q_f32(x, y))};
 }
 
-inline bool any(Bits32 mask) { return vmaxvq_u32(bit_cast<uint32x4_t>(mask)) != 0; }
+inline bool any(HalfBits mask) { return vmaxv_u16(bit_cast<uint16x4_t>(mask)) != 0; }
+
+inline bool any(Bits16 mask) { return vmaxvq_u16(bit_cast<uint16x8_t>(mask)) != 0; }
+
+// x + 0 is x, except that -0 becomes 0. Its bits, as an unsigned integer, are then above those of infinity exactly where
+// x is negative or NaN. (A comparison of floating-point numbers would raise a flag at NaN.)
+inline Int32 not_at_least_zero(Float32 x) { return bit_cast<Bits32>(x + 0.0f) > 0x7f800000u; }
 
 inline Float32 fma(Float32 a, Float32 b, Float32 c) {
   return bit_cast<Float32>(vfmaq_f32(bit_cast<float32x4_t>(c), bit_cast<float32x4_t>(a), bit_cast<float32x4_t>(b)));
@@ -210,10 +241,6 @@ inline Bits32 add_saturated(Bits32 a, Bits32 b) {
 }
 
 #endif
-
-inline bool any_special(Bits32 a, Bits32 b) {
-  return any(((a & 0x7f800000u) == 0x7f800000u) | ((b & 0x7f800000u) == 0x7f800000u));
-}
 
 using Slope = Float32;
 using Choice = Float32;
@@ -228,11 +255,7 @@ inline Slope prepare(Float32 alpha) {
   return alpha;
 }
 
-// x + 0 is x, except that -0 becomes 0. Its bits, as an unsigned integer, are then above those of infinity exactly where
-// x is negative or NaN. (A comparison of floating-point numbers could raise a flag at NaN.)
-inline Choice choose(Float32 x, Slope alpha) {
-  return bit_cast<Bits32>(x + 0.0f) > 0x7f800000u ? alpha : broadcast(1);
-}
+inline Choice choose(Float32 x, Slope alpha) { return not_at_least_zero(x) ? alpha : broadcast(1); }
 
 // A fused multiply-add rounds once, and the number that is added decides at which bit. For a product in [2^e, 2^(e + 1))
 // that number is c = 1.5 * 2^(e + 24 - digits), whose last bit is at 2^(e + 1 - digits). Subtracting c again is exact.
@@ -254,10 +277,16 @@ inline Bits32 multiply(Float32 x, Choice slope) {
 
 #endif
 
-inline Pair<Float32> widen(Vector<half> x) { return {widen_register(x.first), widen_register(x.second)}; }
+inline Pair<Float32> to_float(Vector<half> x) { return {widen_register(x.first), widen_register(x.second)}; }
 
-inline Pair<Float32> widen(Vector<bfloat16> x) {
+inline Pair<Float32> to_float(Vector<bfloat16> x) {
   return {bit_cast<Float32>(x.pairs << 16), bit_cast<Float32>(x.pairs & 0xffff0000u)};
+}
+
+// The operations widen what they are given. Here that is left to `slope` and `product`, which may need only the 16 bits.
+template <class X>
+inline Vector<X> widen(Vector<X> x) {
+  return x;
 }
 
 // The slopes for one vector of X.
@@ -267,17 +296,37 @@ struct Alphas {
   explicit Alphas(Pair<Slope> each) : slopes(each) {}
   explicit Alphas(Slope all) : slopes{all, all} {}
   explicit Alphas(float all) : Alphas(prepare<X, true>(broadcast(all))) {}
-  operator Pair<Float32>() const { return {slopes.first, slopes.second}; }
 };
 
-template <class, class X>
-inline Pair<Choice> slope(Pair<Float32> x, Alphas<X> alpha) {
-  return {choose(x.first, alpha.slopes.first), choose(x.second, alpha.slopes.second)};
+template <class X>
+inline Pair<Float32> to_float(Alphas<X> alpha) {
+  return {alpha.slopes.first, alpha.slopes.second};
 }
 
-template <class Result>
-inline Result product(Pair<Float32> x, Pair<Choice> by) {
-  return {multiply<typename Result::number>(x.first, by.first), multiply<typename Result::number>(x.second, by.second)};
+#if defined(__AVX512BW__)
+// Half as wide, a comparison takes half the time, and the second input of the backward pass is never widened.
+inline Vector<half> to_compare(Vector<half> x) { return x; }
+#else
+inline Pair<Float32> to_compare(Vector<half> x) { return to_float(x); }
+#endif
+inline Pair<Float32> to_compare(Vector<bfloat16> x) { return to_float(x); }
+
+template <class, class X>
+inline Pair<Choice> slope(Vector<X> x, Alphas<X> alpha) {
+  const auto [first, second] = to_compare(x);
+  return {choose(first, alpha.slopes.first), choose(second, alpha.slopes.second)};
+}
+
+template <class Result, class X>
+inline Result product(X x, Pair<Choice> by) {
+  const auto [a, b] = to_float(x);
+  const Bits32 first = multiply<typename Result::number>(a, by.first);
+  const Bits32 second = multiply<typename Result::number>(b, by.second);
+  if constexpr (std::is_same_v<Result, Vector<half>>) {
+    return {narrow_register(first), narrow_register(second)};
+  } else {
+    return {(first >> 16) | (second & 0xffff0000u)};
+  }
 }
 
 template <class Register, class T>
@@ -293,14 +342,29 @@ inline Vector<half> load_vector(const half* x) {
 
 inline Vector<bfloat16> load_vector(const bfloat16* x) { return {load<Bits32>(x)}; }
 
-inline void store(half* to, Products<half> y) {
-  const HalfRegister registers[] = {narrow_register(y.first), narrow_register(y.second)};
-  std::memcpy(to, registers, sizeof registers);
+inline void store(half* to, Vector<half> y) {
+  std::memcpy(to, &y.first, sizeof y.first);
+  std::memcpy(to + sizeof(HalfRegister) / sizeof(half), &y.second, sizeof y.second);
 }
 
-inline void store(bfloat16* to, Products<bfloat16> y) {
-  const Bits32 pairs = (y.first >> 16) | (y.second & 0xffff0000u);
-  std::memcpy(to, &pairs, sizeof pairs);
+inline void store(bfloat16* to, Vector<bfloat16> y) { std::memcpy(to, &y.pairs, sizeof y.pairs); }
+
+// Twice the bits of a number are its magnitude, because the sign is lost. Those of infinity and NaN are the largest ones.
+template <class Bits>
+inline Bits with_larger(Bits magnitude, Bits y) {
+  const Bits doubled = y + y;
+  return magnitude > doubled ? magnitude : doubled;
+}
+
+inline HalfBits with_larger(HalfBits magnitude, Vector<half> y) {
+  return with_larger(with_larger(magnitude, bit_cast<HalfBits>(y.first)), bit_cast<HalfBits>(y.second));
+}
+
+inline Bits16 with_larger(Bits16 magnitude, Vector<bfloat16> y) { return with_larger(magnitude, bit_cast<Bits16>(y.pairs)); }
+
+template <class X>
+inline bool any_special(typename Vector<X>::Bits magnitude) {
+  return any(magnitude >= static_cast<std::uint16_t>(std::is_same_v<X, half> ? 0xf800 : 0xff00));
 }
 
 template <class X>
@@ -310,53 +374,6 @@ inline Alphas<X> load_alphas(const float* alpha) {
     a = even_and_odd(a.first, a.second);
   }
   return Alphas<X>(Pair<Slope>{prepare<X, true>(a.first), prepare<X, true>(a.second)});
-}
-
-template <class Operation, class Slopes, class X, class... Xs>
-[[gnu::noinline]] void one_by_one(Slopes alpha, X* result, std::size_t size, const Xs*... x) {
-#pragma omp simd
-  for (std::size_t i = 0; i < size; ++i) {
-    result[i] = Operation::of(alpha[i], x[i]...);
-  }
-}
-
-// `alphas(i)` returns the slopes for the vector that begins at element i: alpha[i], alpha[i + 1], and so on.
-template <class Operation, class AlphasAt, class Slopes, class X, class... Xs>
-inline std::size_t run_vectors(AlphasAt alphas, Slopes alpha, X* result, std::size_t size, const Xs*... x) {
-  constexpr std::size_t numbers = register_bytes / sizeof(X);
-  std::size_t i = 0;
-  for (; i + numbers <= size; i += numbers) {
-    const Products<X> y = Operation::of(alphas(i), load_vector(x + i)...);
-    if (__builtin_expect(any_special(y.first, y.second), false)) {
-      one_by_one<Operation>(alpha + i, result + i, numbers, (x + i)...);
-    } else {
-      store(result + i, y);
-    }
-  }
-  return i;
-}
-
-// Does what elementwise does for as many of the first elements as fill whole vectors, and returns how many these are.
-template <class Operation, class X, class... Xs>
-inline std::size_t run_vectors(Constant<float> alpha, X* result, std::size_t size, const Xs*... x) {
-  if (may_tie<X>(alpha.value)) {
-    const Alphas<X> alphas(prepare<X, true>(broadcast(alpha.value)));
-    return run_vectors<Operation>([=](std::size_t) { return alphas; }, alpha, result, size, x...);
-  }
-  const Float32 value = broadcast(alpha.value);
-  return run_vectors<Operation>([=](std::size_t) { return Alphas<X>(prepare<X, false>(value)); }, alpha, result, size, x...);
-}
-
-template <class Operation, class X, class... Xs>
-inline std::size_t run_vectors(Each<float> alpha, X* result, std::size_t size, const Xs*... x) {
-  return run_vectors<Operation>([=](std::size_t i) { return load_alphas<X>(alpha.slopes + i); }, alpha, result, size, x...);
-}
-
-#else
-
-template <class Operation, class Slopes, class X, class... Xs>
-inline std::size_t run_vectors(Slopes, X*, std::size_t, const Xs*...) {
-  return 0;
 }
 
 #endif

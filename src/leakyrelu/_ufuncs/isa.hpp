@@ -29,8 +29,11 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define LEAKYRELU_INLINE [[gnu::always_inline]] inline
+#define LEAKYRELU_NOINLINE [[gnu::noinline]]
 #elif defined(_MSC_VER)
 #define LEAKYRELU_INLINE __forceinline
+#define LEAKYRELU_NOINLINE __declspec(noinline)
 #else
 #define LEAKYRELU_INLINE inline
+#define LEAKYRELU_NOINLINE
 #endif

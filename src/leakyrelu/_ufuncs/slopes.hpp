@@ -36,8 +36,6 @@ struct Channels {
   std::size_t channel = 0;
   std::size_t position = 0;  // within the run
 
-  Constant<T> run() const { return {slopes[channel]}; }
-  Constant<T> next_run() const { return {slopes[channel + 1 == channels ? 0 : channel + 1]}; }
   std::size_t run_length() const { return length - position; }
 
   // Inlining keeps the result in registers. (Otherwise its fields are written to memory one by one and read back
@@ -56,15 +54,24 @@ struct Channels {
     return moved;
   }
 
-  // Writes out the slopes of the next `size` elements.
+  // Writes out the slopes of the next `size` elements. What comes after them, up to `slack` elements, may be overwritten.
+  static constexpr std::size_t slack = 64 / sizeof(T);
   void write(T* to, std::size_t size) const {
     const std::size_t period = std::min(size, channels * length);
-    Channels from = *this;
-    for (std::size_t done = 0; done < period;) {
-      const std::size_t n = std::min(period - done, from.run_length());
-      std::fill_n(to + done, n, slopes[from.channel]);
-      from = from + n;
-      done += n;
+    if (length == 1) {
+      const std::size_t n = std::min(period, channels - channel);
+      std::copy_n(slopes + channel, n, to);
+      std::copy_n(slopes, period - n, to + n);
+    } else {
+      const T* slope = slopes + channel;
+      for (std::size_t start = 0, end = run_length(); start < period; start = end, end += length) {
+        const T value = *slope;
+        std::fill_n(to + start, slack, value);
+        for (std::size_t i = start + slack; i < std::min(end, period); i += slack) {
+          std::fill_n(to + i, slack, value);
+        }
+        slope = slope + 1 == slopes + channels ? slopes : slope + 1;
+      }
     }
     for (std::size_t done = period; done < size;) {
       const std::size_t n = std::min(done / period * period, size - done);

@@ -144,17 +144,21 @@ inline void ufunc_loop(std::size_t size, Operand alpha, Operand result, Operands
 template <class Operation, class Slope, class Result, class... X>
 inline void channel_loop(std::size_t size, std::size_t channels, std::size_t length, const Slope* slopes, Result* result,
                          const X*... x) {
-  // Slopes that are written out stay in the first-level cache if they take no more than a third of it. A period fills whole
-  // cache lines, so that wherever the slopes begin again, the slopes and the results both begin a cache line.
-  constexpr std::size_t most = (1 << 13) / sizeof(Slope);
+  // Slopes that are written out once stay in the first-level cache if they take no more than a third of it. That is better
+  // than choosing them line by line where many runs end. Where runs are too short for that, it is better as well if the
+  // slopes stay in the second-level cache. A period fills whole cache lines, so that wherever the slopes begin again, the
+  // slopes and the results both begin a cache line.
   constexpr std::size_t line = cache_line / std::min(sizeof(Slope), sizeof(Result));
+  const bool too_short = length > 1 && length < shortest_run<Result>;
+  const bool many_ends = length < 4 * cache_line / sizeof(Result);
+  const std::size_t most = (too_short ? 1 << 16 : many_ends ? 1 << 13 : 0) / sizeof(Slope);
   const Channels<Slope> alpha{slopes, channels, length};
   const std::size_t shortest = std::lcm(std::min(channels * length, most + 1), line);
-  const std::size_t period = shortest * std::max<std::size_t>(1, most / 2 / shortest);
+  const std::size_t period = shortest * std::max<std::size_t>(1, (1 << 12) / sizeof(Slope) / shortest);
   const std::size_t written = period + Repeated<Slope>::margin;
   std::unique_ptr<Slope[]> memory;
   if (period <= most && written < size / 4) {
-    memory.reset(new (std::nothrow) Slope[written + 2 * line]);
+    memory.reset(new (std::nothrow) Slope[written + 2 * line + Channels<Slope>::slack]);
   }
   if (memory == nullptr) {
     elementwise<Operation>(alpha, result, size, x...);
