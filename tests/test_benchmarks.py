@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import contenders, mixed, report, special, stalls, timing
+from benchmarks import contenders, mixed, report, special, stalls, timing, torch_diagnosis
 from benchmarks.__main__ import as_json, main
 from benchmarks.cells import OPERATIONS, SLOPE, SLOPE_IN_PLACE, TYPES, Arrays, Cell, cells
 from benchmarks.contenders import Offer
@@ -295,3 +295,10 @@ def test_blocks_of_ours_and_of_a_peer_take_turns(monkeypatch):
     assert [(row["peer"], row["size"]) for row in rows] == [("torch", 100), ("torch", 1000)] * len(mixed.KINDS)
     assert all(low <= middle <= high for row in rows for low, middle, high in (row["mixed"], row["quiet"]))
     assert len(list(mixed.mixed_table(rows))) == 3 + 3 * len(mixed.KINDS)
+
+
+def test_what_watching_costs_is_told_for_each_network():
+    lines = list(torch_diagnosis.table(INSTANT, batch=2))
+    assert sum("as by `diagnose`" in line for line in lines) == 3
+    assert sum("under a capture that counts nothing" in line for line in lines) == 4
+    assert all(line.endswith("| 1.00 (1.00-1.00) |") for line in lines if ", plain |" in line)

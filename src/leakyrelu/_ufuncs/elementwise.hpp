@@ -20,7 +20,13 @@ namespace LEAKYRELU_ISA {
 
 inline constexpr std::size_t cache_line = 64;        // bytes
 inline constexpr std::size_t tile_bytes = 4096;      // a small part of the first-level cache
-inline constexpr std::size_t block_bytes = 1 << 15;  // of results, which one thread computes at a time
+
+// Bytes of results that one thread computes at a time. In larger blocks the caches fetch ahead for longer, which gains a
+// twentieth beyond the second-level cache. There must be enough blocks to keep all threads busy until the end.
+inline std::size_t block_bytes(std::size_t size) {
+  constexpr std::size_t least = 1 << 15, most = 4 * least, blocks = 64;
+  return std::clamp(size / blocks / least * least, least, most);
+}
 
 template <class T>
 inline constexpr bool is_16_bit = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
@@ -222,7 +228,7 @@ inline void in_blocks(std::size_t first, std::size_t size, std::size_t step, std
 // In place nothing is streamed, because memory that was just read is in a cache, where an ordinary store finds it.
 template <class Operation, class Slopes, class Result, class... X>
 inline void elementwise(Slopes alpha, Result* result, std::size_t size, const X*... x) {
-  constexpr std::size_t step = block_bytes / sizeof(Result);
+  const std::size_t step = block_bytes(size * sizeof(Result)) / sizeof(Result);
   constexpr std::size_t bytes = (sizeof(Result) + ... + sizeof(X));
   const bool streaming =
       can_stream && cache_line % sizeof(Result) == 0 && !lies_over(result, x...) && size * bytes > memory_limits.streaming;
