@@ -660,7 +660,7 @@ def test_models_that_were_traced_exported_or_compiled():
     x = rows()
     expected = {"1": DEAD}
     assert found(torch.fx.symbolic_trace(model), x) == expected
-    assert found(nn.DataParallel(model), x) == expected
+    assert found(nn.DataParallel(copy.deepcopy(model)), x) == expected
     assert found(torch.compile(model, backend="eager"), x) == expected
     used = torch.compile(copy.deepcopy(model), backend="eager")
     used(x)
