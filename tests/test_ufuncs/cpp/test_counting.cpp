@@ -5,6 +5,8 @@
 
 #include "counting.hpp"
 
+#include "failures.hpp"
+
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -16,19 +18,7 @@
 using namespace leakyrelu;
 using namespace leakyrelu::LEAKYRELU_ISA;
 
-constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
-MemoryLimits leakyrelu::memory_limits = {{never}, {never}};
-
 namespace {
-
-int failures = 0;
-
-template <class... T>
-void fail(const char* format, T... what) {
-  if (++failures <= 20) {
-    std::fprintf(stderr, format, what...);
-  }
-}
 
 template <class X>
 X number(double value) {

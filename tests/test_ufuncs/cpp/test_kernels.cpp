@@ -8,6 +8,8 @@
 #include "scalar.hpp"
 #include "thread_pool.hpp"
 
+#include "failures.hpp"
+
 #include <cfenv>
 #include <cfloat>
 #include <cmath>
@@ -22,22 +24,10 @@
 using namespace leakyrelu;
 using namespace leakyrelu::LEAKYRELU_ISA;
 
-constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
-MemoryLimits leakyrelu::memory_limits = {{never}, {never}};
-
 namespace {
 
 constexpr int watched_flags = FE_OVERFLOW | FE_INVALID;
 constexpr std::size_t all = 65536;  // 16-bit numbers
-
-int failures = 0;
-
-template <class... T>
-void fail(const char* format, T... what) {
-  if (++failures <= 20) {
-    std::fprintf(stderr, format, what...);
-  }
-}
 
 // The 16-bit formats, as they are defined.
 
