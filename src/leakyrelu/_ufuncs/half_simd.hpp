@@ -7,7 +7,8 @@
 // results) although the product is not one. The comments at `multiply` say how each instruction set avoids that.
 //
 // Vectors with an infinite result or a NaN are left to the functions on one number, which give the right NaN and flags. The
-// others raise no flag. Several vectors are checked at once, by the largest magnitude among their results.
+// others raise no flag. Several vectors are checked at once, by the largest magnitude among their results, or among the
+// numbers that are multiplied, where none of these can become infinite.
 
 #pragma once
 
@@ -52,7 +53,6 @@ inline constexpr std::size_t group = 2;
 inline constexpr std::size_t register_bytes = 2 * sizeof(HalfRegister);
 using Float32 = float __attribute__((vector_size(register_bytes)));
 using Bits32 = std::uint32_t __attribute__((vector_size(register_bytes)));
-using HalfBits = std::uint16_t __attribute__((vector_size(sizeof(HalfRegister))));
 using Bits16 = std::uint16_t __attribute__((vector_size(register_bytes)));
 using Int32 = std::int32_t __attribute__((vector_size(register_bytes)));
 
@@ -64,15 +64,14 @@ struct Vector;
 template <>
 struct Vector<half> {
   using number = half;
-  using Bits = HalfBits;
   static constexpr int digits = 11;
   static constexpr int min_exponent = -14;
   HalfRegister first, second;
+  Bits16 both;  // the same in one register; only of numbers that are loaded
 };
 template <>
 struct Vector<bfloat16> {
   using number = bfloat16;
-  using Bits = Bits16;
   static constexpr int digits = 8;
   static constexpr int min_exponent = -126;
   Bits32 pairs;
@@ -110,7 +109,9 @@ inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   return {_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)};
 }
 
-inline bool any(HalfBits mask) { return _mm256_movemask_epi8(bit_cast<__m256i>(mask)) != 0; }
+inline Bits16 join(HalfRegister first, HalfRegister second) {
+  return bit_cast<Bits16>(_mm512_maskz_inserti64x4(0xff, _mm512_castsi256_si512(first), second, 1));
+}
 
 inline bool any(Bits16 mask) { return _mm512_movepi16_mask(bit_cast<__m512i>(mask)) != 0; }
 
@@ -165,12 +166,6 @@ inline Choice choose(Float32 x, Slope slope) {
   return {_mm512_fpclass_ps_mask(x, negative | minus_infinity | nan), slope};
 }
 
-// The bits of float16, as an unsigned integer, are above those of infinity where x is negative or NaN, and at -0.
-inline Choice choose(HalfRegister x, Slope slope) {
-  const __mmask16 above = _mm256_cmpgt_epu16_mask(x, _mm256_set1_epi16(0x7c00));
-  return {_mm256_mask_cmpneq_epi16_mask(above, x, _mm256_set1_epi16(-0x8000)), slope};
-}
-
 template <class X>
 inline Bits32 multiply(Float32 x, Choice by) {
   const Bits32 product = bit_cast<Bits32>(
@@ -199,7 +194,7 @@ inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   return {order(_mm256_shuffle_ps(a, b, 0x88)), order(_mm256_shuffle_ps(a, b, 0xdd))};
 }
 
-inline bool any(HalfBits mask) { return _mm_movemask_epi8(bit_cast<__m128i>(mask)) != 0; }
+inline Bits16 join(HalfRegister first, HalfRegister second) { return bit_cast<Bits16>(_mm256_set_m128i(second, first)); }
 
 inline bool any(Bits16 mask) { return _mm256_movemask_epi8(bit_cast<__m256i>(mask)) != 0; }
 
@@ -224,7 +219,7 @@ inline Pair<Float32> even_and_odd(Float32 a, Float32 b) {
   return {bit_cast<Float32>(vuzp1q_f32(x, y)), bit_cast<Float32>(vuzp2q_f32(x, y))};
 }
 
-inline bool any(HalfBits mask) { return vmaxv_u16(bit_cast<uint16x4_t>(mask)) != 0; }
+inline Bits16 join(HalfRegister first, HalfRegister second) { return bit_cast<Bits16>(vcombine_u16(first, second)); }
 
 inline bool any(Bits16 mask) { return vmaxvq_u16(bit_cast<uint16x8_t>(mask)) != 0; }
 
@@ -303,19 +298,24 @@ inline Pair<Float32> to_float(Alphas<X> alpha) {
   return {alpha.slopes.first, alpha.slopes.second};
 }
 
-#if defined(__AVX512BW__)
-// Half as wide, a comparison takes half the time, and the second input of the backward pass is never widened.
-inline Vector<half> to_compare(Vector<half> x) { return x; }
-#else
-inline Pair<Float32> to_compare(Vector<half> x) { return to_float(x); }
-#endif
-inline Pair<Float32> to_compare(Vector<bfloat16> x) { return to_float(x); }
-
 template <class, class X>
 inline Pair<Choice> slope(Vector<X> x, Alphas<X> alpha) {
-  const auto [first, second] = to_compare(x);
+  const auto [first, second] = to_float(x);
   return {choose(first, alpha.slopes.first), choose(second, alpha.slopes.second)};
 }
+
+#if defined(__AVX512BW__)
+// Compared as they are, all numbers take one instruction, and the second input of the backward pass is never widened.
+// Their bits, as unsigned integers, are above those of infinity where x is negative or NaN, and at -0.
+template <class>
+inline Pair<Choice> slope(Vector<half> x, Alphas<half> alpha) {
+  const __m512i bits = bit_cast<__m512i>(x.both);
+  const __mmask32 above = _mm512_cmpgt_epu16_mask(bits, _mm512_set1_epi16(0x7c00));
+  const __mmask32 left = _mm512_mask_cmpneq_epi16_mask(above, bits, _mm512_set1_epi16(-0x8000));
+  const auto second = static_cast<__mmask16>(_kshiftri_mask32(left, 16));
+  return {{static_cast<__mmask16>(left), alpha.slopes.first}, {second, alpha.slopes.second}};
+}
+#endif
 
 template <class Result, class X>
 inline Result product(X x, Pair<Choice> by) {
@@ -323,7 +323,7 @@ inline Result product(X x, Pair<Choice> by) {
   const Bits32 first = multiply<typename Result::number>(a, by.first);
   const Bits32 second = multiply<typename Result::number>(b, by.second);
   if constexpr (std::is_same_v<Result, Vector<half>>) {
-    return {narrow_register(first), narrow_register(second)};
+    return {narrow_register(first), narrow_register(second), Bits16{}};
   } else {
     return {(first >> 16) | (second & 0xffff0000u)};
   }
@@ -337,7 +337,7 @@ inline Register load(const T* from) {
 }
 
 inline Vector<half> load_vector(const half* x) {
-  return {load<HalfRegister>(x), load<HalfRegister>(x + sizeof(HalfRegister) / sizeof(half))};
+  return {load<HalfRegister>(x), load<HalfRegister>(x + sizeof(HalfRegister) / sizeof(half)), load<Bits16>(x)};
 }
 
 inline Vector<bfloat16> load_vector(const bfloat16* x) { return {load<Bits32>(x)}; }
@@ -349,21 +349,18 @@ inline void store(half* to, Vector<half> y) {
 
 inline void store(bfloat16* to, Vector<bfloat16> y) { std::memcpy(to, &y.pairs, sizeof y.pairs); }
 
+inline Bits16 bits(Vector<half> y) { return join(y.first, y.second); }
+
+inline Bits16 bits(Vector<bfloat16> y) { return bit_cast<Bits16>(y.pairs); }
+
 // Twice the bits of a number are its magnitude, because the sign is lost. Those of infinity and NaN are the largest ones.
-template <class Bits>
-inline Bits with_larger(Bits magnitude, Bits y) {
-  const Bits doubled = y + y;
+inline Bits16 with_larger(Bits16 magnitude, Bits16 x) {
+  const Bits16 doubled = x + x;
   return magnitude > doubled ? magnitude : doubled;
 }
 
-inline HalfBits with_larger(HalfBits magnitude, Vector<half> y) {
-  return with_larger(with_larger(magnitude, bit_cast<HalfBits>(y.first)), bit_cast<HalfBits>(y.second));
-}
-
-inline Bits16 with_larger(Bits16 magnitude, Vector<bfloat16> y) { return with_larger(magnitude, bit_cast<Bits16>(y.pairs)); }
-
 template <class X>
-inline bool any_special(typename Vector<X>::Bits magnitude) {
+inline bool any_special(Bits16 magnitude) {
   return any(magnitude >= static_cast<std::uint16_t>(std::is_same_v<X, half> ? 0xf800 : 0xff00));
 }
 
