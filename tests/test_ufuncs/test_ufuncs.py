@@ -505,7 +505,7 @@ for dtype in (np.float16, np.float32, np.float64, np.longdouble):
     x, slopes = np.arange(-3000, 3000).astype(dtype), np.linspace(0, 1, 6000)[::2]
     for function, arguments in CALLS:
         function(*arguments(x[::2], x[::-2], slopes))  # what is imported on first use needs more
-        threading.stack_size(40 * 1024)
+        threading.stack_size(34 * 1024)
         thread = threading.Thread(target=function, args=arguments(x[::2], x[::-2], slopes))
         thread.start()
         thread.join()

@@ -193,9 +193,10 @@ inline void run(Channels<Slope> alpha, Result* result, std::size_t size, const X
   }
 }
 
-// Results are computed into a tile, which stays in the first-level cache, and streamed from there past the caches.
+// Results are computed into a tile, which stays in the first-level cache, and streamed from there past the caches. Kept out
+// of line, so that its tile takes none of the stack where nothing is streamed.
 template <class Operation, class Slopes, class Result, class... X>
-inline void run_streaming(Slopes alpha, Result* result, std::size_t size, const X*... x) {
+LEAKYRELU_NOINLINE void run_streaming(Slopes alpha, Result* result, std::size_t size, const X*... x) {
   alignas(cache_line) Result tile[tile_bytes / sizeof(Result)];
   std::size_t start = head(result, size);
   run<Operation>(alpha, result, start, x...);
