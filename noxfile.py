@@ -46,7 +46,7 @@ class Lowest(NamedTuple):
 
 
 # The libraries whose arrays the function takes.
-ARRAYS = ("array-api-strict", "dask", "jax", "ml_dtypes", "pandas", "xarray")
+ARRAYS = ("array-api-strict", "dask", "jax", "ml_dtypes", "pandas", "polars", "pyarrow", "xarray")
 LOWEST = {
     "none": Lowest([*KERNELS, "tests/test_check/test_sandbox.py", "tests/test_units/test_sites.py"]),
     "cli": Lowest(
@@ -62,7 +62,9 @@ LOWEST = {
     "sklearn": Lowest(["tests/test_sklearn.py"], ("pandas",)),
     "tune": Lowest(["tests/test_cli.py", "tests/test_tuning"]),  # where all commands work
     "learn": Lowest(["tests/test_lesson"], ("axe-playwright-python", "playwright")),
-    "arrays": Lowest(["tests/test_backends/test_conformance.py", "tests/test_backends/test_dask.py"]),
+    "arrays": Lowest(
+        [f"tests/test_backends/test_{part}.py" for part in ("columns", "conformance", "dask", "refused")], ("scipy",)
+    ),
 }
 
 

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import contenders, mixed, report, special, stalls, timing, torch_diagnosis
+from benchmarks import contenders, gpu, gpu_checks, mixed, report, special, stalls, timing, torch_diagnosis
 from benchmarks.__main__ import as_json, main
 from benchmarks.cells import OPERATIONS, SLOPE, SLOPE_IN_PLACE, TYPES, Arrays, Cell, cells
 from benchmarks.contenders import Offer
@@ -15,6 +17,8 @@ from benchmarks.contenders.ours import ONE_THREAD, OURS
 from benchmarks.measure import Result, check, measure
 from benchmarks.picture import draw
 from leakyrelu import leaky_relu
+from leakyrelu.torch import diagnose
+from leakyrelu.torch import leaky_relu as leaky_relu_of_torch
 
 INSTANT = timing.Effort(batch=0, budget=0, fewest=2, most=3)
 BROUGHT_BY_TEST = ("ours", "with_numpy", "with_torch", "with_jax")
@@ -302,3 +306,85 @@ def test_what_watching_costs_is_told_for_each_network():
     assert sum("as by `diagnose`" in line for line in lines) == 3
     assert sum("under a capture that counts nothing" in line for line in lines) == 4
     assert all(line.endswith("| 1.00 (1.00-1.00) |") for line in lines if ", plain |" in line)
+
+
+def test_without_a_card_the_run_on_a_card_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="finds no CUDA card, and nothing was measured; --device cpu runs the checks"):
+        gpu.main([])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # by torch.compile
+def test_the_dry_run_checks_everything_and_claims_no_figure_of_a_card(monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "COMPILING", 1e9)  # compiling takes a minute
+    monkeypatch.setattr(gpu, "interleaved", partial(gpu.interleaved, most=1))
+    gpu.main(["--device", "cpu"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "No CUDA card was used: a dry run on the CPU. Its times say nothing of any card."
+    results = [line for line in lines if line.startswith("- ")]
+    assert len(results) >= 40
+    assert all(line.endswith(": passed") for line in results)
+    kept = [line for line in lines if line.endswith("| no card | no card |")]
+    assert len(kept) == len(gpu.layers())
+    for who in ("native", "ours", "by `diagnose`", "under `Monitor`"):
+        assert any(f"| {who} | " in line and "left out" not in line for line in lines)
+    assert sum("left out: no time left" in line for line in lines) == 9  # what is compiled
+
+
+def test_a_failed_check_ends_the_run_on_a_card(monkeypatch, capsys):
+    monkeypatch.setattr(gpu_checks, "checks", lambda device: iter([gpu_checks.Check("values", "1 is wrong")]))
+    with pytest.raises(SystemExit) as caught:
+        gpu.main(["--device", "cpu"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().out.endswith("- values: 1 is wrong\n")
+
+
+def test_what_cannot_run_on_a_card_is_left_out_with_the_reason():
+    def fails(error):
+        def call():
+            raise error
+
+        return call
+
+    calls = {
+        gpu.NATIVE: lambda: None,
+        "small": fails(torch.OutOfMemoryError("2 GiB")),
+        "by torch.compile": fails(RuntimeError("no C compiler\nmore")),
+    }
+    rows = list(gpu.table("what", calls, gpu.Device("cpu"), gpu.Budget(1000)))
+    assert rows[:2] == [
+        "| what | small | left out: out of memory | |",
+        "| what | by torch.compile | left out: RuntimeError: no C compiler | |",
+    ]
+    assert rows[2].startswith("| what | native | ")
+    assert rows[2].endswith("| 1.00 (1.00-1.00) |")
+    spent = list(gpu.table("what", calls, gpu.Device("cpu"), gpu.Budget(-1)))
+    assert spent == [f"| what | {name} | left out: no time left | |" for name in calls]
+
+
+@pytest.mark.parametrize("dtype", gpu_checks.DTYPES, ids=str)
+def test_the_checks_of_a_card_find_what_is_wrong(dtype):
+    class Ignores(gpu_checks.Unfused):
+        """One well-known fallback does not look at the slope."""
+
+        def __init__(self, channel):
+            super().__init__(channel, negative_slope=0.01)
+
+    def other_gradient(x, slope):
+        return torch.where(x == 0, x * 0.5 * slope, leaky_relu_of_torch(x, slope))
+
+    def one_unit_less(model, x):
+        found = diagnose(model, [x])
+        found.sites[0].fired[3] -= next(calls)
+        return found
+
+    calls = iter((0, 1))
+    assert gpu_checks.activation_fault(leaky_relu_of_torch, 0.2, dtype, "cpu") == ""
+    assert "value is not" in gpu_checks.activation_fault(
+        lambda x, s: leaky_relu_of_torch(x, 1.02 * s), 0.2, dtype, "cpu"
+    )
+    assert "gradient is not" in gpu_checks.activation_fault(other_gradient, 0.2, dtype, "cpu")
+    assert gpu_checks.fused_fault(gpu_checks.Unfused, dtype, "cpu") == ""
+    assert "value is not" in gpu_checks.fused_fault(Ignores, dtype, "cpu")
+    assert gpu_checks.counting_fault(lambda model, x: diagnose(model, [x]), dtype, "cpu") == ""
+    assert "`fired` is" in gpu_checks.counting_fault(one_unit_less, dtype, "cpu")

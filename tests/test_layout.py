@@ -28,6 +28,9 @@ ON_IMPORT = {
     "jax": r"leakyrelu\.(jax|_backends\.jax)(\..*)?",
     "sklearn": r"leakyrelu\.sklearn",
     "keras": r"leakyrelu\.keras(\..*)?",
+    "pandas": r"leakyrelu\._backends\.(dask|pandas)",
+    "polars": r"leakyrelu\._backends\.polars",
+    "pyarrow": r"leakyrelu\._backends\.pyarrow",
     "torch": r"leakyrelu\.(torch|transformers|_backends\.torch(_private)?)(\..*)?",
     "lightning": r"leakyrelu\.lightning",
     "transformers": r"leakyrelu\.transformers",
@@ -126,7 +129,8 @@ for name in {MODULES}:
 print(*(name for name in sys.modules if name.startswith("leakyrelu.")))
 """
     frameworks = "jax", "keras", "lightning.pytorch", "pytorch_lightning", "torch", "transformers.trainer"
-    printed = as_on_windows(code, *filter(is_there, frameworks), "marimo", "typer").split()
+    columns = "pandas", "polars", "pyarrow"
+    printed = as_on_windows(code, *filter(is_there, (*frameworks, *columns)), "marimo", "typer").split()
     assert {"leakyrelu.check.sandbox.supervisor", "leakyrelu.check.sandbox.worker", "leakyrelu.threads"} <= set(printed)
 
 

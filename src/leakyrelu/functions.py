@@ -13,8 +13,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from leakyrelu._backends import backend_of
-from leakyrelu._shared.arguments import PYTHON_NUMBERS, finite_slope
+from leakyrelu._backends import backend_of, backend_of_columns
+from leakyrelu._shared.arguments import PYTHON_NUMBERS, as_array, finite_slope
 from leakyrelu._signatures import Keywords, of_grad_and_x, of_x
 from leakyrelu._ufuncs import direct
 from leakyrelu._ufuncs import leaky_relu as leaky_relu_ufunc
@@ -192,12 +192,17 @@ def _on_arrays(
                 names = ", ".join(keywords)
                 raise TypeError(f"{names}: for NumPy arrays only, got {type(value).__name__}; leave it out")
             return compute(function.__name__, values, alpha)
-    return ufunc(*_operands(values), _operand(alpha), **keywords)
+    if not keywords:
+        compute = backend_of_columns((*values, alpha))
+        if compute is not None:
+            return compute(function.__name__, values, alpha)
+    slopes = alpha if _is_operand(alpha) else finite_slope(as_array(alpha, "alpha"))
+    return ufunc(*_operands(values), slopes, **keywords)
 
 
 def _operands(values: tuple[Any, ...]) -> list[Any]:
     """The values as the ufunc takes them. A Python number beside an array gets the type of that array's result."""
-    operands = [_operand(value) for value in values]
+    operands = [_operand(value, name) for value, name in zip(values, ("grad", "x")[-len(values) :], strict=True)]
     if len(operands) == 2:
         for i, other in ((0, operands[1]), (1, operands[0])):
             if type(operands[i]) in PYTHON_NUMBERS and isinstance(other, np.ndarray | np.generic):
@@ -205,9 +210,15 @@ def _operands(values: tuple[Any, ...]) -> list[Any]:
     return operands
 
 
-def _operand(value: Any) -> Any:
+def _operand(value: Any, name: str) -> Any:
     """A list or tuple as an array of float64 or a wider type. What follows the ufunc protocol stays as it is."""
-    if isinstance(value, list | tuple):
-        array = np.asarray(value)
-        return array.astype(np.result_type(array, np.float64)) if array.dtype.kind in "biuf" else array
-    return value if type(value) in PYTHON_NUMBERS or hasattr(value, "__array_ufunc__") else np.asarray(value)
+    if _is_operand(value):
+        return value
+    array = as_array(value, name)
+    if isinstance(value, list | tuple) and array.dtype.kind in "biuf":
+        return array.astype(np.result_type(array, np.float64))
+    return array
+
+
+def _is_operand(value: Any) -> bool:
+    return type(value) in PYTHON_NUMBERS or hasattr(value, "__array_ufunc__")

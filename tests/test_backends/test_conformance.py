@@ -99,6 +99,12 @@ def test_array_api_arrays_keep_their_float_type():
     assert leaky_relu(x).dtype == array_api_strict.float32
 
 
+def test_a_python_number_beside_integers_keeps_its_fraction():
+    for make in (jnp.asarray, array_api_strict.asarray):
+        result = leaky_relu_backward(1.5, make([-1, 1]), 0.5)
+        np.testing.assert_array_equal(np.asarray(result), [0.75, 1.5])
+
+
 def test_array_api_devices_are_kept():
     x = array_api_strict.asarray([-2.0, 3.0], device=array_api_strict.Device("device1"))
     for result in (leaky_relu(x, [0.5]), leaky_relu_backward(1.0, x), leaky_relu_derivative(x)):

@@ -6,14 +6,15 @@ from typing import Any
 
 from leakyrelu._backends.operands import not_real, of_one_library
 
-__all__ = ["FORMULAS", "compute", "floating"]
+__all__ = ["FORMULAS", "compute", "floating", "floats"]
 
 
 def compute(function: str, values: tuple[Any, ...], alpha: Any) -> Any:
     """Compute one of the three functions in the namespace of the first array among the values."""
     array = next(value for value in values if hasattr(value, "__array_namespace__"))
     xp = array.__array_namespace__()
-    values = floating(xp, of_one_library(values, type(array), partial(xp.asarray, device=array.device)))
+    asarray = partial(xp.asarray, device=array.device)
+    values = floating(xp, of_one_library(values, type(array), partial(floats, xp), asarray))
     if not isinstance(alpha, float | int):
         alpha = xp.asarray(alpha, dtype=values[0].dtype, device=array.device)
     return FORMULAS[function](xp, alpha, *values)
@@ -36,6 +37,11 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "leaky_relu_derivative": _derivative,
     "leaky_relu_backward": _backward,
 }
+
+
+def floats(xp: Any, value: Any) -> Any:
+    """An array of bools or integers in the library's own floating-point type; one of floats as it is."""
+    return floating(xp, (value,))[0]
 
 
 def floating(xp: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:

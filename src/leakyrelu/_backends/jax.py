@@ -1,5 +1,6 @@
 """Arrays of JAX: computed by JAX, so that its transformations see what is done; the slope is not rounded to 16 bits."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ from jax import lax
 from jax import numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from leakyrelu._backends.array_api import floating
+from leakyrelu._backends.array_api import floating, floats
 from leakyrelu._backends.operands import of_one_library
 from leakyrelu._shared.arguments import finite_slope
 
@@ -65,7 +66,7 @@ def leaky_relu(x: Any, negative_slope: Any = 0.01) -> jax.Array:
     >>> jax.grad(lambda slope: leaky_relu(x, slope).sum())(0.5).tolist()
     -2.0
     """
-    (x,) = floating(jnp, (jnp.asarray(x),))
+    x = floats(jnp, jnp.asarray(x))
     result: jax.Array = _jitted(x, _slopes(finite_slope(negative_slope, "negative_slope"), x.dtype))
     return result
 
@@ -75,7 +76,7 @@ leaky_relu.__module__ = "leakyrelu.jax"  # where users and pickle find it
 
 def compute(function: str, values: tuple[Any, ...], alpha: Any) -> Any:
     """Compute one of the three functions of `leakyrelu`."""
-    values = floating(jnp, of_one_library(values, jax.Array, jnp.asarray))
+    values = floating(jnp, of_one_library(values, jax.Array, partial(floats, jnp), jnp.asarray))
     x = values[-1]
     slopes = _slopes(alpha, x.dtype)
     if function == "leaky_relu":

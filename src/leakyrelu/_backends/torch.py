@@ -149,15 +149,38 @@ class _Kept:
 
 def compute(function: str, values: tuple[Any, ...], alpha: Any) -> Any:
     """Compute one of the three functions of `leakyrelu` for tensors, with PyTorch's derivative at zero: the slope."""
-    values = of_one_library(values, Tensor, torch.as_tensor)
-    for value in values:
-        if value.is_complex():
-            raise not_real(value)
-    if not isinstance(alpha, float | int):
-        x = values[-1]
-        dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
-        alpha = torch.as_tensor(alpha, dtype=dtype, device=x.device)
-    return _FUNCTIONS[function](alpha, *values)
+    try:
+        tensors = of_one_library(values, Tensor, _floats, torch.as_tensor)
+        x = tensors[-1]
+        if not isinstance(alpha, float | int):
+            alpha = torch.as_tensor(alpha, dtype=x.dtype, device=x.device)
+        return _FUNCTIONS[function](alpha, *tensors)
+    except (NotImplementedError, RuntimeError) as error:
+        for value in (*values, alpha):
+            if isinstance(value, Tensor) and (kind := _special_kind(value)):
+                raise TypeError(f"{function} is not made for {kind}") from error
+        raise
+
+
+def _floats(tensor: Tensor) -> Tensor:
+    """A tensor of bools or integers in PyTorch's default type; one of floats as it is."""
+    if tensor.is_complex():
+        raise not_real(tensor)
+    is_whole = not (tensor.is_floating_point() or tensor.is_quantized)
+    return tensor.to(torch.get_default_dtype()) if is_whole else tensor
+
+
+def _special_kind(tensor: Tensor) -> str:
+    """What PyTorch's kernels may not take about a tensor, and how to make a plain one of it; empty for a plain one."""
+    if tensor.is_nested:
+        return "nested tensors; write x.to_padded_tensor(0.0)"
+    if tensor.is_quantized:
+        return f"quantized tensors, got {tensor.dtype}; write x.dequantize()"
+    if tensor.layout != torch.strided:
+        return f"tensors that are not dense, got {tensor.layout}; write x.to_dense()"
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        return f"numbers of 8 bits, got {tensor.dtype}; write x.float()"
+    return ""
 
 
 def _leaky_relu(alpha: Any, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Arguments that several functions take: slopes, whole numbers, and ranges."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from numbers import Real
 from operator import index
@@ -10,6 +10,7 @@ import numpy as np
 
 __all__ = [
     "PYTHON_NUMBERS",
+    "as_array",
     "ascending_pair",
     "checked_batches",
     "finite_slope",
@@ -33,8 +34,8 @@ def finite_slope(alpha: Any, name: str = "alpha") -> Any:
     ValueError
         It is a single number, and NaN or infinite.
     """
-    if isinstance(alpha, list | tuple):
-        alpha = np.asarray(alpha)
+    if isinstance(alpha, Sequence) and not isinstance(alpha, str | bytes | bytearray):
+        alpha = as_array(alpha, name)  # a list, a range, a memoryview
     refuse_bool(alpha, name)
     if isinstance(alpha, np.ndarray | np.generic):
         if alpha.dtype.kind not in "iuf" and alpha.dtype.name != "bfloat16":
@@ -42,14 +43,61 @@ def finite_slope(alpha: Any, name: str = "alpha") -> Any:
         if alpha.ndim > 0:
             return alpha
     elif not isinstance(alpha, Real):
-        if hasattr(alpha, "dtype") or hasattr(alpha, "__array__"):
+        if any(hasattr(alpha, each) for each in ("dtype", "__array__", "__array_ufunc__")):
             return alpha  # an array of another library
-        raise TypeError(f"{name} must be a real number or an array of them, got {type(alpha).__name__}")
+        raise _not_numbers(alpha, np.empty((), object), name)
     if type(alpha) not in PYTHON_NUMBERS and not isinstance(alpha, np.longdouble):
         alpha = float(alpha)
     if not -inf < alpha < inf:
         raise ValueError(f"{name} must be finite, got {alpha}")
     return alpha
+
+
+def as_array(value: Any, name: str) -> np.ndarray[Any, Any]:
+    """What is no array of NumPy, converted to one; `name` is that of the argument.
+
+    Raises
+    ------
+    TypeError
+        It holds no real numbers, or NumPy does not find them, as in a sparse matrix, a set or a list with None.
+    """
+    array = np.asarray(value)
+    if array.dtype == object and array.ndim > 0 and PYTHON_NUMBERS.issuperset(map(type, array.flat)):
+        return array.astype(np.float64)  # integers of more than 64 bits
+    if array.dtype == object or (array.dtype.kind in "cSU" and not hasattr(value, "__array__")):
+        raise _not_numbers(value, array, name)
+    return array
+
+
+# What has such a method or protocol holds numbers, and this is how to take them out. The first that fits is told.
+_WAYS_OUT = (
+    ("toarray", "{}.toarray()"),  # sparse matrices of SciPy
+    ("todense", "{}.todense()"),  # those of JAX
+    ("to_dense", "{}.to_dense()"),
+    ("to_numpy", "{}.to_numpy()"),
+    ("__dlpack__", "numpy.from_dlpack({})"),
+    ("as_py", "{}.as_py()"),  # a scalar of Arrow
+    ("__float__", "float({})"),  # decimals and fractions
+    ("isdecimal", "float({})"),  # text
+    ("conjugate", "{}.real"),
+    ("values", "list({}.values())"),
+    ("__iter__", "list({})"),  # sets and generators
+)
+
+
+def _not_numbers(value: Any, array: np.ndarray[Any, Any], name: str) -> TypeError:
+    """The error for a value that became such an array: of objects, of text or of complex numbers."""
+    given = type(value).__name__
+    if array.ndim == 0:
+        advice = next((way for method, way in _WAYS_OUT if hasattr(type(value), method)), None)
+    else:
+        strange = next(type(each) for each in array.flat if type(each) not in PYTHON_NUMBERS)
+        given += f" with {strange.__name__}"
+        advice = "numpy.real({})" if array.dtype.kind == "c" else "numpy.asarray({}, float)"
+        if hasattr(strange, "__array_ufunc__") and array.dtype == object:
+            advice = "pandas.array({})"  # it has NA
+    written = f"; write {advice.format(name)}" if advice else ""
+    return TypeError(f"{name} must be a real number or an array of them, got {given}{written}")
 
 
 def one_slope(alpha: Any, name: str = "alpha") -> float:
@@ -85,7 +133,7 @@ def refuse_bool(slope: Any, name: str = "alpha", *, instead: str = "") -> None:
             advice = f"{instead.format(slope)} if you mean inplace, or {advice}"
         raise TypeError(f"{name} must be a number, got {slope}; write {advice}")
     # The type is asked first, because a proxy that records what is done with it would record this, too.
-    if hasattr(type(slope), "dtype") and str(slope.dtype).rpartition(".")[2] in ("bool", "boolean"):
+    if hasattr(type(slope), "dtype") and str(slope.dtype).rpartition(".")[2].lower().startswith("bool"):
         raise TypeError(f"{name} must be real, got {slope.dtype}; convert it to floats if it holds slopes")
 
 
