@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupts import interrupted_everywhere
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),  # Keras with later versions of its backends
@@ -24,7 +25,7 @@ pytest.importorskip("keras")
 import keras
 from keras import layers, ops
 
-from leakyrelu.keras import DeadUnits, Diagnosis, diagnose
+from leakyrelu.keras import DeadUnits, Diagnosis, diagnose, patches
 from leakyrelu.keras import private as private_names
 
 BACKEND = keras.backend.backend()
@@ -879,3 +880,17 @@ if "LEAKYRELU_OTHER_BACKEND" not in os.environ:
         command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(Path(__file__))]
         result = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+
+
+def test_an_interrupt_at_any_place_leaves_no_observer():
+    def observe():
+        with patches.observed_by(lambda name, function, args, kwargs: seen.append(name)):
+            pass
+
+    seen = []
+    for place in interrupted_everywhere(observe):
+        ops.relu(np.ones(3, "float32"))
+        assert seen == [], place
+    assert ops.relu(np.ones(3, "float32")) is not None
+    observe()
+    assert not patches._originals

@@ -96,8 +96,8 @@ def num_threads(n: int) -> Iterator[None]:
     1
     """
     before = get_num_threads()
-    set_num_threads(n)
     try:
+        set_num_threads(n)
         yield
     finally:
         set_num_threads(before)

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
 AUTOGRAD, CORE = torch._C._autograd, torch._C
 OF_SAVED_TENSORS = (
-    (AUTOGRAD, "_push_saved_tensors_default_hooks"),
-    (AUTOGRAD, "_pop_saved_tensors_default_hooks"),
+    (CORE._functions, "LeakyReluBackward0"),
+    (AUTOGRAD, "SavedTensor"),
     (AUTOGRAD, "_saved_tensors_hooks_is_enabled"),
     (AUTOGRAD, "_top_saved_tensors_default_hooks"),
     (forward_ad, "_current_level"),
@@ -167,6 +167,14 @@ def test_without_the_name_that_tells_of_a_backward_pass_nothing_fails(monkeypatc
     assert diagnose(Checkpointed(), [torch.randn(8, 3)]).examples == 8
 
 
+def test_without_the_name_of_the_mode_that_is_entered_a_pass_ends_all_the_same(monkeypatch):
+    private = imported_without(monkeypatch, (torch.overrides, "_get_current_function_mode"))
+    assert private.is_entered(object())
+    monkeypatch.setattr(capture, "is_entered", private.is_entered)
+    assert diagnose(Checkpointed(), [torch.randn(8, 3)]).examples == 8
+    assert torch.overrides._get_current_function_mode() is None
+
+
 def test_without_the_names_for_odd_tensors_usual_ones_are_counted(monkeypatch):
     private = imported_without(
         monkeypatch, (CORE._functorch, "is_functorch_wrapped_tensor"), ("torch._subclasses.fake_tensor", "")
@@ -225,9 +233,10 @@ from torch.nn import functional
 
 private = torch._C
 names = [
-    (private._autograd, "_push_saved_tensors_default_hooks"), (private._autograd, "_pop_saved_tensors_default_hooks"),
+    (private._functions, "LeakyReluBackward0"), (private._autograd, "SavedTensor"),
     (private._autograd, "_saved_tensors_hooks_is_enabled"), (private._autograd, "_top_saved_tensors_default_hooks"),
     (forward_ad, "_current_level"), (private, "_current_graph_task_id"), (private._nn, "leaky_relu"),
+    (torch.overrides, "_get_current_function_mode"),
     (private._functorch, "is_functorch_wrapped_tensor"), (torch.overrides, "has_torch_function_unary"),
     (private, "DisableTorchFunctionSubclass"), (private._dynamo.eval_frame, "get_eval_frame_callback"),
     (private._dynamo.eval_frame, "set_code_exec_strategy"),

@@ -13,13 +13,16 @@ from leakyrelu.check import Report, check
 from leakyrelu.plot import plot_leaky_relu
 from leakyrelu.torch import (
     Diagnosis,
+    FusedLeakyReLU,
     LeakyReLU,
     Monitor,
     Removal,
     Replacement,
     Revival,
     Site,
+    bias_act,
     diagnose,
+    fused_leaky_relu,
     remove_dead,
     replace,
     replace_relu,
@@ -46,6 +49,9 @@ def plot() -> None:
 def networks(tensor: Tensor) -> None:
     model = LeakyReLU(0.1, inplace=True)
     assert_type(torch_leaky_relu(tensor, 0.1, inplace=True), Tensor)
+    assert_type(fused_leaky_relu(tensor, FusedLeakyReLU(3).bias, 0.2, scale=1), Tensor)
+    assert_type(bias_act(tensor, None, act="lrelu", clamp=256), Tensor)
+    FusedLeakyReLU(3, bias=0.2)  # type: ignore[arg-type]
     diagnosis = diagnose(model, [tensor], forward=lambda model, batch: model(batch))
     assert_type(diagnosis, Diagnosis)
     assert_type(diagnosis.examples, int)

@@ -2,8 +2,8 @@
 
 The derivative depends on the sign of the input alone, and for slopes of zero or more the output tells that sign: y > 0
 exactly where x > 0, in every type. The layer that the output feeds keeps the output anyway, so keeping the input, too,
-would cost memory for nothing. The native operation records its backward pass as usual, and where it would save its
-input, it is given its output instead.
+would cost memory for nothing. The native operation records its backward pass as usual, and then the input that
+it has saved is exchanged for its output.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from leakyrelu._backends.torch_private import (
 )
 from leakyrelu._shared.arguments import refuse_bool, true_or_false
 
-__all__ = ["compute", "leaky_relu"]
+__all__ = ["compute", "exchange", "leaky_relu"]
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:  # noqa: A002  # its name in PyTorch
@@ -111,13 +111,10 @@ def _keeping_output(input: Tensor, negative_slope: float) -> Tensor:  # noqa: A0
     # `torch.func.grad` allows no hooks.
     if not saved_tensors.hooks_are_enabled() or saved_tensors.top_hooks(True) is not None:
         return _on_a_copy(input, negative_slope)
-    kept = _Kept(saved_tensors)
-    saved_tensors.push_hooks(lambda _: kept, _Kept.output)
-    try:
-        output = native_leaky_relu(input, negative_slope)
-    finally:
-        saved_tensors.pop_hooks()
-    kept.keep(output.detach())  # without its graph, which would then hold itself and never be freed
+    output = native_leaky_relu(input, negative_slope)
+    saved = saved_tensors.saved_by(output)
+    if saved is not None:
+        exchange(saved, output, "leaky_relu", saved_tensors)
     return output
 
 
@@ -126,23 +123,32 @@ def _on_a_copy(input: Tensor, negative_slope: float) -> Tensor:  # noqa: A002  #
     return functional.leaky_relu_(input.clone(), negative_slope)
 
 
+def exchange(saved: Any, output: Tensor, function: str, private: SavedTensors) -> None:
+    """Let the output of a function be kept in place of what an operation in it has saved.
+
+    The hooks belong to this one saved tensor, and nothing is set on the thread: an interrupt at any moment leaves
+    nothing behind.
+    """
+    kept = _Kept(output.detach(), function, private)  # without its graph, which would hold itself and never be freed
+    saved.register_hooks(lambda _: kept, _Kept.output)
+
+
 class _Kept:
-    """What the backward pass gets in place of the input: the output, unless it was changed in the meantime."""
+    """What the backward pass gets: the output, unless it was changed in the meantime."""
 
-    __slots__ = ("_changes", "_private", "_tensor")
+    __slots__ = ("_changes", "_function", "_private", "_tensor")
 
-    def __init__(self, private: SavedTensors) -> None:
-        self._private = private
-
-    def keep(self, output: Tensor) -> None:
+    def __init__(self, output: Tensor, function: str, private: SavedTensors) -> None:
         self._tensor = output
-        self._changes = self._private.version_of(output)
+        self._function = function
+        self._private = private
+        self._changes = private.version_of(output)
 
     def output(self) -> Tensor:
         if self._private.version_of(self._tensor) != self._changes:
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"the output of leaky_relu, of shape {list(self._tensor.shape)}; change a copy of it instead"
+                f"the output of {self._function}, of shape {list(self._tensor.shape)}; change a copy of it instead"
             )
         return self._tensor
 

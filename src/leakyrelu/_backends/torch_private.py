@@ -41,6 +41,7 @@ __all__ = [
     "hint_of",
     "is_compiled",
     "is_decided_by_data",
+    "is_entered",
     "is_fake",
     "is_known_multiple",
     "is_last_compilation",
@@ -69,10 +70,14 @@ _eval_frame: Any = getattr(getattr(torch._C, "_dynamo", None), "eval_frame", Non
 class SavedTensors(NamedTuple):
     """The functions that decide what an operation saves for its backward pass."""
 
-    push_hooks: Callable[[Callable[[Tensor], object], Callable[[Any], Tensor]], None]
-    pop_hooks: Callable[[], None]
     hooks_are_enabled: Callable[[], bool]
     top_hooks: Callable[[bool], object]  # None where there are none
+
+    @staticmethod
+    def saved_by(output: Tensor) -> Any:
+        """What the activation that made a tensor has saved: its input or its output; None below autograd."""
+        node = output.grad_fn
+        return getattr(node, "_raw_saved_self", None) or getattr(node, "_raw_saved_result", None)
 
     @staticmethod
     def version_of(tensor: Tensor) -> int:
@@ -87,13 +92,13 @@ class SavedTensors(NamedTuple):
 
 def _saved_tensors() -> SavedTensors | None:
     try:
-        from torch._C import _autograd as private
+        from torch._C import _autograd, _functions
 
+        of_a_call: Any = _functions
+        of_a_call.LeakyReluBackward0._raw_saved_self, _autograd.SavedTensor  # noqa: B018, SLF001
         found = SavedTensors(
-            private._push_saved_tensors_default_hooks,  # noqa: SLF001
-            private._pop_saved_tensors_default_hooks,  # noqa: SLF001
-            private._saved_tensors_hooks_is_enabled,  # type: ignore[attr-defined]  # noqa: SLF001
-            private._top_saved_tensors_default_hooks,  # noqa: SLF001
+            _autograd._saved_tensors_hooks_is_enabled,  # type: ignore[attr-defined]  # noqa: SLF001
+            _autograd._top_saved_tensors_default_hooks,  # noqa: SLF001
         )
         found.version_of(torch.empty(0))
         found.forward_ad_is_on()
@@ -116,6 +121,20 @@ except ImportError:  # slower: makes a tuple
     def has_own_function(tensor: object) -> bool:  # type: ignore[misc]
         """Whether the tensor's subclass, or a mode, overrides functions."""
         return has_torch_function((tensor,))
+
+
+try:
+    from torch.overrides import _get_current_function_mode
+
+    def is_entered(mode: object) -> bool:
+        """Whether it is the mode that sees the functions that this thread calls next."""
+        return _get_current_function_mode() is mode  # type: ignore[no-untyped-call]
+
+except ImportError:  # poorer: an interrupt in the moment when a mode is entered or left may leave one too many or few
+
+    def is_entered(mode: object) -> bool:  # noqa: ARG001
+        """True, as it is not known."""
+        return True
 
 
 try:

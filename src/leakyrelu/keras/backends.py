@@ -43,8 +43,8 @@ def _tensorflow_functions(*, eager: bool) -> Iterator[None]:
     import tensorflow as tf
 
     before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(eager)
     try:
+        tf.config.run_functions_eagerly(eager)
         yield
     finally:
         tf.config.run_functions_eagerly(before)

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from functools import wraps
 from threading import Lock
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from leakyrelu.keras.private import TARGETS, Target
 
@@ -20,39 +21,45 @@ class Observer(Protocol):
     ) -> Any: ...
 
 
+class _User:
+    """A block in which calls are observed."""
+
+
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)  # each thread has its own
 _lock = Lock()
 _originals: dict[Target, Any] = {}  # what stood there, while there are users
-_users = 0
+_users: WeakSet[_User] = WeakSet()  # one whose end was interrupted vanishes all the same
 
 
 @contextmanager
 def observed_by(observer: Observer) -> Iterator[None]:
     """Let `observer` take the calls that this thread makes in this block. Other threads compute what they always do."""
-    _enter()
-    token = _observer.set(observer)
+    before, user = _observer.get(), _User()
     try:
+        _enter(user)
+        _observer.set(observer)
         yield
     finally:
-        _observer.reset(token)
-        _leave()
+        _observer.set(before)
+        _leave(user)
 
 
-def _enter() -> None:
-    global _users  # noqa: PLW0603  # the functions of Keras are global, too
+# Each line of these two leaves what the next call puts right, as an interrupt may come between any two.
+
+
+def _enter(user: _User) -> None:
     with _lock:
-        _users += 1
-        if _users == 1:
-            for name, target in TARGETS.items():
+        _users.add(user)
+        for name, target in TARGETS.items():
+            if target not in _originals:
                 _originals[target] = vars(target.owner)[target.name]
                 setattr(target.owner, target.name, _observable(name, _originals[target]))
 
 
-def _leave() -> None:
-    global _users  # noqa: PLW0603  # as above
+def _leave(user: _User) -> None:
     with _lock:
-        _users -= 1
-        if _users == 0:
+        _users.discard(user)
+        if not _users:
             for target, original in _originals.items():
                 setattr(target.owner, target.name, original)
             _originals.clear()

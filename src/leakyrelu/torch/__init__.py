@@ -7,6 +7,7 @@ with needs("leakyrelu[torch]", "leakyrelu.torch"):
 
 from leakyrelu.torch.activation import LeakyReLU, leaky_relu
 from leakyrelu.torch.diagnosis import diagnose
+from leakyrelu.torch.fused import FusedLeakyReLU, bias_act, fused_leaky_relu
 from leakyrelu.torch.monitor import Monitor
 from leakyrelu.torch.removal import Removal, remove_dead
 from leakyrelu.torch.replacement import Replacement, replace, replace_relu
@@ -16,13 +17,16 @@ from leakyrelu.units.sites import Site
 
 __all__ = [
     "Diagnosis",
+    "FusedLeakyReLU",
     "LeakyReLU",
     "Monitor",
     "Removal",
     "Replacement",
     "Revival",
     "Site",
+    "bias_act",
     "diagnose",
+    "fused_leaky_relu",
     "leaky_relu",
     "remove_dead",
     "replace",

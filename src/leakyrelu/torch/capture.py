@@ -15,6 +15,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from leakyrelu._backends.torch_private import (
     backward_is_running,
     compiles_here,
+    is_entered,
     left_out_of_compiled_code,
     tree_leaves,
     without_functions,
@@ -144,8 +145,8 @@ class Capture:
         if self._mode is None:
             self._stack.clear()  # the block may be within a call that is not observed, as a wrapper makes it
             self._frame = None
-        self._begin(self.model, inputs)
         try:
+            self._begin(self.model, inputs)
             if self.masking is not None and self._mode is not None:
                 self._mode.batch = inputs
                 told, mask = self.masking.in_batch(inputs)
@@ -161,20 +162,21 @@ class Capture:
             raise TypeError(f"the model is compiled, so its activations cannot be seen by a Monitor; {IF_COMPILED}")
         if self._is_in_another_thread():
             return
-        if self._frame is not None and module is self._stack[0] and not _is_running(self._frame):
+        is_outermost = not self._stack or module is self._stack[0]
+        if self._frame is not None and is_outermost and not _is_running(self._frame):
             self._end()  # the last pass was interrupted from the keyboard, in which case no hook is called
         outermost = not self._stack
         from_outside = outermost or (self._frame is None and len(self._stack) == 1)  # or from the block of `one_pass`
         if not from_outside and (self._mode is None or self._mode.examples is not None):
             self._stack.append(module)  # for most calls, there is nothing else to do
             return
+        if outermost:
+            self._frame = _caller()
         self._begin(module, (args, kwargs))
         if from_outside and self._mode is not None:
             self.on_call(self._mode, module, args, kwargs)
             if self.block:
                 self._block_names, self._mode.names = self._mode.names, SiteNames()
-        if outermost:
-            self._frame = _caller()
         if self.masking is not None and self._mode is not None and (outermost or self._mode.awaits_mask):
             try:
                 self._find_mask(self.masking, module, args, kwargs)
@@ -227,15 +229,18 @@ class Capture:
         return self._mode is not None and self._mode.thread != get_ident()
 
     def _end(self) -> None:
-        self._stack.clear()
-        self._frame = self._block_names = None
-        if self._mode is not None:
-            self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            seen = self._mode.seen
-            padding = self._mode.padding
-            examples = (max(seen) if seen else self._mode.examples or 0) if padding is None else padding.examples
-            self.examples[self._mode.outermost] += examples
+        # An interrupt may come between any two lines: what is left then is harmless, and the next call ends it again.
+        mode, self._block_names = self._mode, None
+        if mode is not None:
+            mode.is_over = True
+            if is_entered(mode):  # not so if the interrupt came in the moment when it was entered or left
+                mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._mode = None
+            padding = mode.padding
+            seen = max(mode.seen) if mode.seen else mode.examples or 0
+            self.examples[mode.outermost] += seen if padding is None else padding.examples
+        self._stack.clear()
+        self._frame = None
 
     @property
     def running(self) -> nn.Module:

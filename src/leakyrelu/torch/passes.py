@@ -101,11 +101,14 @@ class Pass(TorchFunctionMode):
         self.padding: Padding | None = None  # if a mask tells of it
         self.batch: object = None
         self.awaits_mask = False  # whether the first call of a module is to tell it
+        self.is_over = False
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self.is_over:  # PyTorch, which takes a mode off the stack while it runs, may put it back after an interrupt
+            return function(*args, **kwargs)
         name = plain_name(function)
         activation = activation_of(name, args, kwargs) if is_operation(name) else None
         if activation is not None:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -103,9 +103,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the state that a model may draw from
     devices = {value.device for value in (*model.parameters(), *model.buffers()) if value.device.type == "cuda"}
-    stance = torch.compiler.set_stance("force_eager") if dynamo_is_loaded() else nullcontext()
     try:
-        with torch.random.fork_rng(devices), torch.no_grad(), stance:
+        with torch.random.fork_rng(devices), torch.no_grad(), _uncompiled():
             for module in modes:
                 module.training = False  # not by .eval(): some modules change their weights then, and some refuse
             yield
@@ -114,6 +113,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002  # likewise
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    return torch.compiler.set_stance("force_eager") if dynamo_is_loaded() else nullcontext()
 
 
 def run_batch(model: Any, batch: Any) -> object:
