@@ -22,6 +22,7 @@ KERNELS = [
     "tests/test_threads.py",
     "tests/test_ufuncs/test_counting.py",
     "tests/test_ufuncs/test_direct.py",
+    "tests/test_ufuncs/test_slope_gradient.py",
     "tests/test_ufuncs/test_ufuncs.py",
 ]
 TOOLS = ["hypothesis", "ml_dtypes", "pytest", "pytest-xdist"]
@@ -178,9 +179,8 @@ def compilers(session, compiler):
 def sanitizers(session):
     """The C++ tests, and the Python tests of the kernels, under the compiler's sanitizers."""
     session.install(*TOOLS, "meson", "meson-python", "ninja", "numpy", "wheel")
-    pytest(
-        session, CPP, "-k", "(thread_pool or counting) and not extensions", env={"CXXFLAGS": "-O1 -g -fsanitize=thread"}
-    )
+    with_threads = "(thread_pool or counting or slope_gradient) and not extensions"
+    pytest(session, CPP, "-k", with_threads, env={"CXXFLAGS": "-O1 -g -fsanitize=thread"})
     address_and_undefined = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
     pytest(session, CPP, "-k", "not extensions and not refused", env={"CXXFLAGS": address_and_undefined})
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from benchmarks import contenders, machine, mixed, picture, report, special, stalls
+from benchmarks import contenders, gradient, machine, mixed, picture, report, special, stalls
 from benchmarks.cells import OPERATIONS, SIZES, TYPES, cells
 from benchmarks.measure import Result, measure
 from benchmarks.timing import Effort, quartiles
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.cells_only:
         document["per_channel"] = special.per_channel(effort)
         _print(*special.per_channel_table(document["per_channel"]))
+        document["slope_gradient"] = gradient.slope_gradients(effort)
+        _print(*gradient.slope_gradients_table(document["slope_gradient"]))
         document["python_float"] = special.python_float(rounds=effort.most)
         _print("", special.python_float_line(document["python_float"]))
         document["mixed"] = mixed.mixed((10**5, 10**6), 5) if options.quick else mixed.mixed()

@@ -18,6 +18,11 @@ def leaky_relu_backward(grad, x, alpha):
         return np.where(x >= 0, grad, alpha * grad)
 
 
+def leaky_relu_slope_gradient(grad, x, axis=None, keepdims=False):
+    with np.errstate(all="ignore"):
+        return np.sum(np.where(x >= 0, 0, grad * x), axis=axis, keepdims=keepdims)
+
+
 def assert_same(actual, expected):
     """Assert the same type, shape and values; the sign of a zero counts, and a NaN equals a NaN."""
     actual, expected = np.asarray(actual), np.asarray(expected)

@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import contenders, gpu, gpu_checks, mixed, report, special, stalls, timing, torch_diagnosis
+from benchmarks import (
+    contenders,
+    gpu,
+    gpu_checks,
+    gradient,
+    learned_slopes,
+    mixed,
+    report,
+    special,
+    stalls,
+    timing,
+    torch_diagnosis,
+)
 from benchmarks.__main__ import as_json, main
 from benchmarks.cells import OPERATIONS, SLOPE, SLOPE_IN_PLACE, TYPES, Arrays, Cell, cells
 from benchmarks.contenders import Offer
@@ -262,6 +274,25 @@ def test_json_holds_every_round():
         "rounds": [2, 6, 16],
     }
     json.dumps(entry)
+
+
+def test_the_slopes_gradient_is_measured_beside_the_textbook_line_and_pytorch():
+    shapes = gradient.Shape((7,)), gradient.Shape((5, 3), (0,)), gradient.Shape((2, 3, 4, 4), (0, 2, 3))
+    rows = gradient.slope_gradients(INSTANT, shapes)
+    assert all(row["textbook_time_over_ours"][1] > 0 < row["torch_time_over_both"][1] for row in rows)
+    assert "2x3x4x4, axis=(0, 2, 3)" in "\n".join(gradient.slope_gradients_table(rows))
+
+
+def test_networks_that_learn_their_slopes_are_compared_with_fixed_ones(capsys):
+    learned_slopes.main(["--seeds", "2", "--epochs", "2"])
+    shown = capsys.readouterr().out
+    for kind in learned_slopes.CONTENDERS:
+        assert f"| {kind.name} " in shown
+    for kind in learned_slopes.CONTENDERS[-2:]:
+        result = learned_slopes.train(kind, 0, 2)
+        assert result.slopes.shape == ((2,) if kind.learned == "layer" else (64,))
+        assert (result.slopes != learned_slopes.START).all()
+    assert (learned_slopes.train(learned_slopes.FIXED, 0, 1).slopes == np.float32(0.01)).all()
 
 
 def test_slopes_by_channel_and_a_python_float():

@@ -26,6 +26,7 @@ def test_public_names():
         "leaky_relu",
         "leaky_relu_backward",
         "leaky_relu_derivative",
+        "leaky_relu_slope_gradient",
         "num_threads",
         "set_num_threads",
     ]
@@ -200,6 +201,12 @@ def test_a_python_number_beside_an_array_takes_its_type(number, dtype):
     array = np.array([-2, 3], dtype)
     assert leaky_relu_backward(number, array).dtype == dtype
     assert leaky_relu_backward(array, number).dtype == dtype
+
+
+def test_a_python_number_beside_dates_is_refused_as_dates_are():
+    for values in ((np.array(["2000-01-01"], "M8[D]"), 1.0), (1.0, np.array([1], "m8[s]"))):
+        with pytest.raises(TypeError, match=r"takes a gradient and x of real types"):
+            leaky_relu_backward(*values)
 
 
 @pytest.mark.parametrize("code", "?bBq")

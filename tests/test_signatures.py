@@ -1,8 +1,9 @@
-"""What tests/typing states about the three functions is true at run time: the types of results, and what is refused."""
+"""What tests/typing states about the functions is true at run time: the types of results, and what is refused."""
 
 import ast
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 import numpy as np
@@ -26,6 +27,8 @@ def load(name):
 
 
 def assert_type(value, type_):
+    if isinstance(type_, UnionType):
+        type_ = next(each for each in get_args(type_) if isinstance(value, get_origin(each) or each))
     kind = get_origin(type_) or type_
     if kind is float:
         assert isinstance(value, int | float)

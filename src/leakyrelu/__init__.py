@@ -1,8 +1,8 @@
-"""Leaky ReLU for any array: the function, its derivative and its backward pass."""
+"""Leaky ReLU for any array: the function, its derivative, its backward pass and the gradient of its slope."""
 
 from typing import TYPE_CHECKING
 
-from leakyrelu.functions import leaky_relu, leaky_relu_backward, leaky_relu_derivative
+from leakyrelu.functions import leaky_relu, leaky_relu_backward, leaky_relu_derivative, leaky_relu_slope_gradient
 from leakyrelu.threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "leaky_relu",
     "leaky_relu_backward",
     "leaky_relu_derivative",
+    "leaky_relu_slope_gradient",
     "num_threads",
     "set_num_threads",
 ]

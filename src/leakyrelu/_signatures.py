@@ -1,4 +1,4 @@
-"""Which types the three functions return for which arguments. This is for type checkers, and does nothing at run time.
+"""Which types the functions return for which arguments. This is for type checkers, and does nothing at run time.
 
 No type stands for text, bytes, None, sets, dates or complex numbers, so a type checker refuses them. (With the types
 of NumPy before 2.2 it accepts a complex array.) `Any` stands for what a type checker cannot know.
@@ -8,12 +8,20 @@ two overloads, and NumPy's arrays do not match the protocols that stand for othe
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Keywords", "OfGradAndX", "OfX", "of_grad_and_x", "of_x"]
+__all__ = [
+    "Keywords",
+    "OfGradAndX",
+    "OfGradAndXOverAxes",
+    "OfX",
+    "of_grad_and_x",
+    "of_grad_and_x_over_axes",
+    "of_x",
+]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -52,6 +60,7 @@ _Many: TypeAlias = "NDArray[np.generic[float]] | _Nested[_Number | NDArray[np.ge
 
 _Real: TypeAlias = "_Number | _Many"
 _Type: TypeAlias = type[_Float] | np.dtype[_Float]
+_Axes: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...]
 _Mask: TypeAlias = bool | np.bool | NDArray[np.bool] | _Nested[bool | np.bool]
 
 
@@ -356,6 +365,31 @@ class OfGradAndX(Protocol):
     def __call__(self, grad: _Real, x: _Real, alpha: _Foreign, **keywords: Unpack[Keywords]) -> Any: ...
 
 
+class OfGradAndXOverAxes(Protocol):
+    """The type of `leaky_relu_slope_gradient`."""
+
+    __name__: str
+    __qualname__: str
+
+    # The sum of all, which is one number.
+    @overload
+    def __call__(
+        self, grad: NDArray[_Float], x: NDArray[_Float], *, axis: None = None, keepdims: Literal[False] = False
+    ) -> _Float: ...
+    @overload
+    def __call__(self, grad: float, x: float, *, axis: None = None, keepdims: Literal[False] = False) -> float: ...
+
+    # Sums along axes, which are arrays unless no axis is left.
+    @overload
+    def __call__(
+        self, grad: NDArray[_Float], x: NDArray[_Float], *, axis: _Axes | None = None, keepdims: bool = False
+    ) -> NDArray[_Float] | _Float: ...
+
+    # Other types, and arrays of other libraries.
+    @overload
+    def __call__(self, grad: _Operand, x: _Operand, *, axis: _Axes | None = None, keepdims: bool = False) -> Any: ...
+
+
 def of_x(function: Callable[..., Any]) -> OfX:
     """Give a function of `x` and `alpha` its type."""
     return cast("OfX", function)
@@ -364,3 +398,8 @@ def of_x(function: Callable[..., Any]) -> OfX:
 def of_grad_and_x(function: Callable[..., Any]) -> OfGradAndX:
     """Give a function of `grad`, `x` and `alpha` its type."""
     return cast("OfGradAndX", function)
+
+
+def of_grad_and_x_over_axes(function: Callable[..., Any]) -> OfGradAndXOverAxes:
+    """Give a function of `grad` and `x`, over axes, its type."""
+    return cast("OfGradAndXOverAxes", function)

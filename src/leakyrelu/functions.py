@@ -1,4 +1,4 @@
-"""The three public functions, which send each kind of number or array to the kernel that is made for it.
+"""The public functions, which send each kind of number or array to the kernel that is made for it.
 
 A Python number stays in Python, a NumPy array goes to the ufunc, and so does whatever speaks NumPy's ufunc protocol.
 An array of PyTorch, JAX or another array-API library is computed by that library.
@@ -13,15 +13,17 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from leakyrelu._backends import backend_of, backend_of_columns
+from leakyrelu._backends import backend_of, backend_of_columns, has_columns_of_arrow
+from leakyrelu._backends.numpy import slope_gradient_of
+from leakyrelu._backends.operands import slopes_of_another_library
 from leakyrelu._shared.arguments import PYTHON_NUMBERS, as_array, finite_slope
-from leakyrelu._signatures import Keywords, of_grad_and_x, of_x
+from leakyrelu._signatures import Keywords, of_grad_and_x, of_grad_and_x_over_axes, of_x
 from leakyrelu._ufuncs import direct
 from leakyrelu._ufuncs import leaky_relu as leaky_relu_ufunc
 from leakyrelu._ufuncs import leaky_relu_backward as backward_ufunc
 from leakyrelu._ufuncs import leaky_relu_derivative as derivative_ufunc
 
-__all__ = ["leaky_relu", "leaky_relu_backward", "leaky_relu_derivative"]
+__all__ = ["leaky_relu", "leaky_relu_backward", "leaky_relu_derivative", "leaky_relu_slope_gradient"]
 
 
 @of_x
@@ -174,6 +176,79 @@ def leaky_relu_backward(grad: Any, x: Any, alpha: Any = 0.01, **keywords: Unpack
     return _on_arrays(leaky_relu_backward, backward_ufunc, (grad, x), alpha, keywords)
 
 
+@of_grad_and_x_over_axes
+def leaky_relu_slope_gradient(grad: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """Gradient with respect to the slope: the sum of ``grad * x`` where ``x < 0``, in one pass over memory.
+
+    Parameters
+    ----------
+    grad : number or array_like
+        The gradient with respect to the output of `leaky_relu`.
+    x : number or array_like
+        The input of `leaky_relu`. The two broadcast against each other.
+    axis : int or tuple of int, optional
+        The axes to sum over, as in `numpy.sum`: by default all of them, which is right for a single slope. For one
+        slope per channel they are all axes but that of the channels, such as ``(0, 2, 3)``.
+    keepdims : bool, default False
+        Whether the axes that are summed over stay, with length 1, as in `numpy.sum`. The result then broadcasts like
+        the slopes, such as ``(1, C, 1, 1)``.
+
+    Returns
+    -------
+    number or array
+        The sums, in the common type of `grad` and `x`, which is that of `leaky_relu_backward` (float64 for integers).
+
+    Raises
+    ------
+    ValueError
+        The shapes do not broadcast, or an axis comes twice.
+    numpy.exceptions.AxisError
+        There is no such axis. (Other libraries raise their own error.)
+    TypeError
+        `grad` or `x` is not real, or they belong to different libraries.
+
+    See Also
+    --------
+    leaky_relu_backward : the gradient with respect to `x`.
+
+    Notes
+    -----
+    NaN in `x` gives NaN. Where `x` is zero or above, the gradient does not count, even if it is infinite.
+
+    For arrays of NumPy, products and sums are float64 (longdouble for longdouble), and each sum is rounded once, to the
+    type of the result. The bits are the same for any number of threads and on any instruction set. Arrays of floats
+    without gaps, of one type and one order in memory, are read where they lie; others are copied first.
+
+    PyTorch and JAX add up float16 and bfloat16 as float32, and other types as themselves. Dask, xarray, pandas and
+    masked arrays add up as their own ``sum`` does; so Dask stays lazy, and pandas leaves missing values out.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Delving Deep into Rectifiers", ICCV 2015, equation 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from leakyrelu import leaky_relu_slope_gradient
+    >>> grad = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    >>> x = np.array([[-1.0, 1.0, -1.0], [-1.0, 0.0, 1.0]])
+    >>> print(leaky_relu_slope_gradient(grad, x))
+    -8.0
+    >>> print(leaky_relu_slope_gradient(grad, x, axis=0))
+    [-5.  0. -3.]
+    """
+    if type(grad) is type(x) is np.ndarray:
+        return slope_gradient_of(grad, x, axis, keepdims)
+    if type(grad) in PYTHON_NUMBERS and type(x) in PYTHON_NUMBERS and axis is None:
+        return 0 if x >= 0 else grad * x
+    for value in (grad, x):
+        backend = backend_of(value)
+        if backend is not None:
+            return backend.slope_gradient((grad, x), axis, keepdims)
+    grad, x = _operands((grad, x))
+    return slope_gradient_of(grad, x, axis, keepdims)
+
+
 def _on_arrays(
     function: Callable[..., Any],
     ufunc: np.ufunc,
@@ -186,18 +261,31 @@ def _on_arrays(
     if not keywords and PYTHON_NUMBERS.issuperset(map(type, (alpha, *values))):
         return function(*values, alpha)
     for value in values:
-        compute = backend_of(value)
-        if compute is not None:
+        backend = backend_of(value)
+        if backend is not None:
             if keywords:
                 names = ", ".join(keywords)
                 raise TypeError(f"{names}: for NumPy arrays only, got {type(value).__name__}; leave it out")
-            return compute(function.__name__, values, alpha)
+            return backend.compute(function.__name__, values, alpha)
+    if keywords and has_columns_of_arrow((*values, alpha)):
+        raise TypeError(
+            f"{', '.join(keywords)}: not for columns of Arrow, whose missing values it would fill; leave it out, or "
+            "convert the column first, as x.astype('Float64') does"
+        )
     if not keywords:
         compute = backend_of_columns((*values, alpha))
         if compute is not None:
             return compute(function.__name__, values, alpha)
-    slopes = alpha if _is_operand(alpha) else finite_slope(as_array(alpha, "alpha"))
-    return ufunc(*_operands(values), slopes, **keywords)
+    return ufunc(*_operands(values), _slopes(alpha, values[-1]), **keywords)
+
+
+def _slopes(alpha: Any, x: Any) -> Any:
+    """The slopes as the ufunc takes them."""
+    if _is_operand(alpha):
+        return alpha
+    if backend_of(alpha) is not None:
+        alpha = slopes_of_another_library(alpha, x, "NumPy", np.asarray)
+    return finite_slope(as_array(alpha, "alpha"))
 
 
 def _operands(values: tuple[Any, ...]) -> list[Any]:
@@ -206,7 +294,10 @@ def _operands(values: tuple[Any, ...]) -> list[Any]:
     if len(operands) == 2:
         for i, other in ((0, operands[1]), (1, operands[0])):
             if type(operands[i]) in PYTHON_NUMBERS and isinstance(other, np.ndarray | np.generic):
-                operands[i] = np.asarray(operands[i], np.float64 if other.dtype.kind in "biu" else other.dtype)
+                if other.dtype.kind in "biu":
+                    operands[i] = np.float64(operands[i])
+                elif other.dtype.kind == "f" or other.dtype.name == "bfloat16":
+                    operands[i] = np.asarray(operands[i], other.dtype)
     return operands
 
 

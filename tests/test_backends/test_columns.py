@@ -180,7 +180,7 @@ def test_gaps_of_sparse_columns_stay_gaps(gap):
 @pytest.mark.parametrize(
     ("values", "dtype", "given"),
     [
-        ([1.0, pd.NA], object, "object; give them a type first, for example with x.convert_dtypes"),
+        ([1.0, pd.NA], object, r"object; give them a type first, with x.convert_dtypes\(\) or x.astype\(float\)"),
         ([Decimal(1)], object, "object; give them a type first"),
         (["a"], "string", "str"),
         ([1, 2], "category", "category"),
@@ -378,3 +378,12 @@ def test_masked_arrays_keep_their_mask_in_any_operand(dtype):
     assert masked(leaky_relu_backward(make(OTHERS, float), make(VALUES), 0.5)) == wanted(
         leaky_relu_backward, OTHERS, x, 0.5
     )
+
+
+@pytest.mark.parametrize("kind", [pd.Series, lambda column: pd.DataFrame({"a": column})])
+def test_keywords_beside_columns_of_arrow_are_refused_as_missing_values_would_be_filled(kind):
+    column = kind(pd.array([-1.0, None], "float64[pyarrow]"))
+    for function in (leaky_relu, leaky_relu_derivative):
+        with pytest.raises(TypeError, match="dtype: not for columns of Arrow, whose missing values it would fill"):
+            function(column, dtype="float64")
+    assert leaky_relu_derivative(kind(pd.array([-1.0, 2.0])), dtype="float64").to_numpy().ravel().tolist() == [0.01, 1]

@@ -275,3 +275,8 @@ assert isinstance(replace_relu(model).model[1], LeakyReLU)
 @pytest.mark.slow
 def test_without_any_private_name_everything_works():
     subprocess.run([sys.executable, "-c", WITHOUT_ALL], check=True)
+
+
+def test_without_the_stack_of_modes_each_call_counts_as_seen(monkeypatch):
+    assert not torch_private.is_seen_by_a_mode()
+    assert imported_without(monkeypatch, (CORE, "_len_torch_dispatch_stack")).is_seen_by_a_mode()

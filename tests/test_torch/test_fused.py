@@ -15,7 +15,8 @@ from torch.autograd.graph import allow_mutation_on_saved_tensors, disable_saved_
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
+from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from benchmarks import timing, torch_fused
 from benchmarks.torch_activation import storages_kept
@@ -333,12 +334,61 @@ def test_hooks_that_are_set_or_forbidden_change_nothing(context, act):
 
 @pytest.mark.parametrize("function", [fused_leaky_relu, partial(bias_act, act="relu")])
 @pytest.mark.parametrize("tensors", [1, 2])
-def test_hooks_see_the_output_alone(function, tensors):
+def test_hooks_see_one_activation(function, tensors):
     seen = []
     x = torch.randn(4, 3, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.append(t.data_ptr()) or t, lambda t: t):
-        y = function(*(x, torch.randn(3))[:tensors])
-    assert seen == [y.data_ptr()]
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.append(t) or t, lambda t: t):
+        function(*(x, torch.randn(3))[:tensors])
+    assert len(seen) == 1
+
+
+def test_a_selective_checkpoint_may_keep_the_sum():
+    context = partial(create_selective_checkpoint_contexts, [torch.ops.aten.add.Tensor])
+    x, bias = torch.randn(4, 3), torch.randn(3)
+    function = partial(checkpoint, fused_leaky_relu, use_reentrant=False, context_fn=context)
+    same_with_gradients(function, fused_leaky_relu, x, bias)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("clamp", [0.1, 1 / 3, 0.7, 1.0, 1e-9, 1e-45])
+@pytest.mark.parametrize("act", ["linear", "relu", "lrelu"])
+def test_no_gradient_passes_at_a_limit_that_the_type_rounds(dtype, clamp, act):
+    x = torch.tensor([[-90.0, 90.0, 2.0, -1e-3, 0.0]], dtype=dtype)
+    same_with_gradients(bias_act, act_formula, x, act=act, clamp=clamp)
+
+
+class Instead(TorchFunctionMode):
+    """Another activation in place of Leaky ReLU."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is functional.leaky_relu:
+            return self.function(args[0])
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("other", [functional.softplus, lambda x: functional.leaky_relu(x, 0.3) * 3])
+def test_an_operation_that_a_mode_puts_in_its_place_keeps_what_it_needs(other):
+    def within(function):
+        def call(*tensors):
+            with Instead(other):
+                return function(*tensors)
+
+        return call
+
+    same_with_gradients(within(fused_leaky_relu), within(formula), torch.randn(4, 3), torch.randn(3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_bias_of_another_type_is_added_in_the_type_of_the_input_everywhere(dtype):
+    x, bias = torch.randn(64, 32).to(dtype), torch.randn(32)
+    compiled = torch.compile(fused_leaky_relu, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x, bias), fused_leaky_relu(x, bias))
+    with save_on_cpu():
+        assert torch.equal(fused_leaky_relu(x.requires_grad_(), bias), fused_leaky_relu(x.detach(), bias))
 
 
 def test_a_checkpointed_network_trains_the_same():

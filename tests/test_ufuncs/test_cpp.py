@@ -88,7 +88,7 @@ if "__clang__" not in MACROS:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("instruction_set", SETS)
-@pytest.mark.parametrize("name", ["kernels", "counting"])
+@pytest.mark.parametrize("name", ["kernels", "counting", "slope_gradient"])
 def test_kernels(name, instruction_set, thread_pool, tmp_path):
     flags = [f"-DLEAKYRELU_ISA={instruction_set}", *INSTRUCTION_SETS[instruction_set]]
     if "CXXFLAGS" not in os.environ:  # -O1 compiles in two thirds of the time
@@ -104,13 +104,13 @@ WITHOUT_VECTOR_EXTENSIONS = ["-DLEAKYRELU_VECTOR_EXTENSIONS=0", *INSTRUCTION_SET
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["kernels", "counting"])
+@pytest.mark.parametrize("name", ["kernels", "counting", "slope_gradient"])
 def test_kernels_without_vector_extensions_and_with_contraction(name, thread_pool, tmp_path):
     flags = [*WITHOUT_VECTOR_EXTENSIONS, "-ffp-contract=fast", "-O1"]
     run(compiled(HERE / "cpp" / f"test_{name}.cpp", tmp_path / "program.exe", *flags, thread_pool), "--quick")
 
 
-@pytest.mark.parametrize("header", ["elementwise.hpp", "counting.hpp"])
+@pytest.mark.parametrize("header", ["elementwise.hpp", "counting.hpp", "slope_gradient.hpp"])
 def test_without_vector_extensions_the_headers_use_no_other_extension(header):
     result = preprocessed(*WITHOUT_VECTOR_EXTENSIONS, header=header)
     assert result.returncode == 0, result.stderr

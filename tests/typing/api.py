@@ -1,4 +1,4 @@
-"""The types of everything but the three functions. mypy and pyright read this file; it is never run."""
+"""The types of everything but the functions. mypy and pyright read this file; it is never run."""
 
 from collections.abc import Mapping
 from typing import assert_type

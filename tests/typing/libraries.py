@@ -11,11 +11,11 @@ import jax.numpy
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
-import pandas as pd  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 import torch
 import xarray
 
-from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
+from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative, leaky_relu_slope_gradient
 
 tensor: torch.Tensor = torch.ones(2)
 parameter: torch.nn.Parameter = torch.nn.Parameter(tensor)
@@ -67,3 +67,10 @@ def grad_and_x() -> None:
     assert_type(leaky_relu_backward(double, double, lazy), Any)
     assert_type(array(leaky_relu_backward(brain, brain)), npt.NDArray[Any])
     assert_type(array(leaky_relu_backward(1.0, brain)), npt.NDArray[Any])
+
+
+def slope_gradient() -> None:
+    assert_type(leaky_relu_slope_gradient(tensor, tensor, axis=(0,)), Any)
+    assert_type(leaky_relu_slope_gradient(device_array, 1.0), Any)
+    assert_type(leaky_relu_slope_gradient(lazy, lazy, axis=0, keepdims=True), Any)
+    assert_type(leaky_relu_slope_gradient(double, labelled), Any)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 import leakyrelu
-from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
+from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative, leaky_relu_slope_gradient
 
 single: npt.NDArray[np.float32] = np.array([-1, 2], np.float32)
 imaginary: npt.NDArray[np.complex128] = np.array([1j, 2])
@@ -74,6 +74,15 @@ def grad_and_x() -> None:
     leaky_relu_backward(single, ["a", "b"])  # type: ignore[list-item,type-var]
     leaky_relu_backward(imaginary, single)  # type: ignore[type-var]
     leaky_relu_backward(object(), single)  # type: ignore[call-overload]
+
+
+def slope_gradient() -> None:
+    leaky_relu_slope_gradient(single)  # type: ignore[call-overload]
+    leaky_relu_slope_gradient("text", single)  # type: ignore[call-overload]
+    leaky_relu_slope_gradient(single, 1j)  # type: ignore[call-overload]
+    leaky_relu_slope_gradient(single, single, 0)  # type: ignore[call-overload]
+    leaky_relu_slope_gradient(single, single, axis=0.5)  # type: ignore[call-overload]
+    leaky_relu_slope_gradient(single, single, alpha=0.1)  # type: ignore[call-overload]
 
 
 def keywords() -> None:

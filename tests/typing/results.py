@@ -1,4 +1,4 @@
-"""The types that the three functions return. mypy and pyright read this file, and tests/test_signatures.py runs it."""
+"""The types that the functions return. mypy and pyright read this file, and tests/test_signatures.py runs it."""
 
 from collections.abc import Sequence
 from typing import Any, assert_type
@@ -6,7 +6,7 @@ from typing import Any, assert_type
 import numpy as np
 import numpy.typing as npt
 
-from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative
+from leakyrelu import leaky_relu, leaky_relu_backward, leaky_relu_derivative, leaky_relu_slope_gradient
 
 half: npt.NDArray[np.float16] = np.array([-1, 2], np.float16)
 single: npt.NDArray[np.float32] = np.array([-1, 2], np.float32)
@@ -194,7 +194,20 @@ def backward_with_keywords() -> None:
     assert_type(leaky_relu_backward(1, [1, 2], out=(np.empty_like(double),)), npt.NDArray[np.float64])
 
 
+def slope_gradient() -> None:
+    assert_type(leaky_relu_slope_gradient(1, -2), float)
+    assert_type(leaky_relu_slope_gradient(single, single), np.float32)
+    assert_type(leaky_relu_slope_gradient(half, half, axis=None, keepdims=False), np.float16)
+    assert_type(leaky_relu_slope_gradient(single, single, axis=0), npt.NDArray[np.float32] | np.float32)
+    assert_type(leaky_relu_slope_gradient(double, double, axis=(0,)), npt.NDArray[np.float64] | np.float64)
+    assert_type(leaky_relu_slope_gradient(double, double, keepdims=True), npt.NDArray[np.float64] | np.float64)
+    assert_type(leaky_relu_slope_gradient(single, double), np.floating[Any])
+    assert_type(leaky_relu_slope_gradient([1, 2], single), Any)
+    assert_type(leaky_relu_slope_gradient(1.0, [[1], [2]], axis=np.int64(0)), Any)
+
+
 def introspection() -> None:
+    assert_type(leaky_relu_slope_gradient.__name__, str)
     assert_type(leaky_relu.__name__, str)
     assert_type(leaky_relu_derivative.__qualname__, str)
     assert_type(leaky_relu_backward.__name__, str)

@@ -6,13 +6,13 @@ No library is imported here. A library is asked only if the program has imported
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
-__all__ = ["Compute", "backend_of", "backend_of_columns"]
+__all__ = ["Backend", "Compute", "backend_of", "backend_of_columns", "has_columns_of_arrow"]
 
-# Takes the name of one of the library's three functions, the numbers that it works on, and the slope or slopes.
+# Takes the name of one of the three functions that work number by number, the numbers, and the slope or slopes.
 Compute: TypeAlias = Callable[[str, tuple[Any, ...], Any], Any]
 
 # Libraries of columns: their classes, and the module here that computes with them. An operand of the first one decides.
@@ -26,20 +26,40 @@ _COLUMNS = (
 _NO_COLUMNS = (np.ndarray, np.generic, float, int, list, tuple)
 
 
-def backend_of(value: Any) -> Compute | None:
-    """The function that computes with a value's own library; None if NumPy's ufunc computes."""
+class Backend(Protocol):
+    """A module of this package."""
+
+    def compute(self, function: str, values: tuple[Any, ...], alpha: Any) -> Any:
+        """Compute a function of this name, of the values and of a slope or several."""
+
+    def slope_gradient(self, values: tuple[Any, ...], axis: Any, keepdims: bool) -> Any:
+        """The gradient with respect to the slope, of the values `grad` and `x`."""
+
+
+def backend_of(value: Any) -> Backend | None:
+    """The module that computes with a value's own library; None if NumPy computes."""
     if isinstance(value, np.ndarray | np.generic):
         return None
     # getattr, as another thread may be importing the library just now: then the name may still be missing.
     if isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ())):
-        from leakyrelu._backends.torch import compute
-    elif isinstance(value, getattr(sys.modules.get("jax"), "Array", ())):
-        from leakyrelu._backends.jax import compute
-    elif hasattr(value, "__array_namespace__"):
-        from leakyrelu._backends.array_api import compute
-    else:
-        return None
-    return compute
+        from leakyrelu._backends import torch
+
+        return torch
+    if isinstance(value, getattr(sys.modules.get("jax"), "Array", ())):
+        from leakyrelu._backends import jax
+
+        return jax
+    if hasattr(value, "__array_namespace__"):
+        from leakyrelu._backends import array_api
+
+        return array_api
+    return None
+
+
+def has_columns_of_arrow(operands: Iterable[Any]) -> bool:
+    """Whether a column of pandas among them is stored by Arrow. Its missing values are NaN for NumPy's protocol."""
+    types = [getattr(each, "dtypes", None) for each in operands]
+    return any(type(each).__name__ == "ArrowDtype" for some in types for each in getattr(some, "values", [some]))
 
 
 def backend_of_columns(operands: Iterable[Any]) -> Compute | None:

@@ -4,20 +4,35 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from leakyrelu._backends.operands import not_real, of_one_library
+from leakyrelu._backends.operands import not_real, of_one_library, slopes_of_another_library
 
-__all__ = ["FORMULAS", "compute", "floating", "floats"]
+__all__ = ["FORMULAS", "compute", "floating", "floats", "slope_gradient"]
 
 
 def compute(function: str, values: tuple[Any, ...], alpha: Any) -> Any:
     """Compute one of the three functions in the namespace of the first array among the values."""
+    xp, values = _operands(values)
+    x = values[-1]
+    if not isinstance(alpha, float | int):
+        convert = partial(xp.asarray, dtype=x.dtype, device=x.device)
+        alpha = slopes_of_another_library(alpha, x, xp.__name__, convert)
+    return FORMULAS[function](xp, alpha, *values)
+
+
+def slope_gradient(values: tuple[Any, ...], axis: Any, keepdims: bool) -> Any:
+    """The gradient with respect to the slope, in the namespace of the first array among `grad` and `x`."""
+    xp, (grad, x) = _operands(values)
+    left = xp.logical_not(x >= 0)
+    products = xp.where(left, grad, xp.zeros_like(grad)) * xp.where(left, x, xp.zeros_like(x))
+    return xp.sum(products, axis=axis, keepdims=keepdims)
+
+
+def _operands(values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """The namespace of the first array, and the values as its arrays."""
     array = next(value for value in values if hasattr(value, "__array_namespace__"))
     xp = array.__array_namespace__()
     asarray = partial(xp.asarray, device=array.device)
-    values = floating(xp, of_one_library(values, type(array), partial(floats, xp), asarray))
-    if not isinstance(alpha, float | int):
-        alpha = xp.asarray(alpha, dtype=values[0].dtype, device=array.device)
-    return FORMULAS[function](xp, alpha, *values)
+    return xp, floating(xp, of_one_library(values, type(array), partial(floats, xp), asarray))
 
 
 def _leaky_relu(xp: Any, alpha: Any, x: Any) -> Any:

@@ -10,10 +10,10 @@ from jax import numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from leakyrelu._backends.array_api import floating, floats
-from leakyrelu._backends.operands import of_one_library
+from leakyrelu._backends.operands import of_one_library, slopes_of_another_library
 from leakyrelu._shared.arguments import finite_slope
 
-__all__ = ["compute", "leaky_relu"]
+__all__ = ["compute", "leaky_relu", "slope_gradient"]
 
 _HALVES = (jnp.float16, jnp.bfloat16)
 
@@ -67,7 +67,7 @@ def leaky_relu(x: Any, negative_slope: Any = 0.01) -> jax.Array:
     -2.0
     """
     x = floats(jnp, jnp.asarray(x))
-    result: jax.Array = _jitted(x, _slopes(finite_slope(negative_slope, "negative_slope"), x.dtype))
+    result: jax.Array = _jitted(x, _slopes(finite_slope(negative_slope, "negative_slope"), x))
     return result
 
 
@@ -76,20 +76,37 @@ leaky_relu.__module__ = "leakyrelu.jax"  # where users and pickle find it
 
 def compute(function: str, values: tuple[Any, ...], alpha: Any) -> Any:
     """Compute one of the three functions of `leakyrelu`."""
-    values = floating(jnp, of_one_library(values, jax.Array, partial(floats, jnp), jnp.asarray))
+    values = _floating(values)
     x = values[-1]
-    slopes = _slopes(alpha, x.dtype)
+    slopes = _slopes(alpha, x)
     if function == "leaky_relu":
         return _jitted(x, slopes)
     return _scaled(jnp.ones_like(x) if function == "leaky_relu_derivative" else values[0], _is_left(x), slopes)
 
 
-def _slopes(slope: Any, dtype: Any) -> jax.Array:
-    """The slopes in the type of the product: float32 for types of 16 bits, the type itself for all others."""
-    slope = jnp.asarray(slope)
+def slope_gradient(values: tuple[Any, ...], axis: Any, keepdims: bool) -> jax.Array:
+    """The gradient with respect to the slope; products of numbers of 16 bits are added up as float32."""
+    grad, x = _floating(values)
+    left, wide = _is_left(x), _wide(x.dtype)
+    products = jnp.where(left, grad, 0).astype(wide) * jnp.where(left, x, 0).astype(wide)
+    return jnp.sum(products, axis=axis, keepdims=keepdims).astype(x.dtype)
+
+
+def _floating(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return floating(jnp, of_one_library(values, jax.Array, partial(floats, jnp), jnp.asarray))
+
+
+def _wide(dtype: Any) -> Any:
+    """The type of a product: float32 for types of 16 bits, the type itself for all others."""
+    return jnp.float32 if dtype in _HALVES else dtype
+
+
+def _slopes(slope: Any, x: jax.Array) -> jax.Array:
+    """The slopes in the type of the product."""
+    slope = slopes_of_another_library(slope, x, "JAX", jnp.asarray)
     if not jnp.issubdtype(slope.dtype, jnp.floating) and not jnp.issubdtype(slope.dtype, jnp.integer):
         raise TypeError(f"slopes must be real, got {slope.dtype}")
-    slopes: jax.Array = slope.astype(jnp.float32 if dtype in _HALVES else dtype)
+    slopes: jax.Array = slope.astype(_wide(x.dtype))
     return slopes
 
 
@@ -125,7 +142,8 @@ def _tangent(primals: Any, tangents: Any) -> Any:
     if not isinstance(d_values, SymbolicZero):
         terms.append(d_values.astype(wide) * jnp.where(left, slopes, 1))
     if not isinstance(d_slopes, SymbolicZero):
-        terms.append(jnp.where(left, values, 0).astype(wide) * d_slopes)
+        products = jnp.where(left, values, 0).astype(wide) * d_slopes
+        terms.append(jnp.where(left, products, 0))  # backward, an infinite gradient times zero would be NaN
     result = _scaled(values, left, slopes)
     return result, sum(terms[1:], terms[0]).astype(values.dtype)
 

@@ -105,7 +105,7 @@ def _numbers(array: Any) -> Any:
     if isinstance(array, pd.Index):
         array = array.to_numpy() if isinstance(array.dtype, np.dtype) else array.array
     if array.dtype == object:
-        raise not_real(array, "give them a type first, for example with x.convert_dtypes()")
+        raise not_real(array, "give them a type first, with x.convert_dtypes() or x.astype(float)")
     is_arrow = isinstance(array.dtype, pd.ArrowDtype)
     if is_arrow and (array.dtype.kind == "b" or (array.dtype.kind == "O" and is_numeric_dtype(array.dtype))):
         return array.astype("double[pyarrow]")

@@ -7,6 +7,7 @@ it has saved is exchanged for its output.
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -16,17 +17,18 @@ from torch.jit import is_scripting, is_tracing  # type: ignore[attr-defined]  # 
 from torch.nn import functional
 from torch.overrides import handle_torch_function
 
-from leakyrelu._backends.operands import not_real, of_one_library
+from leakyrelu._backends.operands import not_real, of_one_library, slopes_of_another_library
 from leakyrelu._backends.torch_private import (
     SavedTensors,
     has_own_function,
     is_traced_for_quantization,
     native_leaky_relu,
+    native_prelu,
     saved_tensors,
 )
 from leakyrelu._shared.arguments import refuse_bool, true_or_false
 
-__all__ = ["compute", "exchange", "leaky_relu"]
+__all__ = ["compute", "exchange", "leaky_relu", "slope_gradient"]
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:  # noqa: A002  # its name in PyTorch
@@ -157,15 +159,38 @@ def compute(function: str, values: tuple[Any, ...], alpha: Any) -> Any:
     """Compute one of the three functions of `leakyrelu` for tensors, with PyTorch's derivative at zero: the slope."""
     try:
         tensors = of_one_library(values, Tensor, _floats, torch.as_tensor)
-        x = tensors[-1]
         if not isinstance(alpha, float | int):
-            alpha = torch.as_tensor(alpha, dtype=x.dtype, device=x.device)
+            tensors = _of_one_type(tensors)
+            x = tensors[-1]
+            # As one slope does, slopes keep their digits beside numbers of 16 bits, unless they have no more.
+            narrow = isinstance(alpha, Tensor) and alpha.dtype == x.dtype
+            dtype = x.dtype if narrow else _wide(x.dtype)
+            alpha = slopes_of_another_library(
+                alpha, x, "PyTorch", lambda slopes: torch.as_tensor(slopes, dtype=dtype, device=x.device)
+            )
         return _FUNCTIONS[function](alpha, *tensors)
     except (NotImplementedError, RuntimeError) as error:
-        for value in (*values, alpha):
-            if isinstance(value, Tensor) and (kind := _special_kind(value)):
-                raise TypeError(f"{function} is not made for {kind}") from error
-        raise
+        raise _explained(error, function, (*values, alpha)) from error.__cause__
+
+
+def slope_gradient(values: tuple[Any, ...], axis: Any, keepdims: bool) -> Tensor:
+    """The gradient with respect to the slope; products of numbers of 16 bits are added up as float32."""
+    try:
+        grad, x = _of_one_type(of_one_library(values, Tensor, _floats, torch.as_tensor))
+        left, wide = ~(x >= 0), _wide(x.dtype)
+        products = torch.where(left, grad, 0).to(wide) * torch.where(left, x, 0).to(wide)
+        # PyTorch would take an empty tuple for all axes.
+        return (products if axis == () else products.sum(axis, keepdim=keepdims)).to(x.dtype)
+    except (NotImplementedError, RuntimeError) as error:
+        raise _explained(error, "leaky_relu_slope_gradient", values) from error.__cause__
+
+
+def _explained(error: Exception, function: str, operands: tuple[Any, ...]) -> Exception:
+    """An error that says what kind of tensor PyTorch's kernels do not take; the same error for a plain tensor."""
+    for each in operands:
+        if isinstance(each, Tensor) and (kind := _special_kind(each)):
+            return TypeError(f"{function} is not made for {kind}")
+    return error
 
 
 def _floats(tensor: Tensor) -> Tensor:
@@ -189,8 +214,25 @@ def _special_kind(tensor: Tensor) -> str:
     return ""
 
 
+def _of_one_type(values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The values in their common floating-point type; bools and integers in PyTorch's default type."""
+    dtype = reduce(torch.promote_types, (value.dtype for value in values))
+    dtype = dtype if dtype.is_floating_point else torch.get_default_dtype()
+    return tuple(value.to(dtype) for value in values)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """The type of a product: float32 for types of 16 bits, the type itself for all others."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
 def _leaky_relu(alpha: Any, x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, alpha * x) if isinstance(alpha, Tensor) else leaky_relu(x, alpha)
+    if not isinstance(alpha, Tensor):
+        return leaky_relu(x, alpha)
+    if native_prelu is None:
+        return _scaled(alpha, x, x)
+    result: Tensor = native_prelu(*torch.broadcast_tensors(x.to(alpha.dtype), alpha))  # type: ignore[no-untyped-call]
+    return result.to(x.dtype)
 
 
 def _derivative(alpha: Any, x: Tensor) -> Tensor:
@@ -199,9 +241,19 @@ def _derivative(alpha: Any, x: Tensor) -> Tensor:
 
 def _backward(alpha: Any, grad: Tensor, x: Tensor) -> Tensor:
     if isinstance(alpha, Tensor):
-        return torch.where(x > 0, grad, alpha * grad)
+        return _scaled(alpha, grad, x)
     result: Tensor = torch.ops.aten.leaky_relu_backward(grad, x, alpha, False)
     return result
+
+
+def _scaled(alpha: Tensor, values: Tensor, x: Tensor) -> Tensor:
+    """The values; where the slope counts, times the slopes. Elsewhere no slope is multiplied by a value.
+
+    The gradient of a product is a product, too: with a value that is infinite, it would be NaN where it does not count.
+    """
+    left = ~(x > 0)
+    products = alpha * torch.where(left, values, 0).to(alpha.dtype)
+    return torch.where(left, products.to(values.dtype), values)
 
 
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {

@@ -46,6 +46,7 @@ __all__ = [
     "is_known_multiple",
     "is_last_compilation",
     "is_managed_by_fsdp",
+    "is_seen_by_a_mode",
     "is_sub_graph_call",
     "is_traced_for_quantization",
     "is_within_functorch",
@@ -53,6 +54,7 @@ __all__ = [
     "left_out_of_compiled_code",
     "module_ids",
     "native_leaky_relu",
+    "native_prelu",
     "saved_tensors",
     "source_of",
     "storage_of",
@@ -67,6 +69,9 @@ __all__ = [
 _eval_frame: Any = getattr(getattr(torch._C, "_dynamo", None), "eval_frame", None)  # noqa: SLF001
 
 
+_ACTIVATIONS = ("LeakyReluBackward", "ReluBackward", "HardtanhBackward")  # with 0, or with 1 where it was in place
+
+
 class SavedTensors(NamedTuple):
     """The functions that decide what an operation saves for its backward pass."""
 
@@ -77,6 +82,8 @@ class SavedTensors(NamedTuple):
     def saved_by(output: Tensor) -> Any:
         """What the activation that made a tensor has saved: its input or its output; None below autograd."""
         node = output.grad_fn
+        if type(node).__name__[:-1] not in _ACTIVATIONS:  # a mode may compute another operation in its place
+            return None
         return getattr(node, "_raw_saved_self", None) or getattr(node, "_raw_saved_result", None)
 
     @staticmethod
@@ -114,6 +121,9 @@ try:
 except ImportError:  # slower: the public function asks first whether the tensor overrides it
     native_leaky_relu = functional.leaky_relu  # type: ignore[assignment]
 
+# What `functional.prelu` calls, for slopes of any shape. Where it is missing, several operations are slower.
+native_prelu: Any = getattr(torch.ops.aten, "_prelu_kernel", None)
+
 try:
     from torch.overrides import has_torch_function_unary as has_own_function
 except ImportError:  # slower: makes a tuple
@@ -133,6 +143,20 @@ try:
 except ImportError:  # poorer: an interrupt in the moment when a mode is entered or left may leave one too many or few
 
     def is_entered(mode: object) -> bool:  # noqa: ARG001
+        """True, as it is not known."""
+        return True
+
+
+try:
+    from torch._C import _len_torch_dispatch_stack
+
+    def is_seen_by_a_mode() -> bool:
+        """Whether a mode sees the operations below autograd."""
+        return _len_torch_dispatch_stack() > 0
+
+except ImportError:  # safer, and keeps more
+
+    def is_seen_by_a_mode() -> bool:
         """True, as it is not known."""
         return True
 

@@ -19,41 +19,17 @@
 #include "counts.hpp"
 #include "isa.hpp"
 #include "lanes.hpp"
-#include "memory.hpp"
-#include "thread_pool.hpp"
+#include "matrix.hpp"
 
 namespace leakyrelu {
 namespace LEAKYRELU_ISA {
 
-inline constexpr std::size_t shortest_stretch = 16;       // positions; no vector has more lanes
-inline constexpr std::size_t rows_together = 8;       // at most; memory that is read at more places at a time is slower
-inline constexpr std::size_t values_together = 2048;  // of one unit, for which its lanes are added up once
-inline constexpr std::size_t longest_sum = 64;        // numbers that one lane adds up before the sum is widened to float64
-inline constexpr std::size_t chunk_bytes = 1 << 16;   // at least, of what one thread counts at a time
-inline constexpr std::size_t piece_bytes = 1 << 10;   // at least, of a chunk in each row
-inline constexpr std::size_t most_chunks = 16;        // each may need memory for counts of its own
+inline constexpr std::size_t longest_sum = 64;  // numbers that one lane adds up before the sum is widened to float64
 static_assert(lane_count<float> <= shortest_stretch);
-
-// How many rows of a column with `length` numbers per row are added up before their lanes are.
-inline std::size_t together(std::size_t length) { return std::clamp<std::size_t>(values_together / length, 1, rows_together); }
-
-// The rows have `columns` runs of `length` numbers. All runs of a column belong to one unit.
-template <class X>
-struct Matrix {
-  const X* x;
-  std::size_t rows;
-  std::size_t columns;
-  std::size_t length;
-  std::size_t stride;  // from row to row
-
-  Matrix part(std::size_t row, std::size_t count, std::size_t column, std::size_t width) const {
-    return {x + row * stride + column * length, count, width, length, stride};
-  }
-};
 
 // Counts runs of at least as many numbers as a vector has lanes. Short runs of several rows are added up together.
 template <class X>
-void count_runs(const Matrix<X>& matrix, Counting<X> threshold, const Columns<Counting<X>>& columns) {
+void count_runs(const X* numbers, const Matrix& matrix, Counting<X> threshold, const Columns<Counting<X>>& columns) {
   using T = Counting<X>;
   constexpr std::size_t lanes = lane_count<T>, width = most_vectors * lanes, longest = longest_sum * width;
   for (std::size_t first = 0, last; first < matrix.rows; first = last) {
@@ -63,7 +39,7 @@ void count_runs(const Matrix<X>& matrix, Counting<X> threshold, const Columns<Co
         const std::size_t length = std::min(matrix.length - start, longest);
         const std::size_t whole = length / width, more = length % width / lanes, rest = length % lanes;
         const std::size_t rows = std::max<std::size_t>(1, longest_sum / std::max(whole, more + 1));
-        const X* x = matrix.x + first * matrix.stride + column * matrix.length + start;
+        const X* x = numbers + matrix.start + first * matrix.stride + column * matrix.length + start;
         for (std::size_t row = first; row < last;) {
           Registers<T, Lanes<T>, most_vectors> wide;
           Registers<T, Lanes<T>, 1> narrow;
@@ -96,12 +72,12 @@ void count_rows(const X* x, std::size_t rows, std::size_t stride, Counting<X> th
 
 // Counts columns of one number per row. The last vector of a row may begin in the one before it.
 template <class X>
-void count_columns(const Matrix<X>& matrix, Counting<X> threshold, const Columns<Counting<X>>& columns) {
+void count_columns(const X* numbers, const Matrix& matrix, Counting<X> threshold, const Columns<Counting<X>>& columns) {
   using T = Counting<X>;
   constexpr std::size_t lanes = lane_count<T>, width = most_vectors * lanes;
   for (std::size_t row = 0; row < matrix.rows; row += rows_together) {
     const std::size_t rows = std::min(matrix.rows - row, rows_together);
-    const X* const x = matrix.x + row * matrix.stride;
+    const X* const x = numbers + matrix.start + row * matrix.stride;
     std::size_t i = 0;
     for (; i + width <= matrix.columns; i += width) {
       count_rows<Lanes<T>, most_vectors>(x + i, rows, matrix.stride, threshold, columns + i);
@@ -121,60 +97,12 @@ void count_columns(const Matrix<X>& matrix, Counting<X> threshold, const Columns
 }
 
 template <class X>
-void count_part(const Matrix<X>& matrix, Counting<X> threshold, const Columns<Counting<X>>& columns) {
+void count_part(const X* x, const Matrix& matrix, Counting<X> threshold, const Columns<Counting<X>>& columns) {
   if (matrix.length == 1) {
-    count_columns(matrix, threshold, columns);
+    count_columns(x, matrix, threshold, columns);
   } else {
-    count_runs(matrix, threshold, columns);
+    count_runs(x, matrix, threshold, columns);
   }
-}
-
-// Calls chunk(i) for each i below `count`, on several threads where there is enough memory to make that worth while.
-template <class Chunk>
-void in_chunks(std::size_t count, std::size_t bytes, Chunk chunk) {
-  if (bytes < memory_limits.threading) {
-    for (std::size_t i = 0; i < count; ++i) {
-      chunk(i);
-    }
-  } else {
-    run_blocks(count, chunk);
-  }
-}
-
-// Cuts the matrix into chunks, between rows or between columns, whichever makes more of them. How it is cut depends on its
-// shape alone, so sums are rounded alike for every number of threads. Returns false where there is no memory.
-template <class X>
-bool count_matrix(const Matrix<X>& matrix, Counting<X> threshold, const Columns<Counting<X>>& columns) {
-  const std::size_t bytes = matrix.rows * matrix.columns * matrix.length * sizeof(X);
-  const std::size_t most = std::min(most_chunks, bytes / chunk_bytes);
-  // A chunk of rows has counts of its own, which must be few beside its numbers.
-  const std::size_t height = together(matrix.length) * (matrix.length == 1 ? 8 : 1);
-  const std::size_t width = std::max<std::size_t>(1, piece_bytes / (matrix.length * sizeof(X)));
-  const std::size_t between_rows = std::min(most, matrix.rows / height);
-  const std::size_t between_columns = std::min(most, matrix.columns / width);
-  if (std::max(between_rows, between_columns) < 2) {
-    count_part(matrix, threshold, columns);
-  } else if (between_rows < between_columns) {
-    const std::size_t step = matrix.columns / between_columns / width * width;
-    const std::size_t chunks = matrix.columns / step;
-    in_chunks(chunks, bytes, [&](std::size_t i) {
-      const std::size_t count = i + 1 < chunks ? step : matrix.columns - i * step;
-      count_part(matrix.part(0, matrix.rows, i * step, count), threshold, columns + i * step);
-    });
-  } else {
-    const OwnColumns<Counting<X>> all(between_rows * matrix.columns);
-    if (!all) {
-      return false;
-    }
-    in_chunks(between_rows, bytes, [&](std::size_t i) {
-      const std::size_t first = matrix.rows * i / between_rows, end = matrix.rows * (i + 1) / between_rows;
-      count_part(matrix.part(first, end - first, 0, matrix.columns), threshold, all.columns() + i * matrix.columns);
-    });
-    for (std::size_t i = 0; i < between_rows; ++i) {
-      columns.add(all.columns() + i * matrix.columns, matrix.columns);
-    }
-  }
-  return true;
 }
 
 // Calls stretch(first, rows) for all rows, or for each stretch of neighbouring rows that are no padding.
@@ -224,43 +152,30 @@ bool count(const Values& values, const Activation& activation, const Counts& cou
   if (values.rows * values.positions > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
     return false;  // the columns of float32 count no further
   }
-  // All values of a single unit are one column. Several short rows make up one row, which fills a block of vectors.
-  constexpr std::size_t block = most_vectors * lane_count<T>;
-  const std::size_t positions = values.units == 1 ? 1 : values.positions;
-  const std::size_t rows_in_one = values.units == 1 ? values.positions : 1;
-  const std::size_t length = positions < shortest_stretch ? 1 : positions;
-  const std::size_t columns = values.units * (positions / length);
-  const std::size_t merged = length == 1 && columns < block ? (block + columns - 1) / columns : 1;
-  const OwnColumns<T> all(merged * columns);
+  const Arrangement arrangement(values.units, values.positions, most_vectors * lane_count<T>);
+  const OwnColumns<T> all(arrangement.columns());
   if (!all) {
     return false;
   }
+  const auto* const x = static_cast<const X*>(values.data);
   const auto threshold = static_cast<T>(activation.threshold);
+  const auto add = [=](const Matrix& matrix, const Columns<T>& columns) { count_part(x, matrix, threshold, columns); };
   const bool complete = for_each_stretch(values, [&](std::size_t first, std::size_t rows) {
-    const X* const x = static_cast<const X*>(values.data) + first * rows_in_one * columns * length;
-    const std::size_t stride = columns * length, merged_rows = rows * rows_in_one / merged;
-    const Matrix<X> matrix{x, merged_rows, merged * columns, length, merged * stride};
-    const Matrix<X> rest{x + merged_rows * merged * stride, rows * rows_in_one % merged, columns, length, stride};
-    return count_matrix(matrix, threshold, all.columns()) && count_matrix(rest, threshold, all.columns());
+    return arrangement.for_each_matrix(first, rows, [&](const Matrix& matrix) {
+      return add_matrix<OwnColumns<T>>(matrix, sizeof(X), all.columns(), add);
+    });
   });
   if (!complete) {
     return false;
   }
-  if (merged * columns == values.units) {
+  if (arrangement.has_a_column_per_unit()) {
     return add_units(all.columns(), values.units, activation, counts);
   }
   const OwnColumns<T> units(values.units);
   if (!units) {
     return false;
   }
-  const std::size_t of_one_unit = columns / values.units;
-  for (std::size_t i = 0; i < merged; ++i) {
-    for (std::size_t unit = 0; unit < values.units; ++unit) {
-      for (std::size_t part = 0; part < of_one_unit; ++part) {
-        (units.columns() + unit).add(all.columns() + ((i * values.units + unit) * of_one_unit + part), 1);
-      }
-    }
-  }
+  arrangement.add_to_units(all.columns(), units.columns());
   return add_units(units.columns(), values.units, activation, counts);
 }
 

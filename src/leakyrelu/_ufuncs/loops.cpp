@@ -4,6 +4,7 @@
 
 #include "counting.hpp"
 #include "isa.hpp"
+#include "slope_gradient.hpp"
 #include "ufunc_loop.hpp"
 
 namespace leakyrelu {
@@ -19,6 +20,15 @@ constexpr Count count_of() {
 }
 
 template <class X>
+constexpr SlopeGradient slope_gradient_of() {
+  if constexpr (is_16_bit<X> || std::is_floating_point_v<X>) {
+    return slope_gradient<X>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class X>
 constexpr Row row(int x, int slope, int result) {
   return {x,
           slope,
@@ -26,7 +36,8 @@ constexpr Row row(int x, int slope, int result) {
           {unary_loop<LeakyRelu, X>, unary_channels<LeakyRelu, X>},
           {unary_loop<LeakyReluDerivative, X>, unary_channels<LeakyReluDerivative, X>},
           {binary_loop<LeakyReluBackward, X>, binary_channels<LeakyReluBackward, X>},
-          count_of<X>()};
+          count_of<X>(),
+          slope_gradient_of<X>()};
 }
 
 extern const Table table = {

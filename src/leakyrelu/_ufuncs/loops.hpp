@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <cstddef>
+
 #include "counts.hpp"
 #include "numpy_api.hpp"
 
@@ -12,6 +14,11 @@ struct Loops {
   PyUFuncGenericFunction channels;  // one slope per channel; see ufunc_loop.hpp
 };
 
+// Writes the gradient with respect to the slope, per unit, from contiguous memory of the shape (rows, units, positions).
+// Returns false where there is no memory.
+using SlopeGradient = bool (*)(const void* grad, const void* x, std::size_t rows, std::size_t units, std::size_t positions,
+                               void* result);
+
 // For numbers of type x, alpha has type `slope` and the result type `result` (NumPy's type numbers).
 struct Row {
   int x;
@@ -20,7 +27,8 @@ struct Row {
   Loops leaky_relu;
   Loops derivative;
   Loops backward;
-  Count count;  // null for types that no activation takes
+  Count count;                   // null for types that no activation takes
+  SlopeGradient slope_gradient;  // null for integers
 };
 
 // bfloat16 belongs to ml_dtypes, which gets its number from NumPy at run time.

@@ -9,6 +9,7 @@
 #include "direct.hpp"
 #include "loops.hpp"
 #include "memory.hpp"
+#include "slope_gradient_call.hpp"
 #include "thread_pool.hpp"
 
 #ifdef LEAKYRELU_X86
@@ -366,6 +367,7 @@ PyMethodDef methods[] = {
     {"set_streaming_threshold", py_set_streaming_threshold, METH_O,
      "Set above how many bytes (read and written) a result is streamed past the caches, and return the number "
      "before."},
+    {"slope_gradient", slope_gradient, METH_VARARGS, slope_gradient_doc},
     {nullptr, nullptr, 0, nullptr},
 };
 

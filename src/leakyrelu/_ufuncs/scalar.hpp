@@ -59,28 +59,34 @@ inline Result product(T a, T b) {
   }
 }
 
-// 1 where x >= 0, alpha elsewhere (at NaN too).
+// `right` where x >= 0, `left` elsewhere (at NaN too).
 //
-// `x >= 0 ? 1 : alpha` is not vectorised, because a floating-point comparison may trap. So bits are compared instead.
+// `x >= 0 ? right : left` is not vectorised, because a floating-point comparison may trap. So bits are compared instead.
 // x + 0 is x, except that -0 becomes 0. Its bits, as an unsigned integer, are then above those of infinity exactly where
 // x is negative or NaN. With AVX-512, compilers turn this comparison into a product under a mask. The other instruction
 // sets need a mask of bits, which is made from the top bit of bits | (infinity - bits).
 template <class T>
-inline T slope(T x, T alpha) {
+inline T by_sign(T x, T left, T right) {
   if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
     using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
     const Bits bits = bit_cast<Bits>(x + T(0));
     const Bits infinity = bit_cast<Bits>(std::numeric_limits<T>::infinity());
 #if defined(__AVX512F__)
-    return bits > infinity ? alpha : T(1);
+    return bits > infinity ? left : right;
 #else
     constexpr int top = std::numeric_limits<Bits>::digits - 1;
     const Bits mask = static_cast<Bits>(static_cast<std::make_signed_t<Bits>>(bits | (infinity - bits)) >> top);
-    return bit_cast<T>(blend(mask, bit_cast<Bits>(alpha), bit_cast<Bits>(T(1))));
+    return bit_cast<T>(blend(mask, bit_cast<Bits>(left), bit_cast<Bits>(right)));
 #endif
   } else {
-    return std::isgreaterequal(x, T(0)) ? T(1) : alpha;  // long double; this comparison raises no flag at NaN
+    return std::isgreaterequal(x, T(0)) ? right : left;  // long double; this comparison raises no flag at NaN
   }
+}
+
+// 1 where x >= 0, alpha elsewhere (at NaN too).
+template <class T>
+inline T slope(T x, T alpha) {
+  return by_sign(x, alpha, T(1));
 }
 
 // The slope at a number of any type. A small integer is compared before it is widened, which takes half the time. (AVX2

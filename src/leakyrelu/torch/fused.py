@@ -18,8 +18,8 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function
 
 from leakyrelu._backends.torch import exchange, leaky_relu
-from leakyrelu._backends.torch_private import is_within_functorch, saved_tensors
-from leakyrelu._shared.arguments import PYTHON_NUMBERS, one_slope, positive_integer, refuse_bool, true_or_false
+from leakyrelu._backends.torch_private import is_seen_by_a_mode, is_within_functorch, saved_tensors
+from leakyrelu._shared.arguments import PYTHON_NUMBERS, one_slope, positive_integer, true_or_false
 
 __all__ = ["FusedLeakyReLU", "bias_act", "fused_leaky_relu"]
 
@@ -83,7 +83,7 @@ def fused_leaky_relu(
     tensor([[-2.,  6.]])
     """
     if not is_scripting():
-        if _is_traced_by_fx(input):
+        if _is_traced_by_fx(input, bias):
             result: Tensor = handle_torch_function(
                 fused_leaky_relu, (input,), input, bias, negative_slope=negative_slope, scale=scale
             )
@@ -222,12 +222,12 @@ def bias_act(
     >>> bias_act(torch.tensor([[-3.0, 1.0]]), torch.tensor([1.0, 2.0]), act="lrelu", alpha=0.5, gain=2, clamp=4)
     tensor([[-2.,  4.]])
     """
-    if _is_traced_by_fx(x):
+    if _is_traced_by_fx(x, b):
         result: Tensor = handle_torch_function(
             bias_act, (x,), x, b, dim=dim, act=act, alpha=alpha, gain=gain, clamp=clamp
         )
         return result
-    if act not in _GAINS:
+    if not isinstance(act, str) or act not in _GAINS:
         raise ValueError(
             f"act must be 'linear', 'relu' or 'lrelu', got {act!r}; for another activation, call PyTorch's own "
             "function on the sum of x and the bias"
@@ -241,16 +241,17 @@ def bias_act(
     return _fused(x, b, dim, act, slope, factor, limit, "bias_act")
 
 
-def _is_traced_by_fx(x: object) -> bool:
-    return not isinstance(x, Tensor) and has_torch_function((x,))
+def _is_traced_by_fx(*operands: object) -> bool:
+    others = [each for each in operands if not isinstance(each, Tensor)]
+    return has_torch_function(others)
 
 
 def _number(name: str, value: Any) -> float:
     if value.__class__ is float:
         return value
-    refuse_bool(value, name)
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if isinstance(value, bool) or not isinstance(value, Real):
+        given = value if isinstance(value, bool) else type(value).__name__
+        raise TypeError(f"{name} must be a number, got {given}")
     return float(value)
 
 
@@ -264,6 +265,8 @@ def _check(name: str, x: Any, name_of_bias: str, bias: Any, dim: int) -> None:
             raise TypeError(
                 f"{each} must be of a real floating-point type, got {value.dtype}; convert it, as {each}.float() does"
             )
+    if type(dim) is not int:
+        raise TypeError(f"dim must be an integer, got {type(dim).__name__}")
     if not 0 <= dim < x.ndim:
         raise ValueError(f"{name} must have the bias's axis {dim}, got a tensor of {x.ndim} dimensions")
     if is_tracing():  # type: ignore[no-untyped-call]  # it would warn that the sizes are looked at
@@ -278,13 +281,15 @@ def _check(name: str, x: Any, name_of_bias: str, bias: Any, dim: int) -> None:
 def _fused(
     x: Tensor, bias: Tensor | None, dim: int, act: str, slope: float, gain: float, clamp: float | None, name: str
 ) -> Tensor:
-    # A compiler fuses the formula itself, and chooses what is kept. Transforms of `torch.func` allow no hooks.
+    # A compiler fuses the formula itself, and chooses what is kept. Transforms of `torch.func` allow no hooks. A mode
+    # that sees each operation may keep its result, as that of selective checkpoints does: then it must not change.
     if (
         is_compiling()
         or is_tracing()  # type: ignore[no-untyped-call]
         or saved_tensors is None
         or saved_tensors.forward_ad_is_on()
         or not saved_tensors.hooks_are_enabled()
+        or is_seen_by_a_mode()
         or is_within_functorch(x)
         or (bias is not None and is_within_functorch(bias))
     ):
@@ -309,10 +314,15 @@ def _fused(
         y = _scaled(y, gain, False)
     if clamp is not None:
         y = functional.hardtanh(y, -clamp, clamp, y is not x and not is_recorded)  # in place it would keep a copy
-        saved += [saved_tensors.saved_by(y)] * exchanges
+        saved += [saved_tensors.saved_by(y)] * (exchanges and _tells_what_is_within(clamp, y.dtype))
     for each in filter(None, saved):
         exchange(each, y, name, saved_tensors)
     return y
+
+
+def _tells_what_is_within(clamp: float, dtype: torch.dtype) -> bool:
+    """Whether a result at the limit, which has the limit rounded to its type, is not taken for one within it."""
+    return dtype not in (torch.float16, torch.bfloat16) or torch.tensor(clamp, dtype=dtype).item() >= clamp
 
 
 def _activated(y: Tensor, act: str, slope: float, in_place: bool) -> Tensor:
@@ -362,6 +372,8 @@ def _formula(
     """The same for compilers and tracers, also for TorchScript: without anything in place."""
     y = x
     if bias is not None:
+        if bias.dtype != x.dtype:  # rounded to the type of the input, and the gradient is not
+            bias = bias + (bias.to(x.dtype).to(bias.dtype) - bias).detach()
         y = (x + _along(bias, dim, x.dim())).to(x.dtype)
     if act == "lrelu":
         y = functional.leaky_relu(y, slope)
