@@ -224,7 +224,9 @@ def _run(target: Json, level: str, seconds: float, derivative: str | None, memor
     first, *answers = _messages(job) or [{"error": "its process ended before it was asked"}]
     if "error" in first:
         text = first["error"]
-        cause = of_exception(first["type"], first["text"]) if "type" in first else of_ending(text)
+        cause = (
+            of_exception(first["type"], first["text"], first.get("code", "")) if "type" in first else of_ending(text)
+        )
         return Report(level, error=printable(in_one_line(text)), cause=cause)
     answers += [{"ended": "ended the process that supervises it"}] * (len(asked) - len(answers))
     return report(level, target["name"].rpartition(".")[2], asked, answers)

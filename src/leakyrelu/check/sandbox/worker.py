@@ -123,10 +123,11 @@ def _what_went_wrong(error: BaseException, target: Json) -> Json:
     name, text = type(error).__name__, str(error)[:500]
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == target.get("filename")]
     line = own[-1].lineno if own else None
+    code = ""
     if isinstance(error, SyntaxError):
-        text, line = error.msg, error.lineno
+        text, line, code = error.msg, error.lineno, (error.text or "")[:500]
     where = "" if line is None else f" in line {line}"
-    return {"error": f"{name}{where}: {text}" if text else f"{name}{where}", "type": name, "text": text}
+    return {"error": f"{name}{where}: {text}" if text else f"{name}{where}", "type": name, "text": text, "code": code}
 
 
 def _has_children() -> bool:
