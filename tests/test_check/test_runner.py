@@ -146,7 +146,7 @@ def test_exceptions_have_the_line_of_the_code():
         ("def lrelu(z): ...", "there is no 'leaky_relu' in the text; functions there: lrelu", ""),
         ("", "there is no 'leaky_relu' in the text; no function is defined there", ""),
         ("leaky_relu = 3", "leaky_relu must be a function, it is 3, of type int", ""),
-        ("class leaky_relu: ...", "leaky_relu must be a function, it is a class", ""),
+        ("class leaky_relu: ...", "leaky_relu is a class without __call__; it has no methods either", ""),
         ("leaky_relu = 1 / 0", "ZeroDivisionError in line 1: division by zero", "multiply"),
     ],
 )  # fmt: skip
@@ -166,7 +166,7 @@ def test_the_derivative_is_found_beside_the_function_or_named_or_missing():
     function = "from leakyrelu import leaky_relu\n"
     assert check_source(function + derivative.format("leaky_relu_derivative"), level="derivative").passed
     assert check_source(function + derivative.format("slope"), level="derivative", derivative="slope").passed
-    assert "there is no function 'slope'" in check_source(function, level="derivative", derivative="slope").error
+    assert "there is no 'slope' in the text" in check_source(function, level="derivative", derivative="slope").error
     assert "needs the derivative too" in check_source(function, level="derivative").error
     assert "needs the derivative too" in check(lambda x, alpha: x, level="derivative").error
     assert check(leakyrelu.leaky_relu, level="derivative", derivative=leakyrelu.leaky_relu_derivative).passed

@@ -245,8 +245,17 @@ def test_a_crash_at_one_number_leaves_the_others_to_be_asked(checked):
     assert [case.call for case in report.failures] == ["leaky_relu(-250.0)"]
 
 
-def test_loading_has_a_limit_too(checked):
-    assert checked("while True: pass").error == "stopped after 0.3 s while the code was being loaded, before any call"
+def test_loading_has_a_limit_of_its_own(checked, monkeypatch):
+    assert checked(function(RIGHT, "import time\ntime.sleep(0.6)")).passed  # a call may take 0.3 s only
+    monkeypatch.setattr("leakyrelu.check.runner._SECONDS_TO_LOAD", 0.3)
+    for before in ("while True: pass", "import time\ntime.sleep(1000)"):
+        report = checked(function(RIGHT, before), seconds=5)
+        assert report.error == "stopped after 0.3 s while the code was being loaded, before any call"
+        assert "loading takes too long" in report.cause
+        assert "condition of each loop" not in report.cause
+
+
+def test_code_that_breaks_python_while_it_is_loaded_is_told(checked):
     assert "broke Python itself" in checked("import os\nos.closerange(0, 5000)").error
 
 

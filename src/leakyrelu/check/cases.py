@@ -34,11 +34,12 @@ class Case:
     of: Literal["function", "derivative"] = "function"
     may_warn: bool = False
     optional: bool = False
+    default: float = 0.01
 
     @property
     def slope(self) -> float:
-        """The slope of the call, which is 0.01 if none is given."""
-        return 0.01 if self.alpha is None else self.alpha
+        """The slope of the call: the default slope if none is given."""
+        return self.default if self.alpha is None else self.alpha
 
     @property
     def is_number(self) -> bool:

@@ -14,6 +14,10 @@ __all__ = ["ARITHMETIC", "of_ending", "of_exception", "of_kind", "of_place", "of
 _BY_ELEMENT = "work element by element, np.where(x >= 0, x, alpha * x)"
 
 _ENDINGS = (
+    (
+        " s while the code was being loaded",
+        "loading takes too long: leave out what the function does not need, or put it under if __name__ == '__main__':",
+    ),
     ("stopped after it printed", "it prints without end: return the value, and look at the condition of each loop"),
     ("stopped after it started", "it starts processes or threads without end: it needs none"),
     ("stopped after", "it does not come to an end: look at the condition of each loop, and wait for nothing"),

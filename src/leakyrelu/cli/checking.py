@@ -9,6 +9,15 @@ from leakyrelu.cli.output import errors_in_one_line
 commands = typer.Typer()
 
 
+def _slope(text: str) -> float | None:
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--default must be a number or none, got {text!r}") from None
+
+
 def _levels(incomplete: str) -> list[str]:
     from leakyrelu.check.cases import LEVELS
 
@@ -17,12 +26,17 @@ def _levels(incomplete: str) -> list[str]:
 
 @commands.command(
     epilog="Examples: `leakyrelu check answer.py`, `leakyrelu check activations.py:lrelu --level array`, "
+    "`leakyrelu check network.py:LeakyReLU.forward --default 0.2`, `leakyrelu check homework.ipynb`, "
     "`leakyrelu check jax.nn:leaky_relu --level derivative --json`, `leakyrelu check --peers`"
 )
 def check(
     function: Annotated[
         str | None,
-        typer.Argument(metavar="[FILE.py[:NAME] | MODULE:NAME]", help="The function; NAME is leaky_relu by default."),
+        typer.Argument(
+            metavar="[FILE[:NAME] | MODULE:NAME]",
+            help="The function, a class or Class.method; NAME is leaky_relu by default. FILE ends in .py or .ipynb, or "
+            "is - for standard input.",
+        ),
     ] = None,
     level: Annotated[
         str,
@@ -37,7 +51,18 @@ def check(
             metavar="NAME", help="The function's derivative, at level derivative.  [default: NAME_derivative]"
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="How many seconds one call may take.")] = 5.0,
+    slope_name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The parameter that is the slope; none: the slope is fixed. auto looks for alpha, negative_slope and "
+            "the like, or takes the second parameter.",
+        ),
+    ] = "auto",
+    default: Annotated[
+        str, typer.Option(metavar="SLOPE", help="The slope where none is given; none: it must be given.")
+    ] = "0.01",
+    seconds: Annotated[float, typer.Option(help="How many seconds one call may take; loading may take 15.")] = 5.0,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     peers: Annotated[
         bool, typer.Option("--peers", help="Check the installed libraries instead, and show where they differ.")
@@ -58,7 +83,14 @@ def check(
             return
         if function is None:
             raise ValueError("a function is needed: leakyrelu check FILE.py, FILE.py:NAME or MODULE:NAME")
-        report = check_named(function, level=level, seconds=seconds, derivative=derivative)
+        report = check_named(
+            function,
+            level=level,
+            seconds=seconds,
+            derivative=derivative,
+            slope_name=None if slope_name == "none" else slope_name,
+            default=_slope(default),
+        )
     typer.echo(json_format.dumps(report.to_dict(), indent=2) if json else report)
     if not report.passed:
         raise typer.Exit(2 if report.error else 1)

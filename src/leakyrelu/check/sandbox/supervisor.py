@@ -41,7 +41,7 @@ def _beside(name: str) -> ModuleType:
     return module
 
 
-_MODULES = {name: _beside(name) for name in ("adapters", "calling", "limits", "worker")}
+_MODULES = {name: _beside(name) for name in ("adapters", "calling", "limits", "loading", "worker")}
 
 
 class Worker:
