@@ -20,6 +20,8 @@ _ENDINGS = (
     ),
     ("stopped after it printed", "it prints without end: return the value, and look at the condition of each loop"),
     ("stopped after it started", "it starts processes or threads without end: it needs none"),
+    ("stopped after its processes took", "its processes ask for more memory than they are given: it needs one process"),
+    ("stopped after it wrote", "it writes files without end: it needs none"),
     ("stopped after", "it does not come to an end: look at the condition of each loop, and wait for nothing"),
     ("broke Python", "it replaces or closes something that Python itself needs: leave builtins, json and files alone"),
     ("exit code", "it ends the whole process: return the value, and call neither exit nor os._exit"),

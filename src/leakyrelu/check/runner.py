@@ -22,12 +22,13 @@ from leakyrelu.check.reporting import Report
 from leakyrelu.check.sandbox.adapters import AUTO, NotCallableError, derivative_adapter, function_adapter
 from leakyrelu.check.sandbox.calling import Json, call, encode
 
-__all__ = ["check", "check_named", "check_source"]
+__all__ = ["check", "check_named", "check_source", "refuse_seconds"]
 
 Function = Callable[..., Any]
 
 _MEMORY = 2 << 30  # bytes that a file may use: NumPy takes a tenth of it
 _MEMORY_OF_MODULES = 16 << 30  # bytes: PyTorch and JAX reserve far more than they use
+_TOGETHER = {"memory": 4 << 30, "disk": 1 << 30}  # bytes that all processes of a check may take, on Linux
 _OUTPUT = 1 << 20  # bytes that one call may print
 _SECONDS_TO_LOAD = 15.0  # for a file, which may import PyTorch; on a busy machine that takes a while
 _SECONDS_TO_IMPORT = 60.0  # for a module, which may be a framework of its own
@@ -244,12 +245,17 @@ def check_named(
     return _run(target, level, seconds, derivative, slope_name, default)
 
 
+def refuse_seconds(seconds: float) -> None:
+    """Raise a `ValueError` if this is no time limit."""
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"seconds must be above zero and finite, got {seconds}")
+
+
 def _run(
     target: Json, level: str, seconds: float, derivative: str | None, slope_name: str | None, default: float | None
 ) -> Report:
     asked = with_default(cases_of(level), default)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"seconds must be above zero and finite, got {seconds}")
+    refuse_seconds(seconds)
     if not hasattr(os, "fork"):
         return Report(level, error=_NO_FORK)
     is_module = "module" in target
@@ -263,6 +269,7 @@ def _run(
         "seconds": seconds,
         "seconds_to_load": _SECONDS_TO_IMPORT if is_module else _SECONDS_TO_LOAD,
         "memory": _MEMORY_OF_MODULES if is_module else _MEMORY,
+        "together": _TOGETHER,
         "output": _OUTPUT,
     }
     first, *answers = _messages(job) or [{"error": "its process ended before it was asked"}]
@@ -285,6 +292,7 @@ def _messages(job: Json) -> list[Json]:
         _supervisor(directory) as process,
     ):
         overdue = threading.Timer(patience, process.kill)
+        overdue.daemon = True  # a program that is interrupted need not wait for it
         overdue.start()
         try:
             return _talk(process, job | {"directory": directory})
