@@ -502,16 +502,18 @@ def test_in_half_precision_the_outputs_may_change_by_its_rounding(kind):
 
 
 def test_outputs_may_change_by_their_rounding():
-    """The outputs are small differences of large numbers, so to add in another order changes them by more than 1e-5."""
-    model, batches = nn.Sequential(planted(nn.Linear(4, 64), range(20)), nn.ReLU(), nn.Linear(64, 2)), data(4)
+    """The outputs are small differences of large numbers, so adding in another order may change them by more than 1e-5."""
+    dead, alive = range(0, 40, 2), [*range(1, 40, 2), *range(40, 64)]
+    model, batches = nn.Sequential(planted(nn.Linear(4, 64), dead), nn.ReLU(), nn.Linear(64, 2)), data(4)
     with torch.no_grad():
-        model[0].bias[20:] = 1e3
-        model[2].bias.copy_(-1e3 * model[2].weight[:, 20:].sum(1))
+        model[0].bias[alive] = 1e3
+        model[2].bias.copy_(-1e3 * model[2].weight[:, alive].sum(1))
         exact = copy.deepcopy(model).double()(batches[0].double())
         rounding = float((model(batches[0]) - exact).abs().max() / exact.abs().max())
     removal = remove_dead(model, batches)
-    assert removal.removed == {"1": tuple(range(20))}
-    assert 1e-5 < removal.output_change <= 5 * rounding
+    assert removal.removed == {"1": tuple(dead)}
+    assert rounding > 1e-5  # the order in which a processor adds decides whether the removal changes the outputs at all
+    assert removal.output_change <= 5 * rounding
 
 
 def test_a_model_that_computes_something_else_in_its_own_type_is_left():
