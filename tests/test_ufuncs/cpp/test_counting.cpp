@@ -6,6 +6,7 @@
 #include "counting.hpp"
 
 #include "failures.hpp"
+#include "matrices.hpp"
 
 #include <cmath>
 #include <cstdio>
@@ -19,15 +20,6 @@ using namespace leakyrelu;
 using namespace leakyrelu::LEAKYRELU_ISA;
 
 namespace {
-
-template <class X>
-X number(double value) {
-  if constexpr (std::is_floating_point_v<X>) {
-    return static_cast<X>(value);
-  } else {
-    return narrow<X>(value);
-  }
-}
 
 // The counts of some units, before and after.
 struct Found {
@@ -121,22 +113,14 @@ class Numbers {
 
 template <class X>
 void test(const char* name, std::size_t step) {
-  for (std::size_t rows : {1, 3, 8, 9, 21}) {
-    for (std::size_t size = 1; size <= 150; size += step) {
-      Numbers<X>(rows, 1, size).test(name);
-      Numbers<X>(rows, 3, size).test(name);
-      Numbers<X>(rows, size, 1).test(name);
-      Numbers<X>(rows, size, 3).test(name);
-    }
-  }
-  // Large enough for several chunks, which are cut between rows and between columns.
-  constexpr std::size_t large[][3] = {{5, 3, 20011}, {3, 1, 40009},  {2000, 10, 49},
-                                      {40, 300, 17}, {2003, 100, 1}, {3, 50021, 1}};
-  for (const auto& shape : large) {
-    Numbers<X> numbers(shape[0], shape[1], shape[2]);
+  for_each_small_shape(step, [name](std::size_t rows, std::size_t columns, std::size_t length) {
+    Numbers<X>(rows, columns, length).test(name);
+  });
+  for_each_large_shape([name](std::size_t rows, std::size_t columns, std::size_t length) {
+    Numbers<X> numbers(rows, columns, length);
     numbers.test(name);
     numbers.test_special(name);
-  }
+  });
   Numbers<X>(5, 7, 1).test_special(name);
   Numbers<X>(5, 7, 33).test_special(name);
 }

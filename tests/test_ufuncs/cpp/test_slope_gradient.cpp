@@ -7,6 +7,7 @@
 #include "slope_gradient.hpp"
 
 #include "failures.hpp"
+#include "matrices.hpp"
 
 #include <cmath>
 #include <cstdio>
@@ -19,15 +20,6 @@ using namespace leakyrelu;
 using namespace leakyrelu::LEAKYRELU_ISA;
 
 namespace {
-
-template <class X>
-X number(double value) {
-  if constexpr (std::is_floating_point_v<X>) {
-    return static_cast<X>(value);
-  } else {
-    return narrow<X>(value);
-  }
-}
 
 // Sums of products of multiples of 1/4 are exact. Where x >= 0, the gradient is infinite or NaN.
 double x_at(std::size_t i) { return static_cast<double>(i * 2654435761u >> 7 & 15) / 4 - 2; }
@@ -73,20 +65,11 @@ void test(const char* name, std::size_t rows, std::size_t units, std::size_t pos
 
 template <class X>
 void test_all(const char* name, std::size_t step) {
-  for (std::size_t rows : {1, 3, 8, 9, 21}) {
-    for (std::size_t size = 1; size <= 150; size += step) {
-      test<X>(name, rows, 1, size);
-      test<X>(name, rows, 3, size);
-      test<X>(name, rows, size, 1);
-      test<X>(name, rows, size, 3);
-    }
-  }
-  // Large enough for several chunks, which are cut between rows and between columns.
-  constexpr std::size_t large[][3] = {{5, 3, 20011}, {3, 1, 40009},  {2000, 10, 49},
-                                      {40, 300, 17}, {2003, 100, 1}, {3, 50021, 1}};
-  for (const auto& shape : large) {
-    test<X>(name, shape[0], shape[1], shape[2]);
-  }
+  const auto test_shape = [name](std::size_t rows, std::size_t columns, std::size_t length) {
+    test<X>(name, rows, columns, length);
+  };
+  for_each_small_shape(step, test_shape);
+  for_each_large_shape(test_shape);
 }
 
 }  // namespace
