@@ -98,7 +98,7 @@ def types(session, checker):
     if checker == "mypy":
         # What Windows lacks is used only where a process is forked. The other libraries are left out, which is fast.
         fast = ("--config-file=", "--no-site-packages", "--ignore-missing-imports", "--follow-imports=silent")
-        left_out = "--exclude=sandbox/(limits|supervisor|worker)|leakyrelu/(torch|_signatures)"  # need those libraries
+        left_out = "--exclude=sandbox/(limits|supervisor|usage|worker)|leakyrelu/(torch|_signatures)"  # need libraries
         session.run("mypy", "--platform=win32", *fast, left_out, "src")
 
 

@@ -32,7 +32,7 @@ def in_a_process(*words, cwd=None):
         ("apply in.npy out.npy", 0, ""),
         ("plot -o figure.png", 0, ""),
         ("diagnose nets:make --data x.npy", 0, "1 of 4 units (25.0 %) is dead"),
-        ("check answer.py", 0, "All 12 cases passed at level exercise.\n"),
+        ("check answer.py", 0, "All 30 cases passed at level exercise.\n"),
         ("born-dead --width 2 --depth 3 --networks 100", 0, "0.15625, known exactly"),
         ("tune objective:f --trials 3 --seeds 2", 0, "Best of 3 slopes"),
         ("learn --port 99999", 2, "65535"),

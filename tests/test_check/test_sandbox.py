@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from leakyrelu.check import check, check_source
+from leakyrelu.check import check, check_source, runner
 
 if sys.platform != "linux":
     pytest.skip("what is left behind is looked for in /proc", allow_module_level=True)
@@ -224,6 +224,98 @@ def test_a_process_left_behind_is_ended_and_told(body, checked):
     assert {case.state for case in report.cases} == {"failed"}
 
 
+FOREVER = "\nwhile True: time.sleep(1)"
+FORK = "for _ in range(8):\n    if os.fork() == 0:\n        {}\n        time.sleep(1000)"
+# The programs take what is refused (64 MiB of disk, 512 MiB of memory) in pieces that no limit per process refuses.
+TOO_MUCH = {
+    "files": ("while True: Path(str(time.monotonic_ns())).write_bytes(bytes(10**6))", "wrote 64 MiB"),
+    "one file again and again": ("while True: Path('file').write_bytes(bytes(10**6))", "wrote 64 MiB"),
+    "files that are removed": (
+        "while True:\n    with tempfile.NamedTemporaryFile() as file: file.write(bytes(10**6))",
+        "wrote 64 MiB",
+    ),
+    "files elsewhere": (
+        "for _ in range(1000): Path(ELSEWHERE, 'file').write_bytes(bytes(10**6))" + FOREVER,
+        "wrote 64 MiB",
+    ),
+    "files in folders": (
+        "for i in range(1000):\n    os.makedirs(f'{i}/deep')\n    Path(f'{i}/deep/file').write_bytes(bytes(10**6))"
+        + FOREVER,
+        "wrote 64 MiB",
+    ),
+    "files that are reserved": (
+        "for i in range(500):\n    with open(str(i), 'wb') as file: os.posix_fallocate(file.fileno(), 0, 10**6)"
+        + FOREVER,
+        "wrote 64 MiB",
+    ),
+    "files that are mapped": (
+        "for i in range(500):\n    with open(str(i), 'wb+') as file:\n        file.truncate(10**6)\n"
+        "        with mmap.mmap(file.fileno(), 0) as memory: memory[:] = bytes(10**6)" + FOREVER,
+        "wrote 64 MiB",
+    ),
+    "files of children": (
+        FORK.format("for i in range(20): Path(f'{os.getpid()}-{i}').write_bytes(bytes(10**6))") + FOREVER,
+        "wrote 64 MiB",
+    ),
+    "files of children that have ended": (
+        "for i in range(1000):\n    if os.fork() == 0:\n        Path(ELSEWHERE, 'file').write_bytes(bytes(10**6))\n"
+        "        os._exit(0)\n    os.wait()" + FOREVER,
+        "wrote 64 MiB",
+    ),
+    "memory": ("kept = bytearray(b'x') * (600 << 20)" + FOREVER, "took 512 MiB of memory"),
+    "memory of children": (FORK.format("kept = b'x' * (100 << 20)") + FOREVER, "took 512 MiB of memory"),
+    "memory of daemons": (
+        FORK.format("os.setsid()\n        if os.fork(): os._exit(0)\n        kept = b'x' * (100 << 20)") + FOREVER,
+        "took 512 MiB of memory",
+    ),
+    "files in memory": (
+        "for i in range(700):\n    file = os.memfd_create('file')\n    os.truncate(file, 1 << 20)\n"
+        "    with mmap.mmap(file, 0) as memory: memory[:] = bytes([1]) * (1 << 20)" + FOREVER,
+        "took 512 MiB of memory",
+    ),
+    "anonymous memory that children share": (
+        "kept = mmap.mmap(-1, 600 << 20)\nkept[:] = b'x' * (600 << 20)\nos.fork()" + FOREVER,
+        "took 512 MiB of memory",
+    ),
+}
+
+
+@pytest.fixture
+def little(monkeypatch):
+    """A check may take less than usual, so that a test needs not take that much."""
+    monkeypatch.setattr(runner, "_TOGETHER", {"memory": 512 << 20, "disk": 64 << 20})
+
+
+@pytest.mark.parametrize(("body", "said"), TOO_MUCH.values(), ids=TOO_MUCH)
+def test_all_processes_together_take_no_more_than_they_may(body, said, checked, little, tmp_path_factory):
+    before = "import mmap, os, tempfile, time\nfrom pathlib import Path\n"
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    report = checked(function(body, f"{before}ELSEWHERE = {str(elsewhere)!r}"), seconds=60)
+    assert report.cases[0].got.startswith("stopped after")
+    assert report.cases[0].got.endswith(said)
+    assert "than they are given" in report.cause or "writes files without end" in report.cause
+
+
+def test_what_is_taken_call_by_call_adds_up(checked, little):
+    report = checked(function(f"open(str(z), 'wb').write(bytes(10**6))\nopen('b', 'wb').write(bytes(10**6))\n{RIGHT}"))
+    assert report.passed, report  # a few megabytes
+    twenty = "for i in range(20): open(f'{z}-{i}', 'wb').write(bytes(10**6))"
+    report = checked(function(f"{twenty}\n{RIGHT}"), seconds=60)
+    assert [case.passed for case in report.cases[:3]] == [True, True, True]
+    assert report.cases[3].got == "stopped after it wrote 64 MiB"
+
+
+def test_memory_that_processes_share_counts_once(checked, little):
+    body = f"for _ in range(6):\n    if os.fork() == 0:\n        time.sleep(0.2)\n        os._exit(0)\nfor _ in range(6): os.wait()\n{RIGHT}"
+    report = checked(function(body, "import os, time\nshared = b'x' * (200 << 20)"), seconds=60)
+    assert report.passed, report
+
+
+def test_temporary_files_are_removed_with_the_folder(checked):
+    report = checked(function(f"import tempfile\ntempfile.mkstemp()\ntempfile.mkdtemp()\n{RIGHT}"), seconds=5)
+    assert report.passed, report
+
+
 def test_a_fork_that_returns_does_not_answer_a_second_time(checked):
     report = checked(function(f"import os\nif os.fork(): os.wait()\n{RIGHT}"), seconds=5)
     assert report.passed, report
@@ -245,8 +337,17 @@ def test_a_crash_at_one_number_leaves_the_others_to_be_asked(checked):
     assert [case.call for case in report.failures] == ["leaky_relu(-250.0)"]
 
 
-def test_loading_has_a_limit_too(checked):
-    assert checked("while True: pass").error == "stopped after 0.3 s while the code was being loaded, before any call"
+def test_loading_has_a_limit_of_its_own(checked, monkeypatch):
+    assert checked(function(RIGHT, "import time\ntime.sleep(0.6)")).passed  # a call may take 0.3 s only
+    monkeypatch.setattr("leakyrelu.check.runner._SECONDS_TO_LOAD", 0.3)
+    for before in ("while True: pass", "import time\ntime.sleep(1000)"):
+        report = checked(function(RIGHT, before), seconds=5)
+        assert report.error == "stopped after 0.3 s while the code was being loaded, before any call"
+        assert "loading takes too long" in report.cause
+        assert "condition of each loop" not in report.cause
+
+
+def test_code_that_breaks_python_while_it_is_loaded_is_told(checked):
     assert "broke Python itself" in checked("import os\nos.closerange(0, 5000)").error
 
 

@@ -1,8 +1,12 @@
 """The results of a check, for people and for programs."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any, Literal
+
+from leakyrelu._shared.html import table
 
 __all__ = ["CaseState", "Report", "Result"]
 
@@ -95,6 +99,15 @@ class Report:
         cause = [f"Likely cause: {self.cause}."] if self.cause else []
         return "\n".join([*(str(case) for case in self.cases), *([""] if self.cases else []), self.verdict, *cause])
 
+    def _repr_html_(self) -> str:
+        """The report in a notebook: the verdict, the cause, what failed, and all cases to unfold."""
+        cause = f"<p>Likely cause: {escape(self.cause)}.</p>" if self.cause else ""
+        failed = _html_table("Failed", self.failures) if self.failures else ""
+        cases = f"All {len(self.cases)} cases"
+        rest = f"<details>\n<summary>{cases}</summary>\n{_html_table(cases, self.cases)}\n</details>"
+        parts = [f"<p><strong>{escape(self.verdict)}</strong></p>", cause, failed, rest if self.cases else ""]
+        return "\n".join(["<section>", *filter(None, parts), "</section>"])
+
     @property
     def verdict(self) -> str:
         """The result in one sentence."""
@@ -124,3 +137,12 @@ class Report:
             "cause": self.cause,
             "cases": [asdict(case) | {"passed": case.passed} for case in self.cases],
         }
+
+
+def _html_table(caption: str, cases: Iterable[Result]) -> str:
+    rows = ((case.call, _word(case), case.got, case.expected, case.why, case.hint) for case in cases)
+    return table(caption, ["Call", "Verdict", "Came back", "Right", "Why", "Hint"], rows)
+
+
+def _word(case: Result) -> str:
+    return "passed, with a remark" if case.state == "hint" else case.state

@@ -14,21 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from leakyrelu._shared.wording import in_one_line, printable
+from leakyrelu.check.asking import DEFAULT, judged, with_default
 from leakyrelu.check.cases import Case, cases_of
 from leakyrelu.check.causes import of_ending, of_exception
-from leakyrelu.check.judging import report
+from leakyrelu.check.reading import UnreadableError, program, target_of
 from leakyrelu.check.reporting import Report
-from leakyrelu.check.sandbox.adapters import NotCallableError, derivative_adapter, function_adapter
+from leakyrelu.check.sandbox.adapters import AUTO, NotCallableError, derivative_adapter, function_adapter
 from leakyrelu.check.sandbox.calling import Json, call, encode
 
-__all__ = ["check", "check_named", "check_source"]
+__all__ = ["check", "check_named", "check_source", "refuse_seconds"]
 
 Function = Callable[..., Any]
 
 _MEMORY = 2 << 30  # bytes that a file may use: NumPy takes a tenth of it
 _MEMORY_OF_MODULES = 16 << 30  # bytes: PyTorch and JAX reserve far more than they use
+_TOGETHER = {"memory": 4 << 30, "disk": 1 << 30}  # bytes that all processes of a check may take, on Linux
 _OUTPUT = 1 << 20  # bytes that one call may print
-_SECONDS_TO_IMPORT = 60.0  # for a module, which may import PyTorch
+_SECONDS_TO_LOAD = 15.0  # for a file, which may import PyTorch; on a busy machine that takes a while
+_SECONDS_TO_IMPORT = 60.0  # for a module, which may be a framework of its own
 _NO_FORK = (
     "the code runs in a process of its own, which needs fork(); Linux and macOS have it, this system does not. If you "
     "trust the code, import its function and call leakyrelu.check.check(function), which runs it in this process"
@@ -36,20 +39,35 @@ _NO_FORK = (
 _SUPERVISOR = Path(__file__).with_name("sandbox") / "supervisor.py"
 
 
-def check(function: Function, *, level: str = "exercise", derivative: Function | None = None) -> Report:
+def check(
+    function: Function,
+    *,
+    level: str = "exercise",
+    derivative: Function | None = None,
+    slope_name: str | None = AUTO,
+    default: float | None = DEFAULT,
+) -> Report:
     """Check a function in this process, which is for functions that one trusts.
 
     Parameters
     ----------
     function : callable
-        A leaky ReLU: ``function(x, alpha=0.01)``. From the level ``"array"`` on, the slope may be called
-        ``negative_slope``, too. Functions of PyTorch are called with tensors.
+        A leaky ReLU: ``function(x, alpha=0.01)``, or a class whose objects are called: it is made anew for each call,
+        with the slope or, if ``__call__`` takes the slope, without arguments. Functions and modules of PyTorch are
+        called with tensors. From the level ``"array"`` on, the first value of a tuple such as ``(out, cache)`` counts.
     level : {"exercise", "array", "ieee", "derivative"}
         What is asked: single numbers, as in a textbook; arrays of all kinds; NaN, zeros, infinities and rounding; the
         derivative. Each level contains the ones before.
     derivative : callable, optional
         The derivative, for the level ``"derivative"``. By default it is the function called ``NAME_derivative`` in the
         module of ``NAME``, the function; for a function of PyTorch or JAX, its gradient.
+    slope_name : str or None, default "auto"
+        The name of the parameter that is the slope. ``"auto"`` takes ``alpha``, ``negative_slope`` and other usual
+        names, or else the second parameter, unless its default is no number. None says that the slope is fixed, which
+        ``"auto"`` finds from the level ``"array"`` on; then the slope is taken from the value at -1, and what asks for
+        another one is left out.
+    default : float or None, default 0.01
+        The slope that the function must use where none is given. None says that it has no default.
 
     Returns
     -------
@@ -60,7 +78,7 @@ def check(function: Function, *, level: str = "exercise", derivative: Function |
     Raises
     ------
     ValueError
-        There is no such level.
+        There is no such level, or `default` is not finite.
 
     See Also
     --------
@@ -78,11 +96,13 @@ def check(function: Function, *, level: str = "exercise", derivative: Function |
               why:      a negative number is multiplied by alpha, and alpha is 0.01 where none is given
               hint:     the default slope is 0.1; it must be 0.01
     """
-    asked = cases_of(level)
+    asked = with_default(cases_of(level), default)
     try:
-        adapted = {"function": function_adapter(_callable(function), literal=level == "exercise")}
+        exercise = level == "exercise"
+        adapted = {"function": function_adapter(_callable(function), exercise=exercise, slope_name=slope_name)}
         if level == "derivative":
-            adapted["derivative"] = derivative_adapter(function, derivative or _beside(function))
+            other = derivative or _beside(function)
+            adapted["derivative"] = derivative_adapter(function, other, slope_name=slope_name and AUTO)
     except NotCallableError as error:
         return Report(level, error=str(error))
     answers = []
@@ -90,7 +110,8 @@ def check(function: Function, *, level: str = "exercise", derivative: Function |
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             answer = call(adapted[case.of], _request(case))
         answers.append(answer | {"printed": printed.getvalue()})
-    return report(level, getattr(function, "__name__", type(function).__name__), asked, answers)
+    name = getattr(function, "__name__", type(function).__name__)
+    return judged(level, name, asked, answers, {of: adapter.described for of, adapter in adapted.items()})
 
 
 def _callable(function: object) -> Function:
@@ -107,13 +128,15 @@ def _beside(function: Function) -> Function | None:
 
 
 def check_source(
-    source: str,
+    source: str | bytes,
     *,
     name: str = "leaky_relu",
     level: str = "exercise",
     seconds: float = 5.0,
     derivative: str | None = None,
     file: str | os.PathLike[str] | None = None,
+    slope_name: str | None = AUTO,
+    default: float | None = DEFAULT,
 ) -> Report:
     """Check a function in the text of a program, in a process of its own, with limits.
 
@@ -123,18 +146,27 @@ def check_source(
 
     Parameters
     ----------
-    source : str
-        The text of a Python file.
+    source : str or bytes
+        The text of a Python file. Bytes are read as Python reads a file: with a byte order mark, and in the encoding
+        that the first lines declare.
     name : str, default "leaky_relu"
-        The name of the function.
+        The name of the function, of a class that is called, or of a method: ``"LeakyReLU.forward"``. A static method or
+        a class method is called as it is; another one of a new object, as `check` does with a class. If the class needs
+        more than the slope, the object is made without calling ``__init__``.
     level : {"exercise", "array", "ieee", "derivative"}
         As for `check`.
     seconds : float, default 5.0
-        How many seconds loading the program may take, and each call.
+        How many seconds each call may take. Loading the program may take 15.
     derivative : str, optional
         The name of the derivative in the text, for the level ``"derivative"``; by default ``NAME_derivative``.
     file : str or os.PathLike, optional
-        The file that the text is from. The program finds modules of its own in the directory of that file.
+        The file that the text is from. The program finds modules of its own in the directory of that file, and if that
+        is a package, relative imports work. If the name ends in ``.ipynb``, the text is a Jupyter notebook: of its
+        cells what defines the function runs, and what that needs.
+    slope_name : str or None, default "auto"
+        As for `check`.
+    default : float or None, default 0.01
+        As for `check`.
 
     Returns
     -------
@@ -144,7 +176,7 @@ def check_source(
     Raises
     ------
     ValueError
-        There is no such level, or `seconds` is not above zero and finite.
+        There is no such level, `seconds` is not above zero and finite, or `default` is not finite.
 
     Examples
     --------
@@ -154,25 +186,39 @@ def check_source(
     >>> check_source("def leaky_relu(z, alpha=0.01) return z").error
     "SyntaxError in line 1: expected ':'"
     """
-    path = [] if file is None else [str(Path(file).resolve().parent)]
-    filename = "the text" if file is None else str(Path(file).resolve())
-    target = {"source": source, "filename": filename, "name": name, "path": path}
-    return _run(target, level, seconds, derivative, _MEMORY)
+    try:
+        target = program(source, name, None if file is None else Path(file), derivative)
+    except UnreadableError as error:
+        return Report(level, error=str(error), cause=error.cause)
+    return _run(target, level, seconds, derivative, slope_name, default)
 
 
-def check_named(spec: str, *, level: str = "exercise", seconds: float = 5.0, derivative: str | None = None) -> Report:
+def check_named(
+    spec: str,
+    *,
+    level: str = "exercise",
+    seconds: float = 5.0,
+    derivative: str | None = None,
+    slope_name: str | None = AUTO,
+    default: float | None = DEFAULT,
+) -> Report:
     """Check the function that a command line names, in a process of its own: FILE.py, FILE.py:NAME or MODULE:NAME.
 
     Parameters
     ----------
     spec : str
-        The function. If only a file is named, NAME is ``leaky_relu``.
+        The function: FILE.py, FILE.py:NAME, the same with FILE.ipynb or with ``-`` for standard input, or MODULE:NAME.
+        If only a file is named, NAME is ``leaky_relu``. It may be a class or a method, as for `check_source`.
     level : {"exercise", "array", "ieee", "derivative"}
         As for `check`.
     seconds : float, default 5.0
         As for `check_source`; but loading a module may always take a minute.
     derivative : str, optional
         As for `check_source`.
+    slope_name : str or None, default "auto"
+        As for `check`.
+    default : float or None, default 0.01
+        As for `check`.
 
     Returns
     -------
@@ -181,8 +227,8 @@ def check_named(spec: str, *, level: str = "exercise", seconds: float = 5.0, der
 
     Raises
     ------
-    OSError, UnicodeDecodeError
-        The file cannot be read.
+    OSError
+        The file cannot be read. If it is no text, the report says so.
     ValueError
         `spec` has another form, or as for `check_source`.
 
@@ -192,42 +238,50 @@ def check_named(spec: str, *, level: str = "exercise", seconds: float = 5.0, der
     >>> check_named("leakyrelu:leaky_relu", level="ieee").passed
     True
     """
-    before, colon, name = spec.rpartition(":")
-    if spec.endswith(".py"):
-        before, name = spec, "leaky_relu"
-    if before.endswith(".py"):
-        source = Path(before).read_text(encoding="utf-8")
-        return check_source(source, name=name, level=level, seconds=seconds, derivative=derivative, file=before)
-    if not (before and colon and name):
-        raise ValueError(f"the function must be given as FILE.py, FILE.py:NAME or MODULE:NAME, got {spec!r}")
-    target = {"module": before, "name": name, "path": [str(Path.cwd())]}
-    return _run(target, level, seconds, derivative, _MEMORY_OF_MODULES)
+    try:
+        target = target_of(spec, derivative)
+    except UnreadableError as error:
+        return Report(level, error=str(error), cause=error.cause)
+    return _run(target, level, seconds, derivative, slope_name, default)
 
 
-def _run(target: Json, level: str, seconds: float, derivative: str | None, memory: int) -> Report:
-    asked = cases_of(level)
+def refuse_seconds(seconds: float) -> None:
+    """Raise a `ValueError` if this is no time limit."""
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"seconds must be above zero and finite, got {seconds}")
+
+
+def _run(
+    target: Json, level: str, seconds: float, derivative: str | None, slope_name: str | None, default: float | None
+) -> Report:
+    asked = with_default(cases_of(level), default)
+    refuse_seconds(seconds)
     if not hasattr(os, "fork"):
         return Report(level, error=_NO_FORK)
+    is_module = "module" in target
     job = {
         "target": target | {"packages": [entry for entry in sys.path if Path(entry).is_absolute()]},
         "requests": [_request(case) for case in asked],
-        "literal": level == "exercise",
+        "exercise": level == "exercise",
         "derivative": level == "derivative",
         "derivative_name": derivative,
+        "slope_name": slope_name,
         "seconds": seconds,
-        "seconds_to_load": max(seconds, _SECONDS_TO_IMPORT) if "module" in target else seconds,
-        "memory": memory,
+        "seconds_to_load": _SECONDS_TO_IMPORT if is_module else _SECONDS_TO_LOAD,
+        "memory": _MEMORY_OF_MODULES if is_module else _MEMORY,
+        "together": _TOGETHER,
         "output": _OUTPUT,
     }
     first, *answers = _messages(job) or [{"error": "its process ended before it was asked"}]
     if "error" in first:
         text = first["error"]
-        cause = of_exception(first["type"], first["text"]) if "type" in first else of_ending(text)
-        return Report(level, error=printable(in_one_line(text)), cause=cause)
+        cause = (
+            of_exception(first["type"], first["text"], first.get("code", "")) if "type" in first else of_ending(text)
+        )
+        cause = first.get("hidden") or cause
+        return Report(level, error=printable(in_one_line(text)), cause=printable(cause))
     answers += [{"ended": "ended the process that supervises it"}] * (len(asked) - len(answers))
-    return report(level, target["name"].rpartition(".")[2], asked, answers)
+    return judged(level, target["name"].rpartition(".")[2], asked, answers, first.get("called", {}))
 
 
 def _messages(job: Json) -> list[Json]:
@@ -238,6 +292,7 @@ def _messages(job: Json) -> list[Json]:
         _supervisor(directory) as process,
     ):
         overdue = threading.Timer(patience, process.kill)
+        overdue.daemon = True  # a program that is interrupted need not wait for it
         overdue.start()
         try:
             return _talk(process, job | {"directory": directory})

@@ -1,12 +1,25 @@
-"""Whether an implementation is right."""
+"""Whether an implementation is right, or those of a whole class are."""
 
-from typing import Annotated
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from leakyrelu._shared.files import refuse_target
+from leakyrelu._shared.progress import progress_bar
 from leakyrelu.cli.output import errors_in_one_line
 
 commands = typer.Typer()
+
+
+def _slope(text: str) -> float | None:
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--default must be a number or none, got {text!r}") from None
 
 
 def _levels(incomplete: str) -> list[str]:
@@ -17,12 +30,18 @@ def _levels(incomplete: str) -> list[str]:
 
 @commands.command(
     epilog="Examples: `leakyrelu check answer.py`, `leakyrelu check activations.py:lrelu --level array`, "
-    "`leakyrelu check jax.nn:leaky_relu --level derivative --json`, `leakyrelu check --peers`"
+    "`leakyrelu check network.py:LeakyReLU.forward --default 0.2`, `leakyrelu check homework.ipynb`, "
+    "`leakyrelu check jax.nn:leaky_relu --level derivative --json`, `leakyrelu check submissions/ --csv grades.csv`, "
+    "`leakyrelu check --peers`"
 )
 def check(
-    function: Annotated[
-        str | None,
-        typer.Argument(metavar="[FILE.py[:NAME] | MODULE:NAME]", help="The function; NAME is leaky_relu by default."),
+    functions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE[:NAME] | MODULE:NAME | FOLDER]...",
+            help="The function, a class or Class.method; NAME is leaky_relu by default. FILE ends in .py or .ipynb, or "
+            "is - for standard input. Several functions, or a FOLDER with a file or folder per student, give a table.",
+        ),
     ] = None,
     level: Annotated[
         str,
@@ -37,7 +56,22 @@ def check(
             metavar="NAME", help="The function's derivative, at level derivative.  [default: NAME_derivative]"
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="How many seconds one call may take.")] = 5.0,
+    slope_name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The parameter that is the slope; none: the slope is fixed. auto looks for alpha, negative_slope and "
+            "the like, or takes the second parameter.",
+        ),
+    ] = "auto",
+    default: Annotated[
+        str, typer.Option(metavar="SLOPE", help="The slope where none is given; none: it must be given.")
+    ] = "0.01",
+    seconds: Annotated[float, typer.Option(help="How many seconds one call may take; loading may take 15.")] = 5.0,
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Write a row per student to this file: points, verdict and cause."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     peers: Annotated[
         bool, typer.Option("--peers", help="Check the installed libraries instead, and show where they differ.")
@@ -45,20 +79,56 @@ def check(
 ) -> None:
     """Check whether an implementation is right, and say what is wrong with it.
 
-    Exit code: 0 if all passed, 1 if something failed, 2 if the function could not be asked.
+    Exit code: 0 if all passed, 1 if something failed, 2 if the function could not be asked. For several functions it is
+    1 if one of them could not be asked.
     """
-    import json as json_format
-
-    from leakyrelu.check import check_named
     from leakyrelu.check.peers import matrix
 
     with errors_in_one_line():
         if peers:
             typer.echo(matrix())
-            return
-        if function is None:
+        elif not functions:
             raise ValueError("a function is needed: leakyrelu check FILE.py, FILE.py:NAME or MODULE:NAME")
-        report = check_named(function, level=level, seconds=seconds, derivative=derivative)
-    typer.echo(json_format.dumps(report.to_dict(), indent=2) if json else report)
+        else:
+            options = {
+                "level": level,
+                "seconds": seconds,
+                "derivative": derivative,
+                "slope_name": None if slope_name == "none" else slope_name,
+                "default": _slope(default),
+            }
+            if len(functions) > 1 or csv is not None or Path(functions[0]).is_dir():
+                _check_all(functions, csv, as_json=json, **options)
+            else:
+                _check_one(functions[0], as_json=json, **options)
+
+
+def _check_one(function: str, *, as_json: bool, **options: Any) -> None:
+    from leakyrelu.check import check_named
+    from leakyrelu.check.grading import unasked
+
+    try:
+        report = check_named(function, **options)
+    except (OSError, UnicodeError) as error:
+        if not as_json:
+            raise
+        report = unasked(options["level"], error)
+    typer.echo(dumps(report.to_dict(), indent=2) if as_json else report)
     if not report.passed:
         raise typer.Exit(2 if report.error else 1)
+
+
+def _check_all(functions: list[str], table: Path | None, *, as_json: bool, **options: Any) -> None:
+    from leakyrelu.check import grade
+
+    if table is not None:
+        if table.suffix != ".csv":  # a slip must not overwrite a program
+            raise ValueError(f"{table} must end in .csv")
+        refuse_target(table)
+    with progress_bar("Checking") as progress:
+        grades = grade(functions, progress=progress, **options)
+    if table is not None:
+        grades.to_csv(table)
+    typer.echo(dumps(grades.to_dict(), indent=2) if as_json else grades)
+    if not grades.passed:
+        raise typer.Exit(1)

@@ -35,7 +35,7 @@ def evaluate(
     function = leaky_relu_derivative if derivative else leaky_relu
     if not numbers and (sys.stdin is None or sys.stdin.isatty()):
         fail("no numbers given; name them (leakyrelu eval -2 -1 0 1 2) or pipe them in")
-    words = numbers or (word for line in sys.stdin for word in line.split())
+    words = numbers or (word for line in sys.stdin for word in line.replace("\ufeff", " ").split())
     with errors_in_one_line():
         finite_slope(alpha)  # checked even if no number follows
         for word in words:

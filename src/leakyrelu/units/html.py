@@ -5,6 +5,7 @@ from html import escape
 
 import numpy as np
 
+from leakyrelu._shared.html import table
 from leakyrelu._shared.wording import count, printable
 from leakyrelu.units.sites import KINDS, WITHOUT_RATES, Floats, Site, rates_by_kind
 from leakyrelu.units.text import HEADINGS, ranges, site_name, table_of, title, verdict
@@ -24,7 +25,7 @@ def as_html(sites: Sequence[Site], notes: Sequence[str]) -> str:
         f'{_STYLE}<h1>Dead units</h1>\n<p class="verdict">{first}</p>',
         *(f"<p>{sentence}</p>" for sentence in others),
         f"<h2>Notes</h2>\n<ul>{items}</ul>" if items else "",
-        _html_strips(sites) + _html_table(*table_of(sites)) if sites else "",
+        _html_strips(sites) + "<h2>Counts</h2>\n" + table("Units by site", *table_of(sites)) if sites else "",
         _END,
     ]
     return "\n".join(parts)
@@ -66,17 +67,6 @@ def _html_part(kind: str, rates: Floats, units: int) -> str:
     path = "".join(f"M{i + gap:g} 100V{top}H{i + 1 - gap:g}V100" for i, top in enumerate(tops))
     box = f'viewBox="0 0 {len(columns)} 100" preserveAspectRatio="none"'
     return f'<svg class="{kind}" style="--n:{len(rates)}" {box} aria-hidden="true"><path d="{path}"/></svg>'
-
-
-def _html_table(headings: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>\n'
-        for name, *cells in rows
-    )
-    table = f"<caption>Units by site</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>"
-    region = '<div class="wide" role="region" aria-label="Units by site" tabindex="0">'
-    return f"<h2>Counts</h2>\n{region}\n<table>\n{table}\n</table>\n</div>"
 
 
 _HEAD = """<!DOCTYPE html>

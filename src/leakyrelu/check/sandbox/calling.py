@@ -25,15 +25,14 @@ _LARGEST_INTEGER = 10_000  # bits; Python refuses to print one of 4300 digits
 
 
 class Adapted(Protocol):
-    """What is called, and by which keyword it takes its slope; see `adapters`."""
+    """What is called, and how it takes its slope; see `adapters`."""
 
     @property
     def function(self) -> Callable[..., Any]:
         """Takes a number, a list or a NumPy array, and the slope."""
 
-    @property
-    def slope_name(self) -> str:
-        """The keyword."""
+    def arguments(self, slope: float | None, *, positional: bool) -> tuple[tuple[float, ...], dict[str, float]]:
+        """The slope as the arguments that follow the number."""
 
 
 def encode(value: Any) -> Json:
@@ -120,13 +119,11 @@ def call(adapted: Adapted, request: Json, *, caught: tuple[type[BaseException], 
     """Call the function, and say what came of it: a value, or what it raised of what is `caught`."""
     x = decode(request["x"])
     before = _content(x)
-    slope = request["alpha"]
-    arguments = (x,) if slope is None or not request["positional"] else (x, slope)
-    named = {} if slope is None or request["positional"] else {adapted.slope_name: slope}
+    slope, named = adapted.arguments(request["alpha"], positional=request["positional"])
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         try:
-            value = adapted.function(*arguments, **named)
+            value = adapted.function(x, *slope, **named)
         except caught as error:
             return {"raised": _raised(error)}
     return {
@@ -146,7 +143,7 @@ def _raised(error: BaseException) -> Json:
     here = Path(__file__).parent
     frames = [
         frame
-        for frame in traceback.extract_tb(error.__traceback__, limit=4)
+        for frame in traceback.extract_tb(error.__traceback__, limit=8)
         if Path(frame.filename).parent != here  # the function's, not ours
     ]
     line = frames[0].lineno if frames else None  # of the function itself, not of what it calls

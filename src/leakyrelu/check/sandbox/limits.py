@@ -1,4 +1,4 @@
-"""What a process that runs somebody's code may take: memory, time, output, processes.
+"""What a process that runs somebody's code may take: memory, time, output, files, processes. `usage` sums over them.
 
 Loaded by `supervisor` by its path, and with the standard library alone.
 """
@@ -13,6 +13,7 @@ from typing import Any
 __all__ = ["PROCESSES", "become_subreaper", "die_with_parent", "limit"]
 
 PROCESSES = 64  # that the code may have at one time
+_OPEN_FILES = 1024  # per process: a file without a name takes space for as long as it is open
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CAP_SYS_ADMIN, _CAP_SYS_RESOURCE = 21, 24
@@ -43,7 +44,13 @@ def limit(*, memory: int, seconds: int, output: int) -> None:
     with contextlib.suppress(OSError):  # if memory runs out all the same, the kernel ends this process first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     _limit_processes(resource)
-    wanted = {"RLIMIT_AS": memory, "RLIMIT_CPU": seconds, "RLIMIT_FSIZE": output, "RLIMIT_CORE": 0}
+    wanted = {
+        "RLIMIT_AS": memory,
+        "RLIMIT_CPU": seconds,
+        "RLIMIT_FSIZE": output,
+        "RLIMIT_NOFILE": _OPEN_FILES,
+        "RLIMIT_CORE": 0,
+    }
     for name, most in wanted.items():
         kind = getattr(resource, name)
         _, hard = resource.getrlimit(kind)

@@ -1,8 +1,8 @@
 """A process between us and somebody's code: it starts a worker, asks it, and ends it with all that it has started.
 
 Run by `runner` as a program (python -I supervisor.py). It never runs that code itself: a forked worker does, within
-limits on memory, time, output and processes. What the worker sends is read as text and never executed. This guards
-against accidents, not against malice: the code can still reach the network and read files.
+limits on memory, disk, time, output and processes. What the worker sends is read as text and never executed. This
+guards against accidents, not against malice: the code can still reach the network and read files.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ def _beside(name: str) -> ModuleType:
     return module
 
 
-_MODULES = {name: _beside(name) for name in ("adapters", "calling", "limits", "worker")}
+_MODULES = {name: _beside(name) for name in ("adapters", "calling", "limits", "loading", "usage", "worker")}
 
 
 class Worker:
@@ -104,6 +104,7 @@ def _become_worker(job: Json, requests: int, answers: int, output: int) -> None:
                     os.close(descriptor)
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         seconds = job["seconds_to_load"] + job["seconds"] * len(job["requests"])
+        os.environ["TMPDIR"] = job["directory"]  # temporary files go with the folder
         limits.limit(memory=job["memory"], seconds=int(seconds) + 1, output=job["output"] + 1)
         limits.die_with_parent()
         _MODULES["worker"].work(job, _MODULES, requests, answers)
@@ -117,6 +118,7 @@ class Supervisor:
     def __init__(self, job: Json) -> None:
         self.job = job
         self.output = _unnamed_file()
+        self.usage = _MODULES["usage"].Usage(**job["together"], folder=job["directory"])
         self.worker: Worker | None = None
 
     def messages(self) -> Iterator[Json]:
@@ -150,13 +152,14 @@ class Supervisor:
         self._take_printed()
         self.worker.send(request | {"token": token})
         message = self._wait(lambda it: it.get("token") == token, self.job["seconds"])
-        if "ended" not in message and (ended := self._flood()):
+        # What is asked here again may have come between two looks.
+        if "ended" not in message and (ended := self._flood() or self.usage.excess([self.worker.process])):
             message = {"ended": ended}
             self.stop()
         printed = self._take_printed()
         if "ended" in message:
             return message | {"printed": printed}
-        left = message["children"] or _adopted(self.worker.process)
+        left = message["children"] or _MODULES["usage"].adopted(self.worker.process)
         if left:
             self.stop()
         return dict(message["answer"]) | {"printed": printed, "children": left}
@@ -185,9 +188,10 @@ class Supervisor:
             return _described(os.waitstatus_to_exitcode(status))
         if len(self.worker.received) > _LONGEST_ANSWER:
             return "stopped: its answer was too long"
-        if len(_descendants()) > _MOST_PROCESSES:
+        processes = _MODULES["usage"].descendants()
+        if len(processes) > _MOST_PROCESSES:
             return f"stopped after it started {_MOST_PROCESSES} processes"
-        return self._flood()
+        return self._flood() or str(self.usage.excess(processes))
 
     def _flood(self) -> str:
         most = int(self.job["output"])
@@ -227,45 +231,13 @@ def _unnamed_file() -> int:
     return descriptor
 
 
-def _adopted(worker: int) -> bool:
-    """Whether processes that the worker started are our children now, because their parent has ended."""
-    try:
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
-    except OSError:  # a system without /proc
-        return False
-    return any(int(child) != worker for child in children)
-
-
-def _descendants() -> list[int]:
-    """Our children, their children, and so on, where there is a /proc."""
-    parents: dict[int, int] = {}
-    for entry in _entries_of_proc():
-        if entry.isdigit():
-            try:
-                stat = Path(f"/proc/{entry}/stat").read_bytes()
-            except OSError:
-                continue  # it has ended
-            parents[int(entry)] = int(stat.rpartition(b") ")[2].split()[1])
-    found = [os.getpid()]
-    for process in found:  # the list grows while we go through it
-        found += [child for child, parent in parents.items() if parent == process]
-    return found[1:]
-
-
-def _entries_of_proc() -> list[str]:
-    try:
-        return os.listdir("/proc")  # noqa: PTH208  # fast
-    except OSError:
-        return []
-
-
 def _end_all(worker: int) -> None:
     """Kill until nothing is left: a process may start another just before it is killed."""
     end = time.monotonic() + 5
     while time.monotonic() < end:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(worker, signal.SIGKILL)
-        for process in _descendants():
+        for process in _MODULES["usage"].descendants():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         try:

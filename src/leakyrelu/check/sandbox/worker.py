@@ -1,4 +1,4 @@
-"""The process that runs somebody's code: how the code is loaded, and how it is called.
+"""The process that runs somebody's code: it loads the code, then answers one request after another.
 
 Loaded by `supervisor` by its path, and with the standard library alone.
 """
@@ -6,12 +6,8 @@ Loaded by `supervisor` by its path, and with the standard library alone.
 import contextlib
 import os
 import sys
-import traceback
 from collections.abc import Callable
-from importlib import import_module
-from inspect import isfunction
 from json import dumps, loads  # by name: the code may replace those of the module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -43,25 +39,56 @@ def _moved_up(descriptor: int) -> int:
 
 
 def _work(job: Json, modules: dict[str, ModuleType], requests: int, answers: int) -> None:
-    calling, adapters = modules["calling"], modules["adapters"]
-    send = _sender(answers)
+    calling, loading = modules["calling"], modules["loading"]
+    send, target = _sender(answers), job["target"]
     try:
-        function, names = _load(job["target"], adapters.NotCallableError)
-        adapted = {"function": adapters.function_adapter(function, literal=job["literal"])}
-        if job["derivative"]:
-            adapted["derivative"] = adapters.derivative_adapter(function, _derivative(job, names, adapters))
-    except adapters.NotCallableError as error:
+        adapted = _adapted(job, loading, modules["adapters"])
+    except (loading.NotFoundError, modules["adapters"].NotCallableError) as error:
         send({"error": str(error)})
         return
     except BaseException as error:  # noqa: BLE001  # whatever it is, it is reported
-        send(_what_went_wrong(error, job["target"]))
+        send(loading.what_went_wrong(error, target))
         return
-    send({"loaded": True})
+    send({"loaded": True, "called": {name: one.described for name, one in adapted.items()}})
     with os.fdopen(requests) as lines:
         for line in lines:
             request = loads(line)
-            answer = calling.call(adapted[request["of"]], request, caught=(BaseException,))
+            answer = _answer(calling, adapted[request["of"]], request, lambda: loading.hidden(target))
             send({"token": request["token"], "answer": answer, "children": _has_children()})
+
+
+def _answer(calling: ModuleType, adapted: Any, request: Json, hidden: Callable[[], str]) -> Json:
+    try:
+        answer: Json = calling.call(adapted, request, caught=(BaseException,))
+    except BaseException as error:  # raised by our own lines: to make an array they import NumPy, which may be hidden
+        if not hidden():
+            raise
+        answer = {"raised": {"type": type(error).__name__, "text": str(error)[:300]}}
+    return answer | {"hidden": hidden()} if "raised" in answer else answer
+
+
+def _adapted(job: Json, loading: ModuleType, adapters: ModuleType) -> dict[str, Any]:
+    """The function and, if it is asked for, the derivative."""
+    target, slope_name = job["target"], job["slope_name"]
+    module = loading.load(target)
+    found = loading.find(module, target["name"], target)
+    function = adapters.function_adapter(
+        found.function, owner=found.owner, exercise=job["exercise"], slope_name=slope_name
+    )
+    if not job["derivative"]:
+        return {"function": function}
+    name = f"{target['name'].rpartition('.')[2]}_derivative"
+    beside = getattr(module, name, None)
+    other = loading.Loaded(beside) if callable(beside) else None
+    if job["derivative_name"]:
+        other = loading.find(module, job["derivative_name"], target)
+    adapter = adapters.derivative_adapter(
+        found.function,
+        other and other.function,
+        owner=(other or found).owner,
+        slope_name=None if slope_name is None else adapters.AUTO,
+    )
+    return {"function": function, "derivative": adapter}
 
 
 def _sender(answers: int) -> Callable[[Json], None]:
@@ -79,54 +106,6 @@ def _sender(answers: int) -> Callable[[Json], None]:
             text = text[write(answers, text) :]
 
     return send
-
-
-def _load(target: Json, not_callable: type[Exception]) -> tuple[Any, dict[str, Any]]:
-    """The function, and all names beside it."""
-    sys.path[:] = [*target["path"], *sys.path, *(entry for entry in target["packages"] if entry not in sys.path)]
-    if "module" in target:
-        found: Any = import_module(target["module"])
-        names = vars(found)
-    else:
-        module = ModuleType("answer")
-        module.__file__ = target["filename"]
-        sys.modules["answer"] = module  # dataclasses and the like look there
-        names = vars(module)
-        exec(compile(target["source"], target["filename"], "exec", dont_inherit=True), names)  # noqa: S102  # its purpose
-        found = module
-    for part in target["name"].split("."):
-        if not hasattr(found, part):
-            raise not_callable(_what_is_there(found, target))
-        found = getattr(found, part)
-    if isinstance(found, type) or not callable(found):
-        what = "a class" if isinstance(found, type) else f"{found!r:.100}, of type {type(found).__name__}"
-        raise not_callable(f"{target['name']} must be a function, it is {what}")
-    return found, names
-
-
-def _what_is_there(owner: Any, target: Json) -> str:
-    functions = [key for key, value in vars(owner).items() if isfunction(value) and not key.startswith("_")]
-    there = f"functions there: {', '.join(functions[:10])}" if functions else "no function is defined there"
-    where = target["module"] if "module" in target else Path(target["filename"]).name
-    return f"there is no {target['name']!r} in {where}; {there}"
-
-
-def _derivative(job: Json, names: dict[str, Any], adapters: ModuleType) -> Any:
-    name = job["derivative_name"] or f"{job['target']['name'].rpartition('.')[2]}_derivative"
-    if job["derivative_name"] and not callable(names.get(name)):
-        raise adapters.NotCallableError(f"there is no function {name!r} beside {job['target']['name']}")
-    return names.get(name)
-
-
-def _what_went_wrong(error: BaseException, target: Json) -> Json:
-    """Describe an error that was raised while the code was loaded: its line in the code, and what `causes` looks up."""
-    name, text = type(error).__name__, str(error)[:500]
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == target.get("filename")]
-    line = own[-1].lineno if own else None
-    if isinstance(error, SyntaxError):
-        text, line = error.msg, error.lineno
-    where = "" if line is None else f" in line {line}"
-    return {"error": f"{name}{where}: {text}" if text else f"{name}{where}", "type": name, "text": text}
 
 
 def _has_children() -> bool:
