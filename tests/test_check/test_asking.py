@@ -39,7 +39,9 @@ def test_the_slope_may_have_any_name_at_every_level(function):
 
 def test_the_call_is_written_as_it_was_made():
     report = check(lambda x, leak=0.2, /: x if x >= 0 else leak * x)
-    assert [case.call for case in report.failures] == ["<lambda>(-1)", "<lambda>(-250.0)", "<lambda>(-0.03)"]
+    assert [case.call for case in report.failures] == [
+        f"<lambda>({z})" for z in ("-1", "-250.0", "-0.03", "-0.004", "-1e100", "-1")
+    ]
     assert report.cases[3].call == "<lambda>(-2, 0.1)"
     assert check(NAMED["negative_slope"]).cases[3].call == "<lambda>(-2, negative_slope=0.1)"
     assert check(NAMED["negative_slope"]).cases[10].call == "<lambda>(-2, 0.5)"
@@ -90,6 +92,26 @@ def test_another_default_slope_can_be_asked_for(level, default):
     assert not check(function, level=level, derivative=derivative).passed
     assert not check(leakyrelu.leaky_relu, level=level, default=default).passed
     assert not any("0.01" in case.why for case in report.cases)
+
+
+@pytest.mark.parametrize(("own", "asked"), [(0.01, 0.3), (0.1, 0.3), (0.37, 0.2), (0.3, 0.01)])
+def test_the_cause_names_the_default_slope_that_was_asked_for(own, asked):
+    def function(x, alpha=own):
+        return x if x >= 0 else alpha * x
+
+    def derivative(x, alpha=own):
+        return 1 if x >= 0 else alpha
+
+    assert check(function, default=asked).cause == f"the default slope is {own:g}; it must be {asked:g}"
+    assert check(function, default=own).passed
+    if own != 0.37:  # the function's is read off, the derivative's is one of a few
+        cause = check(
+            lambda x, alpha=asked: np.where(x >= 0, x, alpha * x)[()],
+            level="derivative",
+            derivative=np.vectorize(derivative, otypes=[float]),
+            default=asked,
+        ).cause
+        assert f"its default slope is {own:g}; it must be {asked:g}" in cause
 
 
 def test_a_function_without_a_default_can_be_asked_for():

@@ -81,7 +81,7 @@ def test_one_broken_file_never_stops_the_rest(everything, tmp_path):
         assert rows[name]["cause"] == ""
     causes = {f"{name}.py": cause for name, (_, cause) in BROKEN.items()} | {
         "missing.py": "No such file",
-        "bytes.py": "utf-8",
+        "bytes.py": "byte 0xff in line 1 is not UTF-8",
         "directory.py": "no Python file in the folder",
         "link.py": "symbolic link",
         "lost.py": "symbolic link",
@@ -149,7 +149,7 @@ def test_the_table_for_people(tmp_path):
     write(tmp_path, relu=RELU, right=RIGHT)
     (tmp_path / "notes.txt").touch()
     said = invoke("check", tmp_path, cwd=tmp_path).stdout
-    assert f"relu.py    6 of 12  {OF_RELU}\nright.py  12 of 12  passed\n" in said
+    assert f"relu.py   14 of 30  {OF_RELU}\nright.py  30 of 30  passed\n" in said
     assert "1 of 2 submissions passed at level exercise." in said
     assert f"Not a Python file, notebook or folder: {tmp_path / 'notes.txt'}." in said
 
@@ -369,3 +369,33 @@ def test_an_interrupt_leaves_no_process_and_no_file(tmp_path):
 def test_a_check_of_one_file_is_as_before(tmp_path):
     write(tmp_path, a=RIGHT)
     assert run("check", tmp_path / "a.py") == f"{check_named(str(tmp_path / 'a.py'))}\n"
+
+
+def test_what_is_not_asked_of_a_fixed_slope_is_no_lost_point(tmp_path):
+    fixed = "import numpy as np\ndef leaky_relu(x):\n    return np.where(x >= 0, x, 0.01 * x)"
+    table = tmp_path / "grades.csv"
+    grades = grade([write(tmp_path, fixed=fixed, right=fixed.replace("x)", "x, alpha=0.01)", 1))], level="array")
+    fixed, right = grades.rows
+    assert fixed.passed
+    assert fixed.total == fixed.most < right.most == len(grades.cases)
+    assert f"{fixed.most} of {fixed.most}  passed" in str(grades)
+    assert [row["of"] for row in grades.to_dict()["rows"]] == [fixed.most, right.most]
+    grades.to_csv(table)
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        row, _ = csv.DictReader(file)
+    assert row["a slope by name"] == ""
+    assert row["an array"] == "1"
+
+
+@pytest.mark.parametrize("name", ["lrelu", "Leaky.forward"])
+def test_the_function_of_a_class_may_have_another_name(tmp_path, name):
+    source = (
+        "def lrelu(x, alpha=0.01):\n    return x if x >= 0 else alpha * x\n"
+        "class Leaky:\n    def forward(self, x, alpha=0.01):\n        return lrelu(x, alpha)\n"
+    )
+    folder = write(tmp_path, mine=source, theirs=RIGHT)
+    said = invoke("check", folder, "--name", name, cwd=tmp_path)
+    assert said.exit_code == 1
+    assert "mine.py    30 of 30  passed" in said.stdout
+    assert f"there is no '{name.partition('.')[0]}'" in said.stdout
+    assert invoke("check", folder / "mine.py", "--name", name, cwd=tmp_path).exit_code == 0

@@ -38,7 +38,7 @@ class Case:
 
     @property
     def slope(self) -> float:
-        """The slope of the call: the default slope if none is given."""
+        """The slope of the call, which is the default slope if none is given."""
         return self.default if self.alpha is None else self.alpha
 
     @property

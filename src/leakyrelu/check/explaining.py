@@ -79,7 +79,8 @@ def _explain(
             explained = [i for i in wrong if _is_explained(*answered[i][:2], result_of(formula, answered[i][0]))]
             if len(explained) == len(wrong) or _size(answered, explained) >= _ENOUGH:
                 for i in explained:
-                    found[i] += [text] if text not in found[i] else []  # two rows may have the same text
+                    said = text.replace("{default:g}", f"{answered[i][0].default:g}")
+                    found[i] += [said] if said not in found[i] else []  # two rows may have the same text
 
 
 def _is_explained(case: Case, value: Any, result: Any) -> bool:

@@ -34,8 +34,8 @@ _INTEGER = "cut or rounded to an integer: drop int(), round() and //"
 
 
 def other_default(slope: float) -> Mistake:
-    """The slope where none is given."""
-    text = f"the default slope is {slope:.6g}; it must be 0.01"
+    """The slope where none is given. `explaining` writes the one that is asked for in place of ``{default}``."""
+    text = f"the default slope is {slope:.6g}; it must be {{default:g}}"
     return text, lambda x, a, given: where(x > 0, x, (a if given else slope) * x)
 
 

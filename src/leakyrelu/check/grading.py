@@ -11,14 +11,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from leakyrelu._shared.files import written_whole
 from leakyrelu._shared.progress import Progress, unseen
 from leakyrelu._shared.wording import count, in_one_line, listed, printable
 from leakyrelu.check.cases import cases_of
 from leakyrelu.check.reporting import Report
 from leakyrelu.check.runner import check_named, refuse_seconds
 from leakyrelu.check.submissions import Submission, submissions_in
-from leakyrelu.threads import get_num_threads
 
 __all__ = ["Grade", "Grades", "grade", "unasked"]
 
@@ -52,6 +50,11 @@ class Grade:
     def total(self) -> int:
         """The sum of the points."""
         return sum(self.points.values())
+
+    @property
+    def most(self) -> int:
+        """The points that there were to get. What needs a slope is not asked of a function of x alone."""
+        return len(self.points) or sum(case.rule != "reported" for case in cases_of(self.report.level))
 
     @property
     def passed(self) -> bool:
@@ -107,10 +110,9 @@ class Grades:
         return f"{passed} of {count(len(self.rows), 'submission')} passed at level {self.level}{asked}.{others}"
 
     def __str__(self) -> str:
-        most = len(self.cases)
-        longest = max((len(row.name) for row in self.rows), default=0)
+        longest, digits = max((len(row.name) for row in self.rows), default=0), len(str(len(self.cases)))
         lines = [
-            f"{row.name:<{longest}}  {row.total:>{len(str(most))}} of {most}  {'passed' if row.passed else row.cause}"
+            f"{row.name:<{longest}}  {row.total:>{digits}} of {row.most}  {'passed' if row.passed else row.cause}"
             for row in self.rows
         ]
         return "\n".join([*lines, "", self.verdict])
@@ -119,7 +121,8 @@ class Grades:
         """Write a table for spreadsheets: ``name``, ``file``, a column per case, ``total``, ``passed`` and ``cause``.
 
         The file is UTF-8 with a byte order mark, by which Excel knows it; Python reads it as ``utf-8-sig``. A cell
-        that a spreadsheet would take for a formula begins with an apostrophe.
+        that a spreadsheet would take for a formula begins with an apostrophe. The cell of a case that was not asked, as
+        it needs a slope and the function has none, is empty.
 
         Parameters
         ----------
@@ -131,13 +134,15 @@ class Grades:
         OSError, ValueError
             The file cannot be written there.
         """
+        from leakyrelu._shared.files import written_whole  # here: it needs NumPy
+
         text = StringIO()
         writer = csv.writer(text)
         cases = self.cases
         writer.writerow(["name", "file", *map(_cell, cases), "total", "passed", "cause"])
         for row in self.rows:
-            points = row.points
-            columns = [points.get(case, 0) for case in cases]
+            points, missing = row.points, "" if row.points else 0
+            columns = [points.get(case, missing) for case in cases]
             texts = _cell(row.name), _cell(printable(row.file)), _cell(in_one_line(row.cause))
             writer.writerow([*texts[:2], *columns, row.total, row.passed, texts[2]])
         with written_whole(Path(path)) as file:
@@ -153,7 +158,6 @@ class Grades:
             ``total``, ``of``, ``passed``, ``cause`` and ``report``, which is that of `Report.to_dict`. ``format`` is 1;
             it changes when the meaning of a key changes.
         """
-        most = len(self.cases)
         return {
             "format": 1,
             "level": self.level,
@@ -164,7 +168,7 @@ class Grades:
                     "name": row.name,
                     "file": row.file,
                     "total": row.total,
-                    "of": most,
+                    "of": row.most,
                     "passed": row.passed,
                     "cause": row.cause,
                     "report": row.report.to_dict(),
@@ -229,6 +233,8 @@ def grade(
     >>> print(grades.verdict)
     1 of 2 submissions passed at level exercise; 1 could not be asked.
     """
+    from leakyrelu.threads import get_num_threads  # here: it needs the kernels
+
     cases_of(level)
     refuse_seconds(seconds)
     if not all(part.isidentifier() for part in name.split(".")):

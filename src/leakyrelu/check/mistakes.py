@@ -46,7 +46,7 @@ __all__ = ["DERIVATIVE_MISTAKES", "MISTAKES", "NUMBER_MISTAKES"]
 
 # These are computed in float64, and rounded once to the type of the array.
 MISTAKES: tuple[Mistake, ...] = (
-    *map(other_default, (0.1, 0.2, 0.3, 0.001, 0.02, 0.05, 0.25, 0.5, 0.0, 1.0, -0.01)),
+    *map(other_default, (0.01, 0.1, 0.2, 0.3, 0.001, 0.02, 0.05, 0.25, 0.5, 0.0, 1.0, -0.01)),
     *map(fixed_slope, (0.01, 0.1)),
     (
         "it returns alpha for every number: is the number the first parameter, and alpha the second?",
@@ -228,10 +228,10 @@ NUMBER_MISTAKES: tuple[Mistake, ...] = (
 DERIVATIVE_MISTAKES: tuple[Mistake, ...] = (
     *(
         (
-            f"its default slope is {slope:g}; it must be 0.01",
+            f"its default slope is {slope:g}; it must be {{default:g}}",
             lambda x, a, given, slope=slope: where(x > 0, 1, a if given else slope),
         )
-        for slope in (0.1, 0.2, 0.3, 0.001)
+        for slope in (0.01, 0.1, 0.2, 0.3, 0.001)
     ),
     ("it is 0 below zero, as the ReLU's: return alpha there", lambda x, a, given: where(x > 0, 1, 0 * a)),
     ("it returns the value: return 1 above zero, alpha below", lambda x, a, given: where(x > 0, x, a * x)),

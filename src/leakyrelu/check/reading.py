@@ -11,7 +11,6 @@ from leakyrelu.check.sandbox.calling import Json
 
 __all__ = ["UnreadableError", "program", "target_of"]
 
-_EXERCISE = "leaky_relu"
 _FILES = (".py", ".ipynb")
 _STANDARD_INPUT = "-"
 _FORMS = "FILE.py, FILE.ipynb, FILE.py:NAME, MODULE:NAME or - for standard input"
@@ -34,8 +33,8 @@ class _Named:
     is_module: bool = False
 
 
-def target_of(spec: str, derivative: str | None) -> Json:
-    """What a command line names, for the process that loads it.
+def target_of(spec: str, name: str, derivative: str | None) -> Json:
+    """What a command line names, for the process that loads it; `name` where `spec` says none.
 
     Raises
     ------
@@ -46,7 +45,7 @@ def target_of(spec: str, derivative: str | None) -> Json:
     ValueError
         `spec` has another form.
     """
-    named = _named(spec)
+    named = _named(spec, name)
     if named.is_module:
         return {"module": named.place, "name": named.name, "path": [str(Path.cwd())]}
     if named.place == _STANDARD_INPUT:
@@ -54,10 +53,10 @@ def target_of(spec: str, derivative: str | None) -> Json:
     return program(Path(named.place).read_bytes(), named.name, Path(named.place), derivative)
 
 
-def _named(spec: str) -> _Named:
+def _named(spec: str, otherwise: str) -> _Named:
     before, colon, name = spec.rpartition(":")
     if spec == _STANDARD_INPUT or spec.lower().endswith(_FILES):
-        return _Named(spec, _EXERCISE)
+        return _Named(spec, otherwise)
     if name and (before == _STANDARD_INPUT or before.lower().endswith(_FILES)):
         return _Named(before, name)
     if not (before and colon and name):

@@ -196,6 +196,7 @@ def check_source(
 def check_named(
     spec: str,
     *,
+    name: str = "leaky_relu",
     level: str = "exercise",
     seconds: float = 5.0,
     derivative: str | None = None,
@@ -208,7 +209,9 @@ def check_named(
     ----------
     spec : str
         The function: FILE.py, FILE.py:NAME, the same with FILE.ipynb or with ``-`` for standard input, or MODULE:NAME.
-        If only a file is named, NAME is ``leaky_relu``. It may be a class or a method, as for `check_source`.
+        It may be a class or a method, as for `check_source`.
+    name : str, default "leaky_relu"
+        NAME, if only a file is named.
     level : {"exercise", "array", "ieee", "derivative"}
         As for `check`.
     seconds : float, default 5.0
@@ -239,7 +242,7 @@ def check_named(
     True
     """
     try:
-        target = target_of(spec, derivative)
+        target = target_of(spec, name, derivative)
     except UnreadableError as error:
         return Report(level, error=str(error), cause=error.cause)
     return _run(target, level, seconds, derivative, slope_name, default)

@@ -39,7 +39,7 @@ def check(
         list[str] | None,
         typer.Argument(
             metavar="[FILE[:NAME] | MODULE:NAME | FOLDER]...",
-            help="The function, a class or Class.method; NAME is leaky_relu by default. FILE ends in .py or .ipynb, or "
+            help="The function, a class or Class.method; FILE ends in .py or .ipynb, or "
             "is - for standard input. Several functions, or a FOLDER with a file or folder per student, give a table.",
         ),
     ] = None,
@@ -56,6 +56,9 @@ def check(
             metavar="NAME", help="The function's derivative, at level derivative.  [default: NAME_derivative]"
         ),
     ] = None,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="The function's name where FILE or FOLDER does not say it.")
+    ] = "leaky_relu",
     slope_name: Annotated[
         str,
         typer.Option(
@@ -91,6 +94,7 @@ def check(
             raise ValueError("a function is needed: leakyrelu check FILE.py, FILE.py:NAME or MODULE:NAME")
         else:
             options = {
+                "name": name,
                 "level": level,
                 "seconds": seconds,
                 "derivative": derivative,

@@ -3,8 +3,8 @@
 __all__ = ["EXERCISE", "SOLUTION", "START"]
 
 EXERCISE = """\
-Write a Python function `leaky_relu(z: float, alpha: float = 0.01) -> float | int` that returns `z` where it is positive
-and `alpha * z` otherwise.
+Write a Python function `leaky_relu(z: float, alpha: float = 0.01) -> float | int` that returns `z` where it is zero
+or more and `alpha * z` where it is negative.
 
 | call | result |
 |:---|:---|
@@ -16,12 +16,12 @@ and `alpha * z` otherwise.
 
 START = '''\
 def leaky_relu(z: float, alpha: float = 0.01) -> float | int:
-    """Return z where it is positive, and alpha * z otherwise."""
+    """Return z where it is zero or more, and alpha * z where it is negative."""
     # Your code here
 '''
 
 SOLUTION = '''\
 def leaky_relu(z: float, alpha: float = 0.01) -> float | int:
-    """Return z where it is positive, and alpha * z otherwise."""
+    """Return z where it is zero or more, and alpha * z where it is negative."""
     return z if z >= 0 else alpha * z  # >= and not >: so 0 comes back as 0, not as 0.0
 '''

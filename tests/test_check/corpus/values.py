@@ -26,7 +26,7 @@ _SLOPES = [
     one_line("round(alpha, 2)", "z if z >= 0 else round(alpha, 2) * z", "alpha is rounded"),
     one_line("a percentage", "z if z >= 0 else alpha / 100 * z", "0.01 times as large"),
     one_line("twice", "z if z >= 0 else alpha * alpha * z", "applied twice"),
-    one_line("double", "z if z >= 0 else 2 * alpha * z", "2 times as large"),
+    one_line("twice the slope", "z if z >= 0 else 2 * alpha * z", "2 times as large"),
 ]  # fmt: skip
 
 _FORMULAS = [
