@@ -40,7 +40,7 @@ def test_the_slope_may_have_any_name_at_every_level(function):
 def test_the_call_is_written_as_it_was_made():
     report = check(lambda x, leak=0.2, /: x if x >= 0 else leak * x)
     assert [case.call for case in report.failures] == [
-        f"<lambda>({z})" for z in ("-1", "-250.0", "-0.03", "-0.004", "-1e100", "-1")
+        f"<lambda>({z})" for z in ("-1", "-250.0", "-0.03", "-2", "-0.004", "-1e200", "-1")
     ]
     assert report.cases[3].call == "<lambda>(-2, 0.1)"
     assert check(NAMED["negative_slope"]).cases[3].call == "<lambda>(-2, negative_slope=0.1)"
@@ -393,3 +393,60 @@ def test_the_command_asks_other_peoples_functions(tmp_path):
 
 def test_a_function_of_an_installed_module_may_be_a_class():
     assert check_named("leakyrelu.check:Report").error.startswith("Report is a class without __call__")
+
+
+STATES = """
+class Sticky:
+    def forward(self, z, alpha=None):
+        if alpha is not None:
+            self.alpha = alpha
+        return z if z >= 0 else getattr(self, "alpha", 0.01) * z
+class Doubling:
+    def __init__(self, alpha=0.01):
+        self.alpha = alpha
+    def __call__(self, z):
+        result = z if z >= 0 else self.alpha * z
+        self.alpha *= 2
+        return result
+class First:
+    def __init__(self, alpha=0.01):
+        self.alpha, self.cache = alpha, {}
+    def __call__(self, z):
+        z = self.cache.setdefault("z", z)
+        return z if z >= 0 else self.alpha * z
+class Layer:
+    def __init__(self, alpha=0.01):
+        self.alpha = alpha
+    def forward(self, z):
+        self.z = z
+        return z if z >= 0 else self.alpha * z
+"""
+
+
+@pytest.mark.parametrize("name", ["Sticky.forward", "Doubling", "First", "Layer.forward"])
+def test_what_an_object_keeps_may_not_change_the_next_call(name):
+    assert check_source(STATES, name=name).passed == name.startswith("Layer")
+
+
+CHOICE = "import torch\ndef leaky_relu(x: torch.Tensor, alpha=0.01):\n    "
+
+
+@pytest.mark.parametrize("level", ["exercise", "array"])
+@pytest.mark.parametrize("name", ["torch.nn.functional:leaky_relu", "torch.nn:LeakyReLU", "leakyrelu.torch:leaky_relu"])
+def test_a_function_of_tensors_need_not_take_integers(name, level):
+    pytest.importorskip("torch")
+    report = check_named(name, level=level)
+    assert report.passed, report
+    hints = {case.name: case.hint for case in report.cases if case.hint}
+    assert level == "exercise" or "functions of PyTorch refuse integers" in hints["int8"]
+
+
+@pytest.mark.parametrize(
+    "line", ["return torch.nn.functional.leaky_relu_(x, alpha)", "x[x < 0] *= alpha\n    return x"]
+)
+def test_a_function_of_tensors_must_leave_its_input_as_it_was(line):
+    pytest.importorskip("torch")
+    floats = "if not x.is_floating_point():\n        x = x.double()\n    "
+    assert "it changes its input" in check_source(CHOICE + floats + line, level="array").cause
+    copied = check_source(CHOICE + "x = x.clone()\n    " + line, level="array")
+    assert copied.passed, copied

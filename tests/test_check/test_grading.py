@@ -44,7 +44,7 @@ BROKEN = {
     "bomb": (body("while True: os.fork()", "import os"), "starts processes"),
     "exits": (body("os._exit(0)", "import os"), "ends the whole process"),
     "kills": (body("os.kill(os.getppid(), 9)", "import os"), "ends processes that are not its own"),
-    "prints": (body("while True: print('x' * 1000)"), "prints without end"),
+    "prints": (body("while True: print('x' * 1000)"), "prints too much"),
     "removes": (body("shutil.rmtree(os.getcwd()); return 1", "import os, shutil"), ""),
 }
 

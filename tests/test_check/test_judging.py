@@ -101,5 +101,19 @@ def test_the_exercise_asks_on_both_sides_near_and_far_and_with_slopes_from_0_to_
     asked = cases_of("exercise")
     assert {case.slope for case in asked} >= {0.0, 0.01, 1.0}
     assert all(0 <= case.slope <= 1 for case in asked)
-    assert max(case.x for case in asked) == -min(case.x for case in asked) == 1e100
-    assert min(abs(case.x) for case in asked if case.x) == 1e-100
+    assert max(case.x for case in asked) == -min(case.x for case in asked) == 1e200
+    assert min(abs(case.x) for case in asked if case.x) == 1e-200
+
+
+@pytest.mark.parametrize(
+    ("at_zero", "passes"), [(1, True), (0.25, True), (0, True), (0.5, True), (77, False), (-1, False)]
+)
+def test_at_zero_any_convention_will_do_and_nothing_else(at_zero, passes):
+    def derivative(x, alpha=0.25):
+        return np.where(x > 0, 1.0, np.where(x < 0, alpha, at_zero))
+
+    function = leakyrelu.leaky_relu
+    cause = check(
+        lambda x, alpha=0.25: function(x, alpha), level="derivative", derivative=derivative, default=0.25
+    ).cause
+    assert ("at zero the derivative is 1 or alpha" in cause) != passes

@@ -16,7 +16,7 @@ from test_check.corpus import PROGRAMS
 
 import leakyrelu
 from leakyrelu.check import Report, check, check_named, check_source
-from leakyrelu.check.cases import LEVELS, Case, cases_of
+from leakyrelu.check.cases import EXERCISES, LEVELS, Case, cases_of
 from leakyrelu.check.explaining import explain
 from leakyrelu.check.mistakes import DERIVATIVE_MISTAKES, MISTAKES, NUMBER_MISTAKES
 from leakyrelu.check.sandbox.calling import decode, encode
@@ -36,13 +36,13 @@ def test_the_librarys_own_function_passes_in_this_process_and_in_another(level):
 def ask(program, level):
     """Check what is asked at the exercise, which may do anything, in a process of its own; the rest here, for speed."""
     if program.level == "exercise":
-        return check_source(program.source)
+        return check_source(program.source, exercise=program.exercise)
     names = {}
     exec(program.source, names)
     return check(names["leaky_relu"], level=level, derivative=names.get("leaky_relu_derivative"))
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: f"{program.level}: {program.name}")
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: f"{program.level} {program.exercise}: {program.name}")
 def test_a_program_of_the_corpus_gets_its_verdict_and_its_cause(program):
     report = ask(program, program.level)
     remarks = "; ".join(case.hint for case in report.cases if case.state == "hint")
@@ -62,9 +62,10 @@ def test_a_wrong_program_passes_the_levels_below_its_own(program):
 
 
 def test_the_corpus_is_large_and_names_each_program_once():
-    names = [(program.level, program.name) for program in PROGRAMS]
+    names = [(program.level, program.exercise, program.name) for program in PROGRAMS]
     assert len(names) == len(set(names))
     assert len(names) >= 200
+    assert all(sum(of == exercise for _, of, _ in names) >= 25 for exercise in EXERCISES)
     assert {program.level for program in PROGRAMS} == set(LEVELS)
     assert all(program.cause for program in PROGRAMS if program.verdict == "wrong")
 
@@ -103,7 +104,7 @@ def test_each_case_says_what_was_called_came_back_and_is_right_and_why():
     ]
     assert str(report.cases[0]) == "passed    <lambda>(0) -> 0"
     assert str(report).endswith(
-        "6 of 30 cases failed at level exercise.\nLikely cause: the default slope is 0.1; it must be 0.01."
+        "7 of 30 cases failed at level exercise.\nLikely cause: the default slope is 0.1; it must be 0.01."
     )
 
 
@@ -121,10 +122,21 @@ def test_without_a_known_cause_the_place_is_named():
 
 def test_two_causes_are_both_named():
     report = check_source(
-        "import numpy as np\ndef leaky_relu(x, alpha=0.01): return np.where(x > 0, x, 0 * x)", level="array"
+        "import numpy as np\ndef leaky_relu(x, alpha=0.2):\n    x = np.asarray(x)\n"
+        "    return np.where(x > 0, x, alpha * x).astype(float if x.ndim == 0 and x.dtype.kind == 'i' else x.dtype)",
+        level="array",
     )
-    assert "it is the ReLU" in report.cause
+    assert "the default slope is 0.2" in report.cause
     assert "the products are cut to integers" in report.cause
+
+
+@pytest.mark.parametrize(
+    ("expression", "cause"),
+    [("np.maximum(z, 0)", "it is the ReLU, max(0, z)"), ("np.abs(z)", "it returns the absolute value")],
+)
+def test_integers_that_come_of_no_product_are_not_said_to_be_cut(expression, cause):
+    report = check_source(f"import numpy as np\ndef leaky_relu(z, alpha=0.01): return {expression}", level="array")
+    assert report.cause == f"{cause}: below zero return alpha * z"
 
 
 def test_exceptions_have_the_line_of_the_code():

@@ -2,6 +2,6 @@
 
 from leakyrelu.check.grading import Grade, Grades, grade
 from leakyrelu.check.reporting import Report, Result
-from leakyrelu.check.runner import check, check_named, check_source
+from leakyrelu.check.runner import Cancellation, check, check_named, check_source
 
-__all__ = ["Grade", "Grades", "Report", "Result", "check", "check_named", "check_source", "grade"]
+__all__ = ["Cancellation", "Grade", "Grades", "Report", "Result", "check", "check_named", "check_source", "grade"]

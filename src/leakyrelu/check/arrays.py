@@ -51,9 +51,18 @@ def compare(case: Case, value: Any) -> Difference | None:
         return Difference(hint, f"shape {actual.shape}", example)
     if hasattr(value, "dtype") and actual.dtype != expected.dtype:
         hint, example = causes.of_type(np.asarray(case.x).dtype, actual.dtype)
-        return Difference(hint, actual.dtype.name, example)
+        # Integers may also come of another mistake, such as that of a ReLU, which has no products.
+        is_number = actual.dtype.kind in "iu" and bool(_wrong(actual, expected, exact=False).any())
+        if actual.dtype.kind in "iu" and not _is_cut(actual, np.asarray(case.x)):
+            hint = ""
+        return Difference(hint, actual.dtype.name, example, is_number)
     wrong = _wrong(actual, expected, exact=case.rule == "exact")
     return _different(case, actual, expected, wrong) if wrong.any() else None
+
+
+def _is_cut(actual: Any, x: Any) -> bool:
+    """Whether integers may be products with a slope from 0 to 1, without their fractions."""
+    return bool(np.all(np.where(x < 0, (x <= actual) & (actual <= 0), actual == x)))
 
 
 def _different(case: Case, actual: Any, expected: Any, wrong: Any) -> Difference:

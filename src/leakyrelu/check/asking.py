@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from leakyrelu.check.cases import Case
+from leakyrelu._shared.wording import in_one_line, printable
+from leakyrelu.check.cases import EXERCISES, Case
+from leakyrelu.check.causes import of_ending, of_exception
 from leakyrelu.check.judging import report
 from leakyrelu.check.reporting import Report
-from leakyrelu.check.sandbox.calling import Json, decode
+from leakyrelu.check.sandbox.calling import Json, decode, encode
 
-__all__ = ["DEFAULT", "judged", "with_default"]
+__all__ = ["DEFAULT", "inputs_of", "judged", "request_of", "told", "with_default"]
 
 DEFAULT = 0.01
 
@@ -35,13 +37,38 @@ def _of_slope(case: Case, slope: float) -> Case:
     return replace(case, default=slope, why=why)
 
 
+def inputs_of(case: Case) -> int:
+    """How many arguments come before the slope."""
+    return 2 if case.is_list else 1
+
+
+def request_of(case: Case) -> Json:
+    """The call as plain data, for `sandbox`."""
+    inputs = [encode(case.x) | {"layout": case.layout}]
+    if case.is_list:
+        inputs.insert(0, encode(case.gradients))
+    return {"of": case.of, "inputs": inputs, "alpha": case.alpha, "positional": case.positional}
+
+
+def told(level: str, name: str, asked: Sequence[Case], first: Json, answers: Sequence[Json]) -> Report:
+    """The report on what `sandbox` says: at first whether the code was loaded, then the answers."""
+    if "error" not in first:
+        return judged(level, name, asked, answers, first.get("called", {}))
+    text = first["error"]
+    cause = of_ending(text)
+    if "type" in first:
+        cause = of_exception(first["type"], first["text"], first.get("code", ""), asked[0].of)
+    return Report(level, error=printable(in_one_line(text)), cause=printable(first.get("hidden") or cause))
+
+
 def judged(level: str, name: str, asked: Sequence[Case], answers: Sequence[Json], called: Json) -> Report:
     """The report on all answers; `called` says how the function and its derivative took their slopes.
 
     It comes from the process of the code, and is not trusted: a part that is missing stands for a parameter alpha.
     """
-    hows = {of: called[of] if isinstance(called.get(of), dict) else {} for of in ("function", "derivative")}
+    hows: dict[str, Json] = {of: called[of] if isinstance(called.get(of), dict) else {} for of in EXERCISES}
     asked, answers = _without_slopes(asked, answers, hows)
+    asked = [_of_tensors(case) if hows[case.of].get("tensors") else case for case in asked]
     found = report(level, name, asked, answers)
     results = tuple(
         replace(result, call=_written(case, result.call.partition("(")[0], hows[case.of]))
@@ -49,6 +76,12 @@ def judged(level: str, name: str, asked: Sequence[Case], answers: Sequence[Json]
     )
     hidden = next((str(answer["hidden"]) for answer in answers if answer.get("hidden")), "")
     return replace(found, cases=results, cause=found.cause if found.passed or not hidden else hidden)
+
+
+def _of_tensors(case: Case) -> Case:
+    """A function of tensors need not take integers."""
+    is_integer = case.is_array and getattr(case.x, "dtype", None) is not None and case.x.dtype.kind in "iu"
+    return replace(case, optional=True) if is_integer else case
 
 
 def _without_slopes(
@@ -100,4 +133,4 @@ def _written(case: Case, name: str, how: Json) -> str:
         return form.replace(", {slope}", "").replace("{slope}", "").replace("{x}", case.text)
     by_position = how.get("by_position") == "always" or (case.positional and how.get("by_position") != "never")
     keyword = "" if by_position else f"{how.get('slope_name', 'alpha')}="
-    return form.replace("{slope}", f"{keyword}{case.alpha:g}").replace("{x}", case.text)
+    return form.replace("{slope}", f"{keyword}{case.alpha:.15g}").replace("{x}", case.text)

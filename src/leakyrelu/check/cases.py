@@ -1,16 +1,22 @@
-"""The calls that are made at each level, and the right answers. The level ``exercise`` needs no NumPy."""
+"""The calls that are made at each level, and the right answers; `exercises` and `array_cases` list them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import takewhile
 from typing import Any, Literal
 
-__all__ = ["LEVELS", "Case", "cases_of"]
+__all__ = ["EXERCISES", "LEVELS", "Case", "Exercise", "cases_of", "name_of"]
 
 LEVELS = ("exercise", "array", "ieee", "derivative")
 
-Rule = Literal["printed", "close", "exact", "reported"]
+Exercise = Literal["function", "derivative", "backward"]
+Rule = Literal["printed", "close", "exact", "either", "reported"]
+
+EXERCISES: dict[Exercise, str] = {  # what is to be written, and how its definition begins
+    "function": "leaky_relu(z, alpha=0.01)",
+    "derivative": "leaky_relu_derivative(z, alpha=0.01)",
+    "backward": "leaky_relu_backward(gradients, zs, alpha=0.01)",
+}
 
 
 @dataclass(frozen=True)
@@ -18,8 +24,9 @@ class Case:
     """One call: its argument, how it is written, and the rule by which its answer is judged.
 
     The rules: ``printed``, as ``close``, with a remark if Python prints it otherwise; ``close``, equal within a few
-    roundings; ``exact``, rounded once, with zeros of the right sign; ``reported``, not judged. If a case is
-    `optional`, a wrong answer is a remark.
+    roundings; ``exact``, rounded once, with zeros of the right sign; ``either``, the derivative at zero: 1, or alpha
+    with a remark; ``reported``, not judged. If a case is `optional`, a wrong answer is a remark. `gradients` are given
+    to a backward pass alone, before `x`, which is a list as long.
     """
 
     level: str
@@ -31,10 +38,11 @@ class Case:
     rule: Rule = "close"
     positional: bool = False
     layout: str = ""
-    of: Literal["function", "derivative"] = "function"
+    of: Exercise = "function"
     may_warn: bool = False
     optional: bool = False
     default: float = 0.01
+    gradients: list[float] | None = None
 
     @property
     def slope(self) -> float:
@@ -43,17 +51,29 @@ class Case:
 
     @property
     def is_number(self) -> bool:
-        """Whether the argument is a number of Python; otherwise it is an array, or stands for one."""
+        """Whether the argument is a number of Python."""
         return type(self.x) in {int, float}
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the argument is an array, or stands for one."""
+        return not (self.is_number or self.is_list)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the arguments are two lists of numbers, and the answer is one."""
+        return self.gradients is not None
 
     def call(self, name: str) -> str:
         """The call, as one would type it."""
-        slope = "" if self.alpha is None else f", {'' if self.positional else 'alpha='}{self.alpha:g}"
+        slope = "" if self.alpha is None else f", {'' if self.positional else 'alpha='}{self.alpha:.15g}"
         return f"{name}({self.text}{slope})"
 
     @property
     def expected(self) -> Any:
-        """The right answer, a number for a number and an array for anything else."""
+        """The right answer, a number for a number, a list for two lists, and an array for anything else."""
+        if self.gradients is not None:
+            return [g if z >= 0 else self.slope * g for g, z in zip(self.gradients, self.x, strict=True)]
         if not self.is_number:
             rounding = import_module("leakyrelu.check.rounding")
             return rounding.right_array(self.x, self.slope, derivative=self.of == "derivative")
@@ -62,64 +82,37 @@ class Case:
         return self.x if self.x >= 0 else self.slope * self.x
 
 
-def cases_of(level: str) -> list[Case]:
+def name_of(exercise: str) -> str:
+    """The name of what an exercise asks for.
+
+    Raises
+    ------
+    ValueError
+        There is no such exercise.
+    """
+    for key, definition in EXERCISES.items():
+        if key == exercise:
+            return definition.partition("(")[0]
+    raise ValueError(f"exercise must be one of {', '.join(EXERCISES)}, got {exercise!r}")
+
+
+def cases_of(level: str, exercise: str = "function") -> list[Case]:
     """All cases of a level: those of the levels before it, then its own.
 
     Raises
     ------
     ValueError
-        There is no such level.
+        There is no such level or exercise, or the exercise has no such level.
     """
+    name_of(exercise)
     if level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
-    cases = list(_exercise())
+    if level != "exercise" and exercise != "function":
+        raise ValueError(f"the exercise {exercise!r} is asked at the level 'exercise' alone, got {level!r}")
+    cases: list[Case] = list(getattr(import_module("leakyrelu.check.exercises"), exercise)())
     if level != "exercise":
         of_arrays = import_module("leakyrelu.check.array_cases")
         makers = {"array": of_arrays.arrays, "ieee": of_arrays.ieee, "derivative": of_arrays.derivative}
         for one in [*takewhile(lambda one: one != level, makers), level]:
             cases += makers[one]()
     return cases
-
-
-def _exercise() -> Iterator[Case]:
-    def ask(name: str, text: str, why: str, alpha: float | None = None, **more: Any) -> Case:
-        return Case("exercise", name, text, _number(text), why, alpha, **more)
-
-    positive, negative = "a number that is zero or more comes back as it is", "a negative number is multiplied by alpha"
-    default = f"{negative}, and alpha is 0.01 where none is given"
-    yield ask("zero", "0", positive, rule="printed")
-    yield ask("one", "1", positive, rule="printed")
-    yield ask("minus one", "-1", default, rule="printed")
-    yield ask("a slope by name", "-2", negative, 0.1, rule="printed")
-    yield ask("a positive float", "2.5", positive)
-    yield ask("a small positive float", "0.25", positive)
-    yield ask("a negative float", "-0.5", negative, 0.2)
-    yield ask("a large negative float", "-250.0", default)
-    yield ask("a small negative float", "-0.03", default)
-    yield ask("a slope and a positive number", "0.3", f"{positive}, whatever alpha is", 0.5)
-    yield ask("a slope by position", "-2", "alpha is the second argument", 0.5, positional=True)
-    yield ask("zero and a slope", "0.0", "zero is zero on both sides", 0.3)
-    # The rest is for functions that are right for the numbers above, and wrong for others.
-    yield ask("a large integer", "1000", positive)
-    yield ask("a negative integer", "-7", negative, 0.3)
-    yield ask("many digits", "0.1234567890123456", positive)
-    yield ask("many digits below zero", "-0.1234567890123456", f"{negative}, and not rounded", 0.3)
-    yield ask("near zero", "0.004", f"{positive}, however small it is")
-    yield ask("near zero and negative", "-0.004", default)
-    yield ask("very large", "1e100", f"{positive}: the function has no largest value")
-    yield ask("very large and negative", "-1e100", f"{default}: the function has no smallest value")
-    yield ask("very small", "1e-100", f"{positive}, however small it is")
-    yield ask("very small and negative", "-1e-100", f"{negative}, however small it is", 0.5)
-    yield ask("slope 0 above zero", "3.0", f"{positive}, whatever alpha is", 0.0)
-    yield ask("slope 0 below zero", "-3.0", "a slope of 0 is a slope: 0 * z is 0", 0.0)
-    yield ask("slope 1 below zero", "-4.0", "with a slope of 1 the function returns what it is given", 1.0)
-    yield ask("a large slope", "-4.5", negative, 0.95)
-    yield ask("a small slope", "-4.5", negative, 0.0003)
-    again = "the same call gives the same result, whatever was called before"
-    yield ask("the default again", "-1", again)
-    yield ask("one again", "1", again)
-    yield ask("the same number and another slope", "-2", negative, 0.25)
-
-
-def _number(text: str) -> float:
-    return float(text) if set(text) & {".", "e"} else int(text)

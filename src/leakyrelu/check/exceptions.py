@@ -1,25 +1,84 @@
-"""Says in plain words what causes an exception, be it raised by a call or by Python when it reads the code."""
+"""Says in plain words what causes an exception; `syntax` has those that Python raises when it reads the code."""
 
+import builtins
 import re
+
+from leakyrelu.check import lists
+from leakyrelu.check.cases import EXERCISES, Exercise
+from leakyrelu.check.sandbox.calling import Json
+from leakyrelu.check.syntax import of_syntax
 
 __all__ = ["ARITHMETIC", "of_exception"]
 
 # Exceptions of arithmetic: what was computed has no value.
 ARITHMETIC = frozenset({"OverflowError", "ZeroDivisionError", "FloatingPointError"})
 
+_UNREADABLE = frozenset({"SyntaxError", "IndentationError", "TabError"})
+_HIDDEN = "a variable is called {0}, as a function of Python that is needed: give the variable another name"
 _BY_ELEMENT = "work element by element, np.where(x >= 0, x, alpha * x)"
+
+_NOT_THERE = (
+    "it looks up an element that is not there, while the file runs: leave out what the function does not need, or put "
+    "it under if __name__ == '__main__':"
+)
+_NO_ARRAY = "it takes only arrays or lists that have elements: one number has none; use the number itself, or np.where"
+_NOT_WRITTEN = "it is not written yet: replace the line with raise by the function's body"
+
+# Parts of the exception's name, of its text and of the line (all regular expressions), and the cause.
+_LINES = (
+    (
+        r"TypeError",
+        r"unsupported operand type\(s\) for [&|]",
+        r"[<>=]=?[^&|]*[&|][^&|]*[<>=]",
+        "& and | calculate with bits, before > and < compare: two conditions are joined by and, or by or",
+    ),
+    (
+        r"(TypeError|AxisError)",
+        r"interpreted as an integer|out of bounds",
+        r"\b(np|numpy)\.(a?max|a?min)\(",
+        "np.max looks for the largest element of one array: np.maximum compares two",
+    ),
+    (
+        r"TypeError",
+        r"'(int|float)' object is not iterable",
+        r"\b(max|min)\([^,()]*\)",
+        "max() and min() compare at least two numbers: max(z, alpha * z)",
+    ),
+    (
+        r"IndexError",
+        "",
+        r"\bargv\b",
+        "it reads the command line, on which there is nothing: put that under if __name__ == '__main__':",
+    ),
+)
+
+# Methods and parts of arrays, tensors and lists, which somebody expects of a number.
+_OF_ARRAYS = (
+    "shape|size|ndim|dtype|T|clip|copy|sum|min|max|mean|std|any|all|astype|reshape|ravel|flatten|flat|tolist|item|fill|"
+    "apply|map|where|mask|loc|iloc|values|index|append|extend|count|sort|abs|numpy|clamp|relu|detach|device|view|float"
+)
 
 # The name of the exception, a part of its text (both as regular expressions), and the cause.
 _EXCEPTIONS = (
     (r"RecursionError", "", "it calls itself without end: a leaky ReLU needs no recursion"),
     (r"SystemExit", "", "it calls exit: return the value instead"),
     (r"MemoryError|_ArrayMemoryError", "", "it asks for more memory than it is given: one number needs none"),
-    (r"NotImplementedError", "^$", "it is not written yet: replace the line with raise by the function's body"),
+    (r"NotImplementedError", "^$", _NOT_WRITTEN),
+    (
+        r"\w*(Error|Exception)",
+        r"(?i)\btodo\b|\bimplement (me|this|it|here)|not (yet )?implemented( yet)?$",
+        _NOT_WRITTEN,
+    ),
     (r"AssertionError", "", "an assert of its own does not hold"),
     (
         r"(AttributeError|ImportError)",
         r"partially initialized module|circular import|renaming",
         "the file, or one beside it, has the name of a module that it imports, such as numpy.py: rename the file",
+    ),
+    (
+        r"(AttributeError|ImportError)",
+        r"was removed|deprecated alias|expired attribute|has been removed",
+        "the module had this name in an older version: read what came back; for np.float write float, for np.int int",
     ),
     (r"AttributeError", r"^module '.*' has no attribute", "the module has no such name: look at its spelling"),
     (
@@ -43,19 +102,12 @@ _EXCEPTIONS = (
         "it calculates with a function: call it, with parentheses, or look for a name that is used twice",
     ),
     (r"TypeError", r"'module' object is not callable", "it calls a module: name its function after a dot"),
-    (
-        r"TypeError",
-        r"unexpected keyword argument '(alpha|negative_slope)'",
-        "the slope must be a parameter called alpha: def leaky_relu(z, alpha=0.01)",
-    ),
-    (r"TypeError", r"missing .* '?alpha'?", "alpha needs a default: def leaky_relu(z, alpha=0.01)"),
-    (
-        r"TypeError",
-        r"(missing .* argument|positional arguments? but|multiple values for)",
-        "it must take two arguments, the number first and then the slope: def leaky_relu(z, alpha=0.01)",
-    ),
     (r"TypeError", r"Tensor", "it takes tensors only, and was given something else"),
-    (r"TypeError", r"NoneType", "it calculates with None: something it calls returns nothing"),
+    (
+        r"TypeError",
+        r"NoneType",
+        "it calculates with None: a variable is set to it, or something that it calls returns nothing",
+    ),
     (
         r"TypeError",
         r"'(int|float|numpy\.\w+)' object is not callable",
@@ -67,10 +119,27 @@ _EXCEPTIONS = (
         r"multiply sequence",
         "it multiplies a list or a text: np.asarray(x) makes an array of a list, and numbers have no quotation marks",
     ),
+    (r"AttributeError", rf"'(int|float)' object has no attribute '({_OF_ARRAYS})'", _NO_ARRAY),
     (
-        r"(TypeError|AttributeError|IndexError)",
-        r"'?(int|float)'? object|type '(int|float)'|unsized|index to scalar|0-d array|too many indices",
-        "it takes only arrays or lists that have elements: one number has none; use the number itself, or np.where",
+        r"AttributeError",
+        r"'(int|float)' object has no attribute",
+        "a number of Python has no such part after a dot: compare with >= and <, multiply with *",
+    ),
+    (
+        r"TypeError",
+        r"'float' object cannot be interpreted as an integer",
+        "it calls something that takes integers only, such as range() or math.factorial(): z may be any number",
+    ),
+    (r"TypeError", r"'(int|float)' object (is not (iterable|subscriptable)|does not support item)", _NO_ARRAY),
+    (
+        r"(TypeError|IndexError)",
+        r"non-iterable (int|float) object|of type '(int|float)'|unsized|index to scalar|0-d array|too many indices",
+        _NO_ARRAY,
+    ),
+    (
+        r"TypeError",
+        r"unhashable type: '(numpy\.)?ndarray'",
+        "a cache or a dictionary takes no array as its key: do without",
     ),
     (r"(TypeError|AttributeError)", r"list|sequence", "a list is no array: np.asarray(x) makes it one"),
     (r"TypeError", r"only .* scalar arrays|scalar array", f"it takes one number only: {_BY_ELEMENT}"),
@@ -84,6 +153,11 @@ _EXCEPTIONS = (
         r"ValueError",
         r"truth value",
         "`if`, max() and min() want one truth value, and an array has many: use np.where(x >= 0, x, alpha * x)",
+    ),
+    (
+        r"ValueError",
+        r"nonzero on 0d",
+        "np.where with a condition alone looks for places: write np.where(z >= 0, z, alpha * z)",
     ),
     (r"ValueError", r"read-only|not writeable", "it changes its input: work on a copy, or return a new array"),
     (r"ImportError", "", "the module has no such name: look at its spelling"),
@@ -104,7 +178,11 @@ _EXCEPTIONS = (
     (r"NameError", "", "a name is used that does not exist: look at its spelling"),
     (r"ZeroDivisionError", "", "it divides by its argument or by alpha: multiply"),
     (r"OverflowError", "", "a number becomes too large: a power or an exponential function is not needed"),
-    (r"ValueError", r"math domain", "it takes a root or a logarithm of a negative number: neither is needed"),
+    (
+        r"ValueError",
+        r"math domain|expected a \w+ input",
+        "it takes a root or a logarithm of a negative number: neither is needed",
+    ),
     (r"ValueError", r"could not convert|invalid literal", "it makes a number of a text that is none: use the argument"),
     (
         r"ValueError",
@@ -119,133 +197,96 @@ _EXCEPTIONS = (
     (r"(KeyError|IndexError)", "", "it looks up an element that is not there: calculate the result, without a table"),
     (r"FileNotFoundError", "", "it opens a file that is not there: it needs none"),
     (r"EOFError", "", "it reads input, and there is none: take the number from the argument"),
-    (r"BlockingIOError", "", "it starts processes or threads without end: it needs none"),
-    (r"RuntimeError", r"start new thread", "it starts processes or threads without end: it needs none"),
-    (r"OSError", r"too large", "it prints or writes without end"),
-)
-
-_LETTERS = "write the characters anew, with the keyboard set to English"
-
-# What Python cannot read: a part of the line, a part of Python's text (both as regular expressions), and the cause.
-_SYNTAX = (
-    (r"^\s*(```|~~~)", "", "a line with ``` is Markdown and not Python: remove it"),
+    (r"BlockingIOError", "", "it starts too many processes or threads: it needs none"),
+    (r"RuntimeError", r"start new thread", "it starts too many processes or threads: it needs none"),
     (
-        r"^\s*(>>>|\.\.\.\s|In ?\[\d*\]:)",
-        "",
-        "a prompt such as >>> was copied with the code: remove it, also where it is ... or In [1]:",
+        r"OSError",
+        r"too large",
+        "it prints or writes too much: return the value, and look at the condition of each loop",
     ),
-    (r"^\s*(!|%|\?)\s*\w+", "", "a command of a notebook, such as !pip or %matplotlib, is not Python: remove it"),
-    (r"^(<{7}|={7}|>{7}|\|{7})", "", "marks of a merge conflict are left in the file: keep one of the two versions"),
-    (
-        r"^[+-]\s*(def|return|if|else|elif|import)\b",
-        "",
-        "the + or - of a comparison was copied with the code: remove it",
-    ),
-    (
-        r"^\s*\d+\s*[:.|)]?\s*(def|return|if|else|elif|import|from)\b",
-        "",
-        "the numbers of the lines were copied with the code: remove them",
-    ),
-    (r"&(gt|lt|amp|quot|nbsp|#\d+);", "", "&gt; and the like belong to web pages: write >, < and & themselves"),
-    (
-        r"[\u2018-\u201f\u2039\u203a\u00ab\u00bb]",
-        "",
-        f"the quotation marks are typographic ones: {_LETTERS}",
-    ),
-    (r"[\u2010-\u2015\u2212]", "", "the minus sign is a dash or another character that looks like it: type -"),
-    (r"[\u00b7\u00d7\u2217\u2219\u22c5]", "", "the sign of multiplication is *"),
-    (r"[\u2260\u2264\u2265\u2a7d\u2a7e]", "", "write >=, <= and !="),
-    (
-        r"[\u3000-\u3002\uff01-\uff5e]",
-        "",
-        f"a bracket or another sign has the width of a Chinese letter: {_LETTERS}",
-    ),
-    (
-        r"[\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u2060\ufeff]",
-        "",
-        "an invisible character came with the code, often from a web page: type the line anew",
-    ),
-    (r"\u2026", "", "... was copied as one character: write the code that it stands for"),
-    (
-        r"\\(alpha|cdot|times|geq?|leq?|frac|begin|text)\b",
-        "",
-        r"\alpha and the like belong to LaTeX: write alpha, * and >=",
-    ),
-    ("", r"inconsistent use of tabs", "tabs and spaces are mixed: use four spaces, and no tabs"),
-    ("", r"expected an indented block", "the line below a colon is indented: put four spaces in front of it"),
-    ("", r"unindent|unexpected indent", "the lines of a block start with the same number of spaces"),
-    (r"\belse\s+if\b|\belse?if\b", "", "Python's word for else if is elif"),
-    (r"^\s*else\s+[^:\s]", "", "else has no condition: write elif with the condition, or else: alone"),
-    (r"^\s*(el)?if\s*:", "", "if and elif need a condition; else has none"),
-    (r"\bthen\b", "", "Python has no then: a colon ends the condition"),
-    (
-        r"^\s*(Def|Return|If|Else|Elif|Import|From|For|While|DEF|RETURN|IF|ELSE|ELIF)\b",
-        "",
-        "the words of Python are written in small letters: def, if, else, return",
-    ),
-    (
-        r"^\s*(function|func|fn|fun|public|private|static|float|double|void|var|let|const|int|local)\s+\w+",
-        "",
-        "this is another language: in Python a function begins with def leaky_relu(z, alpha=0.01):",
-    ),
-    (r"\bdef\s+\w+-\w", "", "a name has no hyphen: leaky_relu"),
-    (r"\bdef\s+\w+\s+\w+\s*\(", "", "a name has no space: leaky_relu"),
-    (r"\bdef\s+\w+\s*[^(\s\w]|\bdef\s+\w+\s+\w", "", "the parameters of a function stand in parentheses"),
-    (
-        r"\bdef\b.*[(,]\s*(lambda|in|is|from|class|def|if|else|or|and|not|pass|with|as|import|None|True|False)\s*[=,):]",
-        "",
-        "a word of Python, such as lambda, cannot name a parameter: call the slope alpha",
-    ),
-    (r"\blambda\s*([*/+)-]|$)", "", "lambda is a word of Python and no name: call the slope alpha"),
-    (r"\bdef\b[^)]*;", "", "commas separate parameters, not semicolons"),
-    (r"&&|\|\||(?<![\w'\"])!(?!=)", "", "the words of Python are and, or, not"),
-    (r"=>|=<", "", "write >= and <=, with = at the end"),
-    (r"\?[^:]*:", "", "Python's choice is: z if z >= 0 else alpha * z"),
-    (r"\{\s*$|^\s*\}", "", "Python marks a block by a colon and spaces, not by braces"),
-    ("", r"leading zeros", "numbers are written with a point: 0.01"),
-    (r"\b\d,\d", "", "numbers are written with a point: 0.01"),
-    (
-        "",
-        r"invalid (decimal|imaginary|hexadecimal) literal",
-        "a number and a name need an operator between them: 0.01 * z",
-    ),
-    ("", r"cannot assign|cannot delete", "only a name can stand in front of =; to compare, write =="),
-    ("", r"instead of '='", "= sets a value, == compares"),
-    (
-        "",
-        r"[Mm]issing parentheses in call to",
-        "that is Python 2: in Python 3 print is a function, and return gives the value",
-    ),
-    ("", r"outside function", "return stands outside the function: put four spaces in front of it"),
-    (
-        r"^\s*(?!(if|elif|else|for|while|with|class|return|lambda|try|except|match|case)\b)\w+\s*\(.*\)\s*(->.*)?:\s*$",
-        "",
-        "def is missing in front of the function's name",
-    ),
-    (
-        "",
-        r"non-default argument|without a default",
-        "a parameter without a default comes first: def leaky_relu(z, alpha=0.01)",
-    ),
-    ("", r"duplicate argument", "two parameters have one name"),
-    ("", r"never closed|unmatched|does not match", "a bracket is missing, or there is one too many: count ( and )"),
-    ("", r"unterminated|EOL while|EOF while", "a quotation mark is missing, or there is one too many"),
-    ("", r"expected 'else'", "z if z >= 0 needs an else: z if z >= 0 else alpha * z"),
-    ("", r"expected ':'", "a colon is missing at the end of the line, after def, if, elif or else"),
-    ("", r"forgot a comma", "an operator or a comma is missing: alpha * z"),
-    (
-        r"^\s*[A-Z][\w']*,?( [\w'`]+,?){2,}[.:!?]?\s*$",
-        "",
-        "this line is a sentence and not Python: put # in front of it",
-    ),
-    ("", "", "Python cannot read this line: look for a missing bracket, colon or operator, there or above"),
 )
 
 
-def of_exception(name: str, text: str, code: str = "") -> str:
-    """The cause why a call raised an exception, or why the code could not be read: `code` is the line that is wrong."""
-    if name in {"SyntaxError", "IndentationError", "TabError"}:
-        code = code.partition("#")[0]
-        return next(cause for line, part, cause in _SYNTAX if re.search(line, code) and re.search(part, text))
+# What an exception says of the call of the function itself, and the cause.
+_SIGNATURE = (
+    (
+        r"unexpected keyword argument '(alpha|negative_slope)'",
+        "the slope must be a parameter called alpha: def leaky_relu(z, alpha=0.01)",
+    ),
+    (r"missing .* '?alpha'?$", "alpha needs a default: def leaky_relu(z, alpha=0.01)"),
+    (
+        r"",
+        "it must take two arguments, the number first and then the slope: def leaky_relu(z, alpha=0.01)",
+    ),
+)
+_WRONG_CALL = re.compile(
+    r"(?:(\w+)\(\) )?(?:missing .* argument|takes .* positional arguments?|got multiple values for"
+    r"|got an unexpected keyword|takes no (?:keyword )?arguments"
+    r"|.*positional arguments? but)"
+)
+
+
+def of_exception(
+    name: str, text: str, code: str = "", exercise: Exercise = "function", *, raised: Json | None = None
+) -> str:
+    """The cause why a call raised an exception, or why the code could not be read: `code` is the line that is wrong.
+
+    `raised` is what the process of the code says of a call, and of where it failed; None while the code was loaded.
+    """
+    if name in _UNREADABLE:
+        return of_syntax(text, code).replace(EXERCISES["function"], EXERCISES[exercise])
+    around = raised or {}
+    code = code or str(around.get("code", ""))
+    if name == "TypeError" and (found := _WRONG_CALL.search(text)):
+        called, asked = found[1] or "", EXERCISES[exercise].partition("(")[0]
+        is_asked = raised is not None and not raised.get("line")
+        return _of_wrong_call(text, called, exercise, is_asked=is_asked, is_alpha=is_asked or called == asked)
+    cause = _of_names(name, text, code, around, exercise)
+    if raised is None and name in {"KeyError", "IndexError"} and "argv" not in code:
+        return _NOT_THERE
+    cause = cause or (lists.of_exception(name, text) if exercise == "backward" else "")
+    return cause or _of_table(name, text, code).replace(EXERCISES["function"], EXERCISES[exercise])
+
+
+def _of_wrong_call(text: str, called: str, exercise: Exercise, *, is_asked: bool, is_alpha: bool) -> str:
+    """The cause of a call with wrong arguments: of what was asked for, or of something that it calls."""
+    if is_asked and exercise == "backward" and (cause := lists.of_exception("TypeError", text)):
+        return cause
+    for part, cause in _SIGNATURE[: 3 if is_asked else 2 if is_alpha else 0]:
+        if re.search(part, text):
+            return cause.replace(EXERCISES["function"], EXERCISES[exercise])
+    what = f"{called}()" if called else "something"
+    return f"{what} is called with other arguments than it takes: look at its parameters"
+
+
+def _of_names(name: str, text: str, code: str, around: Json, exercise: Exercise) -> str:
+    """What the variables tell of an exception: one is None, or hides a function of Python, or a dot stands for *."""
+    if "alpha" in _listed(around, "none") and "NoneType" in text and re.search(r"\balpha\b", code):
+        return f"alpha is None where none is given, and stays so: write def {EXERCISES[exercise]}"
+    found = re.search(r"^'(?:int|float)' object has no attribute '(\w+)'", text)
+    if found and found[1] in _listed(around, "variables") and re.search(rf"\w\.{found[1]}\b", code):
+        return "a dot takes a part of something: alpha.z must be alpha * z"
+    if "object is not callable" in text:
+        hiding = [one for one in _listed(around, "hiding") if re.search(rf"\b{re.escape(one)}\s*\(", code)]
+        if hiding:
+            return _HIDDEN.format(hiding[0])
+    if name == "UnboundLocalError" and (found := re.search(r"variable '(\w+)'", text)):
+        if callable(getattr(builtins, found[1], None)) and re.search(rf"\b{found[1]}\s*\(", code):
+            return _HIDDEN.format(found[1])
+        if found[1] in _listed(around, "globals") and re.match(rf"{found[1]}\s*([-+*/]|//|\*\*)?=[^=]", code):
+            return f"{found[1]} belongs to the module, and the function sets it: use a variable of the function instead"
+    return ""
+
+
+def _listed(around: Json, key: str) -> list[str]:
+    """The names there; the process that sends them is not trusted."""
+    names = around.get(key)
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _of_table(name: str, text: str, code: str) -> str:
+    for kind, part, line, cause in _LINES:
+        if re.fullmatch(kind, name) and re.search(part, text) and re.search(line, code):
+            return cause
     matches = (cause for kind, part, cause in _EXCEPTIONS if re.fullmatch(kind, name) and re.search(part, text))
     return next(matches, "")

@@ -9,10 +9,11 @@ from math import copysign, isclose, isnan
 from sys import float_info
 from typing import Any
 
+from leakyrelu.check import lists
 from leakyrelu.check.arithmetic import Formula
 from leakyrelu.check.cases import Case
-from leakyrelu.check.families import Mistake, read_off
-from leakyrelu.check.mistakes import DERIVATIVE_MISTAKES, MISTAKES, NUMBER_MISTAKES
+from leakyrelu.check.families import Mistake, read_off, read_off_derivative
+from leakyrelu.check.mistakes import DERIVATIVE_MISTAKES, MISTAKES, NUMBER_MISTAKES, WHOLE_ARRAY_MISTAKES
 
 __all__ = ["Answered", "explain"]
 
@@ -29,12 +30,22 @@ def explain(answered: Sequence[Answered]) -> list[list[str]]:
     found: list[list[str]] = [[] for _ in answered]
     if len(answered) < _ENOUGH or not any(wrong for _, _, wrong in answered):
         return found
+    if answered[0][0].is_list:
+        wrong = [(case, value) for case, value, is_wrong in answered if is_wrong]
+        # What is done at zero is asked by one case, and tells nothing where others are wrong.
+        places = [i for i, (case, _, _) in enumerate(answered) if case.rule != "either"]
+        if not any(answered[i][2] for i in places):
+            places = list(range(len(answered)))
+        _explain(places, answered, found, (*lists.MISTAKES, *lists.read_off(wrong)), _of_lists)
+        return found
     derivative = any(case.of == "derivative" for case, _, _ in answered)
     for group in _groups(answered, lambda case: case.is_number):
         is_number = answered[group[0]][0].is_number
         mistakes = DERIVATIVE_MISTAKES if derivative else MISTAKES
-        if is_number and not derivative:
-            mistakes = (*mistakes, *_of_numbers(group, answered))
+        if is_number:
+            mistakes = (*mistakes, *_of_numbers(group, answered, derivative=derivative))
+        else:
+            mistakes = _for_arrays(mistakes, [each for each in answered if each[0].is_number and not each[2]])
         _explain(group, answered, found, mistakes, _of_number if is_number else _arrays().rounded_once)
     if not derivative and any(not case.is_number for case, _, _ in answered):
         arrays = _arrays()
@@ -49,12 +60,27 @@ def _arrays() -> Any:
     return import_module("leakyrelu.check.arrays")
 
 
-def _of_numbers(group: Sequence[int], answered: Sequence[Answered]) -> tuple[Mistake, ...]:
+def _of_numbers(group: Sequence[int], answered: Sequence[Answered], *, derivative: bool) -> tuple[Mistake, ...]:
     asked = [float(answered[i][0].x) for i in group]
     wrong = [
         (float(case.x), case.slope, float(value)) for case, value, wrong in map(answered.__getitem__, group) if wrong
     ]
+    if derivative:
+        return tuple(read_off_derivative(asked, wrong))
     return (*read_off(asked, wrong), *NUMBER_MISTAKES) if wrong else ()
+
+
+def _for_arrays(mistakes: tuple[Mistake, ...], right: Sequence[Answered]) -> tuple[Mistake, ...]:
+    """The mistakes for arrays; where numbers come out right that a mistake would have changed, it is one of arrays."""
+    right = [each for each in right if each[0].rule != "either"]
+    general, special = [], []
+    for text, formula in mistakes:
+        if all(_agree(case, value, _of_number(formula, case)) for case, value, _ in right):
+            general.append((text, formula))
+        else:
+            special.append((f"for arrays: {text}", formula))
+    whole = WHOLE_ARRAY_MISTAKES if right and mistakes is MISTAKES else ()
+    return (*whole, *general, *special)
 
 
 def _groups(answered: Sequence[Answered], key: Callable[[Case], Hashable]) -> list[list[int]]:
@@ -69,11 +95,11 @@ def _explain(
     group: Sequence[int],
     answered: Sequence[Answered],
     found: list[list[str]],
-    mistakes: Sequence[Mistake],
-    result_of: Callable[[Formula, Case], Any],
+    mistakes: Sequence[tuple[str, Any]],
+    result_of: Callable[[Any, Case], Any],
 ) -> None:
     wrong = [i for i in group if answered[i][2]]
-    right = [answered[i] for i in group if not answered[i][2]]
+    right = [answered[i] for i in group if not answered[i][2] and answered[i][0].rule != "either"]
     for text, formula in mistakes:
         if all(_agree(case, value, result_of(formula, case)) for case, value, _ in right):
             explained = [i for i in wrong if _is_explained(*answered[i][:2], result_of(formula, answered[i][0]))]
@@ -89,7 +115,7 @@ def _is_explained(case: Case, value: Any, result: Any) -> bool:
 
 def _size(answered: Sequence[Answered], places: Sequence[int]) -> int:
     """How many elements of arrays are wrong there. Single numbers do not count: they fit many mistakes by chance."""
-    arrays = [answered[i][:2] for i in places if not answered[i][0].is_number]
+    arrays = [answered[i][:2] for i in places if answered[i][0].is_array]
     return sum(_arrays().wrong_elements(*each) for each in arrays)
 
 
@@ -97,8 +123,17 @@ def _of_number(formula: Formula, case: Case) -> float:
     return float(formula(float(case.x), float(case.slope), case.alpha is not None))
 
 
+def _of_lists(formula: lists.ListFormula, case: Case) -> list[float]:
+    try:
+        return formula(case.gradients or [], case.x, case.slope, case.alpha is not None)
+    except IndexError:  # of an empty list there is no first number
+        return []
+
+
 def _agree(case: Case, one: Any, other: Any) -> bool:
     """Whether two results are the same; a few roundings are allowed, unless the case asks for exact rounding."""
+    if case.is_list:
+        return lists.agree(one, other)
     if not case.is_number:
         return bool(_arrays().agree(case, one, other))
     one, other = float(one), float(other)

@@ -4,21 +4,26 @@ Each function makes one of them, with its text. `read_off` finds the numbers in 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import isnan
 from typing import Any
 
 from leakyrelu.check.arithmetic import Formula, clip, divide, maximum, minimum, round_to, where
 
 __all__ = [
     "Mistake",
+    "below_zero",
     "between",
     "fixed_slope",
+    "for_the_whole",
     "input_made_integer",
     "made_integer",
     "other_default",
     "other_threshold",
     "positive_made_integer",
     "product_made_integer",
+    "quotients",
     "read_off",
+    "read_off_derivative",
     "rounded_input",
     "rounded_product",
     "rounded_slope",
@@ -31,6 +36,14 @@ __all__ = [
 Mistake = tuple[str, Formula]
 
 _INTEGER = "cut or rounded to an integer: drop int(), round() and //"
+
+
+def below_zero(text: str, formula: Callable[[Any, Any], Any]) -> tuple[Mistake, Mistake]:
+    """Another formula below zero, of x and the slope: zero is on either side."""
+    return (
+        (text, lambda x, a, given: where(x >= 0, x, formula(x, a))),
+        (text, lambda x, a, given: where(x > 0, x, formula(x, a))),
+    )
 
 
 def other_default(slope: float) -> Mistake:
@@ -68,6 +81,18 @@ def other_threshold(threshold: float) -> Mistake:
     return text, lambda x, a, given: where(x > threshold, x, a * x)
 
 
+def constant(number: float) -> Mistake:
+    """One number, whatever is asked."""
+    text = f"it returns {number:.6g} for every number: return z where z >= 0, alpha * z below"
+    return text, lambda x, a, given: number + 0 * a
+
+
+def for_the_whole(is_above: Callable[[Any], Any]) -> Mistake:
+    """One condition of a whole array, where each element has a sign of its own."""
+    text = "one condition is asked of the whole array: work element by element, np.where(x >= 0, x, alpha * x)"
+    return text, lambda x, a, given: x if is_above(x) else a * x
+
+
 def largest(bound: float) -> Mistake:
     text = f"the result is never above {bound:.6g}: a leaky ReLU has no largest value"
     return text, lambda x, a, given: minimum(where(x > 0, x, a * x), bound)
@@ -99,10 +124,25 @@ def factor_below_zero(factor: float) -> Mistake:
     return text, lambda x, a, given: where(x > 0, x, factor * a * x)
 
 
-def added_below_zero(number: float) -> Mistake:
+def added_below_zero(number: float) -> tuple[Mistake, Mistake]:
     """A number that is added to the product."""
     text = f"below zero {abs(number):.6g} is {'added to' if number > 0 else 'subtracted from'} alpha * z: drop it"
-    return text, lambda x, a, given: where(x >= 0, x, a * x + number)
+    return below_zero(text, lambda x, a: a * x + number)
+
+
+def slope_instead_of_0_and_1(slope: float) -> Mistake:
+    text = f"slopes of 0 and 1 are replaced by {slope:.6g}: both are slopes"
+    return text, lambda x, a, given: where(x > 0, x, (a if 0 < a < 1 else slope) * x)
+
+
+def threshold_above(threshold: float) -> Mistake:
+    text = "large numbers are multiplied by alpha, too: compare z with 0 alone"
+    return text, lambda x, a, given: where(x > 0, where(x < threshold, x, a * x), a * x)
+
+
+def input_at_least(least: float) -> Mistake:
+    text = f"z is never below {least:.6g}: a leaky ReLU has no smallest value"
+    return text, lambda x, a, given: where(x > 0, x, a * maximum(x, least))
 
 
 def rounded_to(digits: int) -> Mistake:
@@ -166,10 +206,13 @@ def read_off(asked: Sequence[float], wrong: Sequence[tuple[float, float, float]]
     `asked` are all numbers that were asked; `wrong` are those that came out wrong, each with its slope and its result.
     """
     yield from map(other_threshold, sorted(set(asked)))
-    results = [result for _, _, result in wrong]
-    yield largest(max(results))
-    yield smallest(min(results))
-    yield between(min(results), max(results))
+    yield from map(threshold_above, sorted({x for x in asked if x > 0}))
+    results = [result for _, _, result in wrong if not isnan(result)]
+    yield constant(wrong[0][2])
+    if results:
+        yield largest(max(results))
+        yield smallest(min(results))
+        yield between(min(results), max(results))
     for x, slope, result in wrong:
         ratio = divide(result, x)
         if x < 0:
@@ -177,7 +220,43 @@ def read_off(asked: Sequence[float], wrong: Sequence[tuple[float, float, float]]
             yield factor_below_zero(divide(ratio, slope))
             if slope == 0 and ratio > 0:
                 yield slope_instead_of_0(ratio)
-            yield added_below_zero(result - slope * x)
+            yield from added_below_zero(result - slope * x)
+            if divide(result, slope) > x:
+                yield input_at_least(divide(result, slope))
+            if slope in {0, 1}:
+                yield slope_instead_of_0_and_1(ratio)
             yield constant_below_zero(result)
         else:
             yield factor_above_zero(ratio)
+
+
+def quotients(step: float) -> Iterator[Mistake]:
+    """Quotients of differences, forward and central, for the derivative."""
+    text = "it is a quotient of differences, which is wrong near zero and far from it: return 1 or alpha itself"
+
+    def value(x: Any, a: Any) -> Any:
+        return where(x > 0, x, a * x)
+
+    yield text, lambda x, a, given: (value(x + step, a) - value(x, a)) / step
+    yield text, lambda x, a, given: (value(x + step, a) - value(x - step, a)) / (2 * step)
+
+
+def _derivative_of(slope: float, *, always: bool) -> Mistake:
+    text = f"its default slope is {slope:.6g}; it must be {{default:g}}"
+    if always:
+        text = f"alpha is ignored, it is always {slope:.6g}: return alpha below zero"
+    return text, lambda x, a, given: where(x > 0, 1, slope if always or not given else a)
+
+
+def read_off_derivative(asked: Sequence[float], wrong: Sequence[tuple[float, float, float]]) -> Iterator[Mistake]:
+    """As `read_off`, for the derivative."""
+    for threshold in sorted(set(asked)):
+        small = "it is alpha for small positive numbers" if threshold > 0 else "it is 1 for some negative numbers"
+        yield f"{small}: compare z with 0", lambda x, a, given, t=threshold: where(x > t, 1, a)  # type: ignore[misc]
+    for _, _, result in wrong[:1]:
+        text = f"it is {result:.6g} everywhere: return 1 above zero, alpha below"
+        yield text, lambda x, a, given, result=result: result + 0 * a  # type: ignore[misc]
+    for x, _, result in wrong:
+        if x < 0:
+            yield _derivative_of(result, always=False)
+            yield _derivative_of(result, always=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from leakyrelu._shared.progress import Progress, unseen
 from leakyrelu._shared.wording import count, in_one_line, listed, printable
-from leakyrelu.check.cases import cases_of
+from leakyrelu.check.cases import cases_of, name_of
 from leakyrelu.check.reporting import Report
 from leakyrelu.check.runner import check_named, refuse_seconds
 from leakyrelu.check.submissions import Submission, submissions_in
@@ -35,11 +35,14 @@ class Grade:
         The file that was asked; empty if there was none to ask.
     report : Report
         All that came back.
+    exercise : str
+        The exercise that was asked.
     """
 
     name: str
     file: str
     report: Report
+    exercise: str = "function"
 
     @property
     def points(self) -> dict[str, int]:
@@ -54,7 +57,7 @@ class Grade:
     @property
     def most(self) -> int:
         """The points that there were to get. What needs a slope is not asked of a function of x alone."""
-        return len(self.points) or sum(case.rule != "reported" for case in cases_of(self.report.level))
+        return len(self.points) or sum(case.rule != "reported" for case in cases_of(self.report.level, self.exercise))
 
     @property
     def passed(self) -> bool:
@@ -85,11 +88,14 @@ class Grades:
         A row per student, in the order in which they were named; within a folder, in the order of the names.
     others : tuple of str
         Files in the folders that are no submission, because they are neither a Python file nor a notebook nor a folder.
+    exercise : str
+        The exercise that was asked.
     """
 
     level: str
     rows: tuple[Grade, ...]
     others: tuple[str, ...] = ()
+    exercise: str = "function"
 
     @property
     def passed(self) -> bool:
@@ -99,7 +105,7 @@ class Grades:
     @property
     def cases(self) -> tuple[str, ...]:
         """The names of the cases for which there is a point."""
-        return tuple(case.name for case in cases_of(self.level) if case.rule != "reported")
+        return tuple(case.name for case in cases_of(self.level, self.exercise) if case.rule != "reported")
 
     @property
     def verdict(self) -> str:
@@ -183,10 +189,11 @@ def _cell(text: str) -> str:
 
 
 def grade(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
-    name: str = "leaky_relu",
+    name: str | None = None,
     level: str = "exercise",
+    exercise: str = "function",
     seconds: float = 5.0,
     workers: int | None = None,
     progress: Progress = unseen,
@@ -196,13 +203,15 @@ def grade(
 
     Parameters
     ----------
-    paths : iterable of str or os.PathLike
+    paths : str or os.PathLike, or iterable of these
         Files, functions as `check_named` takes them, and folders. A folder holds submissions: each Python file or
         notebook in it is one, and so is each folder in it. Of a folder that is a submission, the file that defines the
         function is taken; if several do, the one nearest to the folder.
-    name : str, default "leaky_relu"
-        The name of the function, where a path does not say it.
+    name : str, optional
+        The name of the function, where a path does not say it; by default the name of the exercise.
     level : {"exercise", "array", "ieee", "derivative"}
+        As for `check`.
+    exercise : {"function", "derivative", "backward"}
         As for `check`.
     seconds : float, default 5.0
         As for `check_source`.
@@ -235,12 +244,15 @@ def grade(
     """
     from leakyrelu.threads import get_num_threads  # here: it needs the kernels
 
-    cases_of(level)
+    cases_of(level, exercise)
+    name = name or name_of(exercise)
     refuse_seconds(seconds)
     if not all(part.isidentifier() for part in name.split(".")):
         raise ValueError(f"name must be the name of a function, got {name!r}")
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
     submissions, others = submissions_in(paths, name)
     if not submissions:
         raise ValueError("there is no submission: name Python files, or a folder with a file or a folder per student")
@@ -249,13 +261,13 @@ def grade(
         if submission.problem:
             return Report(level, error=printable(submission.problem))
         try:
-            return check_named(submission.spec, level=level, seconds=seconds, **options)
+            return check_named(submission.spec, level=level, exercise=exercise, seconds=seconds, **options)
         except Exception as error:  # noqa: BLE001  # whatever it is, the others are asked
             return unasked(level, error)
 
     reports = _in_order(ask, submissions, workers or get_num_threads(), progress)
-    rows = (Grade(it.name, it.file, report) for it, report in zip(submissions, reports, strict=True))
-    return Grades(level, tuple(rows), tuple(others))
+    rows = (Grade(it.name, it.file, report, exercise) for it, report in zip(submissions, reports, strict=True))
+    return Grades(level, tuple(rows), tuple(others), exercise)
 
 
 def unasked(level: str, error: Exception) -> Report:

@@ -10,6 +10,16 @@ from typing import Any
 
 __all__ = ["cells_for"]
 
+_CHANGING = {
+    "add",
+    "append",
+    "extend",
+    "insert",
+    "pop",
+    "remove",
+    "setdefault",
+    "update",
+}  # what a list can do
 _RUN = re.compile(r"%%(time|capture|prun)\b.*")  # the magics of a cell that run its lines as Python
 _MAGIC = re.compile(r"\s*([%!?].*|.*\?\s*|[\w.,\s]+=\s*[%!].*)")
 _DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -50,7 +60,7 @@ def _sources(text: str) -> Iterator[list[str]]:
         language = notebook["metadata"].get("kernelspec", {}).get("language", "python")
         cells: list[Any] = notebook["cells"] if "cells" in notebook else notebook["worksheets"][0]["cells"]
         sources = ["".join(cell.get("source", cell.get("input", ""))) for cell in cells if cell["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise ValueError("it is not a Jupyter notebook: save it in Jupyter, or give a file that ends in .py") from None
     if language != "python":
         raise ValueError(f"it is a notebook of {language}, and only Python can be checked")
@@ -93,12 +103,19 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
             yield node.name
         elif isinstance(node, ast.alias):
             yield node.asname or node.name.partition(".")[0]
-        elif isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-            owner: ast.expr = node
+        elif _is_changed(node):
+            owner = node
             while isinstance(owner, ast.Attribute | ast.Subscript):
                 owner = owner.value
             if isinstance(owner, ast.Name):
                 yield owner.id
+
+
+def _is_changed(node: ast.AST) -> bool:
+    """Whether it is a target of an assignment, or the ``table.append`` of a call."""
+    if isinstance(node, ast.Attribute) and node.attr in _CHANGING:
+        return True
+    return isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store)
 
 
 def _used(statement: ast.stmt) -> Iterator[str]:

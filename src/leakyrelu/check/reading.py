@@ -1,8 +1,10 @@
 """What a command line names: a file as Python reads it, a notebook, standard input, or a module."""
 
+import os
 import re
 import sys
 from dataclasses import dataclass
+from errno import ENOENT
 from importlib.util import decode_source
 from pathlib import Path
 
@@ -59,6 +61,8 @@ def _named(spec: str, otherwise: str) -> _Named:
         return _Named(spec, otherwise)
     if name and (before == _STANDARD_INPUT or before.lower().endswith(_FILES)):
         return _Named(before, name)
+    if not colon and ("/" in spec or os.sep in spec):
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), spec)
     if not (before and colon and name):
         raise ValueError(f"the function must be given as {_FORMS}, got {spec!r}")
     return _Named(before, name, is_module=True)

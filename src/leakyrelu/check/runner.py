@@ -13,16 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from leakyrelu._shared.wording import in_one_line, printable
-from leakyrelu.check.asking import DEFAULT, judged, with_default
-from leakyrelu.check.cases import Case, cases_of
-from leakyrelu.check.causes import of_ending, of_exception
+from leakyrelu.check.asking import DEFAULT, inputs_of, judged, request_of, told, with_default
+from leakyrelu.check.cases import cases_of, name_of
 from leakyrelu.check.reading import UnreadableError, program, target_of
 from leakyrelu.check.reporting import Report
 from leakyrelu.check.sandbox.adapters import AUTO, NotCallableError, derivative_adapter, function_adapter
-from leakyrelu.check.sandbox.calling import Json, call, encode
+from leakyrelu.check.sandbox.calling import Json, call
 
-__all__ = ["check", "check_named", "check_source", "refuse_seconds"]
+__all__ = ["Cancellation", "check", "check_named", "check_source", "refuse_seconds"]
 
 Function = Callable[..., Any]
 
@@ -39,6 +37,30 @@ _NO_FORK = (
 _SUPERVISOR = Path(__file__).with_name("sandbox") / "supervisor.py"
 
 
+class Cancellation:
+    """Lets another thread end a check: what supervises it takes the end of its input for the end of whoever asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_cancelled = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def cancel(self) -> None:
+        """End the check, now or as soon as it begins. Its report is of no use then."""
+        with self._lock:
+            self._is_cancelled = True
+            if self._process is not None and self._process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    self._process.stdin.close()
+
+    def watch(self, process: "subprocess.Popen[bytes]") -> None:
+        """Say which process it is."""
+        with self._lock:
+            self._process = process
+        if self._is_cancelled:
+            self.cancel()
+
+
 def check(
     function: Function,
     *,
@@ -46,13 +68,14 @@ def check(
     derivative: Function | None = None,
     slope_name: str | None = AUTO,
     default: float | None = DEFAULT,
+    exercise: str = "function",
 ) -> Report:
     """Check a function in this process, which is for functions that one trusts.
 
     Parameters
     ----------
     function : callable
-        A leaky ReLU: ``function(x, alpha=0.01)``, or a class whose objects are called: it is made anew for each call,
+        A leaky ReLU: ``function(x, alpha=0.01)``, or a class whose objects are called: one is made for each slope,
         with the slope or, if ``__call__`` takes the slope, without arguments. Functions and modules of PyTorch are
         called with tensors. From the level ``"array"`` on, the first value of a tuple such as ``(out, cache)`` counts.
     level : {"exercise", "array", "ieee", "derivative"}
@@ -68,6 +91,10 @@ def check(
         another one is left out.
     default : float or None, default 0.01
         The slope that the function must use where none is given. None says that it has no default.
+    exercise : {"function", "derivative", "backward"}
+        What is asked for at the level ``"exercise"``: the function; its derivative,
+        ``leaky_relu_derivative(z, alpha=0.01)``; or the backward pass over lists of numbers,
+        ``leaky_relu_backward(gradients, zs, alpha=0.01)``. The other levels are those of the function.
 
     Returns
     -------
@@ -78,7 +105,7 @@ def check(
     Raises
     ------
     ValueError
-        There is no such level, or `default` is not finite.
+        There is no such level or exercise, the exercise has no such level, or `default` is not finite.
 
     See Also
     --------
@@ -96,10 +123,12 @@ def check(
               why:      a negative number is multiplied by alpha, and alpha is 0.01 where none is given
               hint:     the default slope is 0.1; it must be 0.01
     """
-    asked = with_default(cases_of(level), default)
+    asked = with_default(cases_of(level, exercise), default)
     try:
-        exercise = level == "exercise"
-        adapted = {"function": function_adapter(_callable(function), exercise=exercise, slope_name=slope_name)}
+        adapter = function_adapter(
+            _callable(function), exercise=level == "exercise", slope_name=slope_name, inputs=inputs_of(asked[0])
+        )
+        adapted = {exercise: adapter}
         if level == "derivative":
             other = derivative or _beside(function)
             adapted["derivative"] = derivative_adapter(function, other, slope_name=slope_name and AUTO)
@@ -108,7 +137,7 @@ def check(
     answers = []
     for case in asked:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            answer = call(adapted[case.of], _request(case))
+            answer = call(adapted[case.of], request_of(case))
         answers.append(answer | {"printed": printed.getvalue()})
     name = getattr(function, "__name__", type(function).__name__)
     return judged(level, name, asked, answers, {of: adapter.described for of, adapter in adapted.items()})
@@ -130,13 +159,15 @@ def _beside(function: Function) -> Function | None:
 def check_source(
     source: str | bytes,
     *,
-    name: str = "leaky_relu",
+    name: str | None = None,
     level: str = "exercise",
     seconds: float = 5.0,
     derivative: str | None = None,
     file: str | os.PathLike[str] | None = None,
     slope_name: str | None = AUTO,
     default: float | None = DEFAULT,
+    exercise: str = "function",
+    cancellation: Cancellation | None = None,
 ) -> Report:
     """Check a function in the text of a program, in a process of its own, with limits.
 
@@ -149,10 +180,11 @@ def check_source(
     source : str or bytes
         The text of a Python file. Bytes are read as Python reads a file: with a byte order mark, and in the encoding
         that the first lines declare.
-    name : str, default "leaky_relu"
+    name : str, optional
         The name of the function, of a class that is called, or of a method: ``"LeakyReLU.forward"``. A static method or
-        a class method is called as it is; another one of a new object, as `check` does with a class. If the class needs
-        more than the slope, the object is made without calling ``__init__``.
+        a class method is called as it is; another one of an object, as `check` does with a class. If the class needs
+        more than the slope, the object is made without calling ``__init__``. By default it is the name of the exercise:
+        ``leaky_relu``, ``leaky_relu_derivative`` or ``leaky_relu_backward``.
     level : {"exercise", "array", "ieee", "derivative"}
         As for `check`.
     seconds : float, default 5.0
@@ -167,6 +199,10 @@ def check_source(
         As for `check`.
     default : float or None, default 0.01
         As for `check`.
+    exercise : {"function", "derivative", "backward"}
+        As for `check`.
+    cancellation : Cancellation, optional
+        By which another thread can end the check.
 
     Returns
     -------
@@ -176,7 +212,7 @@ def check_source(
     Raises
     ------
     ValueError
-        There is no such level, `seconds` is not above zero and finite, or `default` is not finite.
+        As for `check`, or `seconds` is not above zero and finite.
 
     Examples
     --------
@@ -185,23 +221,26 @@ def check_source(
     True
     >>> check_source("def leaky_relu(z, alpha=0.01) return z").error
     "SyntaxError in line 1: expected ':'"
+    >>> check_source("def leaky_relu_derivative(z, alpha=0.01): return z > 0", exercise="derivative").cause
+    'a truth value came back: return the number, not the comparison'
     """
     try:
-        target = program(source, name, None if file is None else Path(file), derivative)
+        target = program(source, name or name_of(exercise), None if file is None else Path(file), derivative)
     except UnreadableError as error:
         return Report(level, error=str(error), cause=error.cause)
-    return _run(target, level, seconds, derivative, slope_name, default)
+    return _run(target, level, seconds, derivative, slope_name, default, exercise, cancellation)
 
 
 def check_named(
     spec: str,
     *,
-    name: str = "leaky_relu",
+    name: str | None = None,
     level: str = "exercise",
     seconds: float = 5.0,
     derivative: str | None = None,
     slope_name: str | None = AUTO,
     default: float | None = DEFAULT,
+    exercise: str = "function",
 ) -> Report:
     """Check the function that a command line names, in a process of its own: FILE.py, FILE.py:NAME or MODULE:NAME.
 
@@ -210,8 +249,8 @@ def check_named(
     spec : str
         The function: FILE.py, FILE.py:NAME, the same with FILE.ipynb or with ``-`` for standard input, or MODULE:NAME.
         It may be a class or a method, as for `check_source`.
-    name : str, default "leaky_relu"
-        NAME, if only a file is named.
+    name : str, optional
+        NAME, if only a file is named; by default the name of the exercise, as for `check_source`.
     level : {"exercise", "array", "ieee", "derivative"}
         As for `check`.
     seconds : float, default 5.0
@@ -221,6 +260,8 @@ def check_named(
     slope_name : str or None, default "auto"
         As for `check`.
     default : float or None, default 0.01
+        As for `check`.
+    exercise : {"function", "derivative", "backward"}
         As for `check`.
 
     Returns
@@ -242,10 +283,10 @@ def check_named(
     True
     """
     try:
-        target = target_of(spec, name, derivative)
+        target = target_of(spec, name or name_of(exercise), derivative)
     except UnreadableError as error:
         return Report(level, error=str(error), cause=error.cause)
-    return _run(target, level, seconds, derivative, slope_name, default)
+    return _run(target, level, seconds, derivative, slope_name, default, exercise)
 
 
 def refuse_seconds(seconds: float) -> None:
@@ -255,18 +296,26 @@ def refuse_seconds(seconds: float) -> None:
 
 
 def _run(
-    target: Json, level: str, seconds: float, derivative: str | None, slope_name: str | None, default: float | None
+    target: Json,
+    level: str,
+    seconds: float,
+    derivative: str | None,
+    slope_name: str | None,
+    default: float | None,
+    exercise: str,
+    cancellation: Cancellation | None = None,
 ) -> Report:
-    asked = with_default(cases_of(level), default)
+    asked = with_default(cases_of(level, exercise), default)
     refuse_seconds(seconds)
     if not hasattr(os, "fork"):
         return Report(level, error=_NO_FORK)
     is_module = "module" in target
     job = {
         "target": target | {"packages": [entry for entry in sys.path if Path(entry).is_absolute()]},
-        "requests": [_request(case) for case in asked],
-        "exercise": level == "exercise",
-        "derivative": level == "derivative",
+        "requests": [request_of(case) for case in asked],
+        "level": level,
+        "exercise": exercise,
+        "inputs": inputs_of(asked[0]),
         "derivative_name": derivative,
         "slope_name": slope_name,
         "seconds": seconds,
@@ -275,19 +324,12 @@ def _run(
         "together": _TOGETHER,
         "output": _OUTPUT,
     }
-    first, *answers = _messages(job) or [{"error": "its process ended before it was asked"}]
-    if "error" in first:
-        text = first["error"]
-        cause = (
-            of_exception(first["type"], first["text"], first.get("code", "")) if "type" in first else of_ending(text)
-        )
-        cause = first.get("hidden") or cause
-        return Report(level, error=printable(in_one_line(text)), cause=printable(cause))
+    first, *answers = _messages(job, cancellation) or [{"error": "its process ended before it was asked"}]
     answers += [{"ended": "ended the process that supervises it"}] * (len(asked) - len(answers))
-    return judged(level, target["name"].rpartition(".")[2], asked, answers, first.get("called", {}))
+    return told(level, target["name"].rpartition(".")[2], asked, first, answers)
 
 
-def _messages(job: Json) -> list[Json]:
+def _messages(job: Json, cancellation: Cancellation | None) -> list[Json]:
     """The messages of the supervisor, one per line, until it ends or its time is over."""
     patience = job["seconds_to_load"] * 4 + job["seconds"] * (len(job["requests"]) + 4) + 30
     with (
@@ -298,6 +340,8 @@ def _messages(job: Json) -> list[Json]:
         overdue.daemon = True  # a program that is interrupted need not wait for it
         overdue.start()
         try:
+            if cancellation is not None:
+                cancellation.watch(process)
             return _talk(process, job | {"directory": directory})
         finally:
             overdue.cancel()
@@ -326,7 +370,7 @@ def _supervisor(directory: str) -> Iterator[subprocess.Popen[bytes]]:
 def _talk(process: subprocess.Popen[bytes], job: Json) -> list[Json]:
     assert process.stdin is not None  # noqa: S101  # for mypy
     assert process.stdout is not None  # noqa: S101  # for mypy
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError, ValueError):  # a ValueError: it is cancelled, and the input closed
         process.stdin.write(json.dumps(job).encode() + b"\n")
         process.stdin.flush()  # it stays open: the supervisor takes its end as the end of this process
     messages = []
@@ -347,12 +391,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _request(case: Case) -> Json:
-    return {
-        "of": case.of,
-        "x": encode(case.x) | {"layout": case.layout},
-        "alpha": case.alpha,
-        "positional": case.positional,
-    }

@@ -21,10 +21,31 @@ def leaky_relu_derivative(z, alpha=0.01):
     return Program(name, source, "wrong", cause, "derivative")
 
 
+_WHOLE = tuple(
+    _one_line(
+        f"the whole array: {condition}", f"z if {condition} else alpha * z", "one condition is asked of the whole"
+    )
+    for condition in (
+        "np.sum(z) > 0",
+        "np.sum(z) >= 0",
+        "np.mean(z) > 0",
+        "np.all(z >= 0)",
+        "np.any(z > 0)",
+        "np.ravel(z).tolist()[:1] > [0]",
+    )
+)
+
 _CHOICE = "np.where(z >= 0, z, alpha * z)"
 
 ARRAY = (
+    *_WHOLE,
+    _one_line(
+        "alpha ignored in arrays",
+        "np.where(z > 0, z, (0.01 if isinstance(z, np.ndarray) else alpha) * z)",
+        "for arrays: alpha is ignored, the slope is always 0.01",
+    ),
     _one_line("if", "z if z > 0 else alpha * z", "np.where(x >= 0, x, alpha * x)"),
+    _one_line("squeeze", f"np.squeeze({_CHOICE})", "the shape of the input must be kept"),
     _one_line("max of Python", "max(0, z) + alpha * min(0, z)", "one truth value, and an array has many"),
     _program(
         "in place",

@@ -9,7 +9,7 @@ class Program:
     """What somebody wrote, and what the check must say of it.
 
     `verdict` is ``right``; ``remark``, if it passes with a remark; or ``wrong``. A program is right at `level`; a wrong
-    one fails there, and passes the level below. `cause` are words of the cause or the remark, which right programs lack.
+    one fails there, and passes the level below. `exercise` is what was to be written. `cause` are words of the cause or the remark, which right programs lack.
     """
 
     name: str
@@ -17,6 +17,7 @@ class Program:
     verdict: str
     cause: str = ""
     level: str = "exercise"
+    exercise: str = "function"
 
 
 def _verdict(cause):
@@ -38,3 +39,23 @@ def body(name, source, cause="", verdict=None):
     """The lines below ``def leaky_relu(z, alpha=0.01):``, indented by four spaces."""
     lines = "".join(f"    {line}\n" for line in dedent(source).strip().splitlines())
     return Program(name, f"def leaky_relu(z, alpha=0.01):\n{lines}", verdict or _verdict(cause), cause)
+
+
+def derivative(name, expression, cause="", verdict=None):
+    """The body of ``leaky_relu_derivative(z, alpha=0.01)``: an expression, or several lines."""
+    return _exercise(name, "derivative", "leaky_relu_derivative(z, alpha=0.01)", expression, cause, verdict)
+
+
+def backward(name, expression, cause="", verdict=None):
+    """As `derivative`, for ``leaky_relu_backward(gradients, zs, alpha=0.01)``."""
+    return _exercise(name, "backward", "leaky_relu_backward(gradients, zs, alpha=0.01)", expression, cause, verdict)
+
+
+def _exercise(name, exercise, definition, expression, cause, verdict):
+    lines = (
+        expression.splitlines()
+        if "\n" in expression or expression.startswith(("return", "raise"))
+        else [f"return {expression}"]
+    )
+    source = "\n".join(["import math", f"def {definition}:", *(f"    {line}" for line in lines), ""])
+    return Program(name, source, verdict or _verdict(cause), cause, exercise=exercise)

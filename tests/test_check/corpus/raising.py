@@ -25,6 +25,10 @@ _NOTHING = [
     body("pass", "pass", "returns nothing: end each branch"),
     body("only a docstring", '"""Leaky ReLU."""', "returns nothing: end each branch"),
     body("prints", "if z >= 0:\n    print(z)\nelse:\n    print(alpha * z)", "write return instead of print"),
+    body("prints two digits", "print('%.2f' % (z if z >= 0 else alpha * z))", "write return instead of print"),
+    body("prints another text", "print('calculating...')\ny = z if z >= 0 else alpha * z", "end each branch with return"),
+    body("prints its argument", "print('z =', z)\ny = z if z >= 0 else alpha * z", "end each branch with return"),
+    body("prints in a branch", "if z >= 0:\n    return z\nprint('negative')\nalpha * z", "returns nothing for numbers below zero"),
     body("returns what print gives", "return print(z if z >= 0 else alpha * z)", "write return instead of print"),
     body("the value is for the derivative only", "if alpha is None:\n    return 1 if z > 0 else 0.01", "returns nothing"),
 ]  # fmt: skip
@@ -105,4 +109,49 @@ _EXCEPTIONS = [
     body("a text that is no number", "return float('z')", "makes a number of a text"),
 ]  # fmt: skip
 
-RAISING = (*_PARAMETERS, *_NOTHING, *_KINDS, *_NAMES, *_TYPES, *_EXCEPTIONS)
+_DEF = "import math, sys\nimport numpy as np\ndef leaky_relu(z, alpha=0.01):\n"
+_RETURN = f"    return {_R}\n"
+
+# The exception is about something else than the parameters or the numbers of the function.
+_INSIDE = [
+    program("alpha is None", f"def leaky_relu(z, alpha=None): return {_R}", "alpha is None where none is given"),
+    body("a variable is None", "y = None\nif z < 0:\n    y = alpha\nreturn z * y", "it calculates with None: a variable is"),
+    program("a helper with one parameter", f"def relu(x): return max(0, x)\n{_DEF}    return relu(z, alpha)", "relu() is called with other arguments"),
+    program("a helper without its slope", f"def helper(z, alpha): return alpha * z\n{_DEF}    return helper(z)", "helper() is called with other arguments"),
+    program("a helper whose slope has another name", f"def leak(z, a): return a * z\n{_DEF}    return leak(z, alpha=alpha)", "leak() is called with other arguments"),
+    program("a class without arguments", f"class A: pass\n{_DEF}    return A(z)", "A() is called with other arguments"),
+    one_line("np.maximum of one", "np.maximum(max(z, alpha * z))", "maximum() is called with other arguments"),
+    one_line("np.max of two", "np.max(alpha * z, z)", "np.max looks for the largest element of one array"),
+    one_line("np.where of a condition alone", "np.where(z > 0)", "np.where with a condition alone"),
+    one_line("max of one", "max(alpha * z)", "compare at least two numbers"),
+    body("itself with three arguments", "return leaky_relu(z, alpha, 1)", "leaky_relu() is called with other arguments"),
+    program("no alpha, and called with it", "def leaky_relu(z): return z\nprint(leaky_relu(1, alpha=0.1))", "must be a parameter called alpha"),
+    program("a wrong call in the file", f"{_DEF}{_RETURN}leaky_relu(1, 2, 3)", "leaky_relu() is called with other arguments"),
+    one_line("a dot for *", "z if z >= 0 else alpha.z", "alpha.z must be alpha * z"),
+    one_line("a dot for *, turned", "z if z >= 0 else z.alpha", "alpha.z must be alpha * z"),
+    one_line("a method that numbers lack", "z if z.is_positive() else alpha * z", "a number of Python has no such part"),
+    one_line("a method of tensors", "z.clamp(0) + alpha * z.clamp(max=0)", "only arrays or lists"),
+    one_line("range of a float", "[alpha * i for i in range(z)][0]", "it calls something that takes integers only"),
+    one_line("np.float", "np.float(z) if z >= 0 else np.float(alpha * z)", "in an older version"),
+    program("dtype=np.float", f"{_DEF}    return float(np.array({_R}, dtype=np.float))", "in an older version"),
+    program("a counter of the module", f"calls = 0\n{_DEF}    calls += 1\n{_RETURN}", "calls belongs to the module"),
+    body("sum for a variable that is unset", "if z < 0:\n    sum = alpha * z\nreturn sum", "set it in each branch"),
+    program("a variable of the module that is unset", "y = 0\ndef leaky_relu(z, alpha=0.01):\n    if z < 0:\n        y = alpha * z\n    return y", "set it in each branch"),
+    body("max for a variable", "max = max(z, alpha * z)\nreturn max", "a variable is called max"),
+    program("max for a variable of the module", f"max = 0\n{_DEF}    return max(z, alpha * z)", "a variable is called max"),
+    body("abs for a variable", "abs = z\nreturn abs(z) if z > 0 else alpha * z", "a variable is called abs"),
+    program("under __main__ only", f"if __name__ == '__main__':\n    def leaky_relu(z, alpha=0.01): return {_R}", "stands inside a block"),
+    program("a function of a function", f"def main():\n    def leaky_relu(z, alpha=0.01): return {_R}", "stands inside a block"),
+    program("a comment", f"# def leaky_relu(z, alpha=0.01):\n#     return {_R}", "stands inside a comment"),
+    program("capital letters in its name", f"def Leaky_ReLU(z, alpha=0.01): return {_R}", "must be called leaky_relu, letter by letter"),
+    program("no underscore", f"def leakyrelu(z, alpha=0.01): return {_R}", "must be called leaky_relu, letter by letter"),
+    program("the command line", f"{_DEF}{_RETURN}print(leaky_relu(float(sys.argv[1])))", "reads the command line"),
+    program("a table in the file", f"slopes = {{}}\nprint(slopes['leaky'])\n{_DEF}{_RETURN}", "while the file runs"),
+    body("& for and", "if z >= 0 & alpha > 0:\n    return z\nreturn alpha * z", "two conditions are joined by and"),
+    body("| for or", "if z > 0 | alpha > 1:\n    return z\nreturn alpha * z", "two conditions are joined by and"),
+    body("not written, and a text", "raise NotImplementedError('implement me')", "not written yet"),
+    body("to do", "raise Exception('TODO')", "not written yet"),
+    body("too much is printed", f"print('x' * 10_000_000)\n{_RETURN.strip()}", "it prints too much"),
+]  # fmt: skip
+
+RAISING = (*_PARAMETERS, *_NOTHING, *_KINDS, *_NAMES, *_TYPES, *_EXCEPTIONS, *_INSIDE)

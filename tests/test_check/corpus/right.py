@@ -28,7 +28,6 @@ _PLAIN = [
     one_line("float", "float(z if z >= 0 else alpha * z)", "return z itself", "remark"),
     one_line("half a sum", "0.5 * (1 + alpha) * z + 0.5 * (1 - alpha) * abs(z)", "nearly right", "remark"),
     one_line("half a sum, written out", "(z + abs(z)) / 2 + alpha * (z - abs(z)) / 2", "return z itself", "remark"),
-    one_line("a square root", "(z + math.sqrt(z * z)) / 2 + alpha * (z - math.sqrt(z * z)) / 2", "", "remark"),
     one_line("1 - alpha", "z - (1 - alpha) * min(z, 0)", "nearly right", "remark"),
     one_line("alpha first and the rest added", "alpha * z + (1 - alpha) * max(z, 0)", "return z itself", "remark"),
     one_line("copysign", "z if math.copysign(1, z) > 0 else alpha * z"),

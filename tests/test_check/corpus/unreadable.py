@@ -119,4 +119,33 @@ _GRAMMAR = [
     ),
 ]
 
-UNREADABLE = (*_COPIED, *_CHARACTERS, *_INDENTED, *_GRAMMAR)
+# What stands in a text or a comment is no code, and what Python says for certain comes first.
+_MISLEADING = [
+    _unreadable("commas in a list that is not closed", f"{_DEF}    x = [1,2,3\n{_RETURN}", "count ( and )"),
+    _unreadable("a call with 0,1 that is not closed", f"{_DEF}    return min(z,0,1e308\n", "count ( and )"),
+    _unreadable("an arrow in a text", f'{_DEF}    print("=> ", z\n{_RETURN}', "count ( and )"),
+    _unreadable("an exclamation in a text", f'{_DEF}    print("Bonjour !"\n{_RETURN}', "count ( and )"),
+    _unreadable("a dash in a text", f'{_DEF}    print("Leaky \u2013 result", z\n{_RETURN}', "count ( and )"),
+    _unreadable("quotes in a text", f'{_DEF}    print("a \u201cleaky\u201d one" z)\n{_RETURN}', "a comma is missing"),
+    _unreadable("signs in a comment", f"{_DEF}    return max(z, alpha * z  # 0,5 => then \u2265\n", "count ( and )"),
+    _unreadable("words in a text over lines", f'{_DEF}    """if z then alpha\n{_RETURN}', "a quotation mark is missing"),
+    _unreadable("a brace of a dictionary", f"{_DEF}    d = {{\n{_RETURN}", "count ( and )"),
+    _unreadable("a quote that is typographic at its end", f"{_DEF}    print('z\u2019)\n", "a quotation mark is missing"),
+    _unreadable("commas and no operator", f"{_DEF}    return (0,1,0)[z > 0] * alpha z\n", "an operator or a comma"),
+    _unreadable("0 in front of a number", f"{_DEF}    return z if z >= 0 else 007 * z\n", "does not begin with 0"),
+    _unreadable("a decimal comma in a condition", f"{_DEF}    if z > 0,5:\n        return z\n", "written with a point"),
+    _unreadable("a colon behind print", f"{_DEF}    print(z):\n{_RETURN}", "a colon ends only lines that begin a block"),
+    _unreadable("a colon behind max", f"{_DEF}    max(z, alpha * z):\n", "a colon ends only lines that begin a block"),
+]  # fmt: skip
+
+_LANGUAGES = [
+    _unreadable("TypeScript", "export const leaky_relu = (z: number): number => z;\n", "another language"),
+    _unreadable("JavaScript", "leaky_relu = (z, alpha) => z >= 0 ? z : alpha * z;\n", "another language"),
+    _unreadable("R", "leaky_relu <- function(z, alpha = 0.01) {\n  ifelse(z >= 0, z, alpha * z)\n}\n", "another language"),
+    _unreadable("Haskell", "leakyRelu alpha z = if z >= 0 then z else alpha * z\n", "another language"),
+    _unreadable("a type of Haskell", "leakyRelu :: Double -> Double\n", "another language"),
+    _unreadable("Excel", "=IF(A1>=0, A1, 0.01*A1)\n", "another language"),
+    _unreadable("PHP", "<?php\nfunction leaky_relu($z) { return $z; }\n", "another language"),
+]  # fmt: skip
+
+UNREADABLE = (*_COPIED, *_CHARACTERS, *_INDENTED, *_GRAMMAR, *_MISLEADING, *_LANGUAGES)

@@ -29,6 +29,17 @@ _SLOPES = [
     one_line("twice the slope", "z if z >= 0 else 2 * alpha * z", "2 times as large"),
 ]  # fmt: skip
 
+_EXTREMES = [
+    one_line(
+        "a square root of a square",
+        "(z + math.sqrt(z * z)) / 2 + alpha * (z - math.sqrt(z * z)) / 2",
+        "a float cannot hold",
+    ),
+    one_line("a square over z", "z and z * (z if z > 0 else alpha * z) / z", "only very"),
+    one_line("a cube over a square", "z if z >= 0 else alpha * z**3 / z**2", "a number becomes too large"),
+    one_line("four digits of the slope", "z if z >= 0 else round(alpha, 4) * z", "alpha is rounded"),
+]
+
 _FORMULAS = [
     one_line("sides swapped", "alpha * z if z > 0 else z", "two sides are swapped"),
     one_line("min", "min(z, alpha * z)", "min(z, alpha * z) is taken"),
@@ -189,4 +200,58 @@ _MEMORY = [
     one_line("only small ones", "(z if z >= 0 else alpha * z) if abs(z) < 5000 else 0", "only very large numbers"),
 ]  # fmt: skip
 
-VALUES = (*_SLOPES, *_FORMULAS, *_OPERATORS, *_PLACES, *_ROUNDED, *_OTHERS, *_MEMORY)
+_CONSTANTS = [
+    one_line("five", "5", "it returns 5 for every number"),
+    one_line("minus a half", "-0.5", "it returns -0.5 for every number"),
+    one_line("not a number", "float('nan')", "it returns nan for every number"),
+    one_line("infinity", "math.inf", "it returns inf for every number"),
+]
+
+_ON_EITHER_SIDE_OF_ZERO = [
+    one_line("sum, with >", "z if z > 0 else alpha + z", "adds alpha"),
+    one_line("difference, with >", "z if z > 0 else z - alpha", "subtracts alpha"),
+    one_line("minus alpha, with >", "z if z > 0 else -alpha", "returns -alpha for negative numbers"),
+    one_line("power, with >", "z if z > 0 else alpha ** z", "alpha is raised to the power of z"),
+    one_line("0.1 added, with >", "z if z > 0 else alpha * z + 0.1", "0.1 is added to alpha * z"),
+    one_line("alpha subtracted, with >", "z if z > 0 else alpha * z - alpha", "alpha is subtracted from alpha * z"),
+    one_line("alpha added to the product", "z if z >= 0 else alpha * z + alpha", "alpha is added to alpha * z"),
+]
+
+_MORE = [
+    one_line("max twice", "max(0, z) + alpha * max(0, z)", "write min in the second"),
+    one_line("a mean", "(max(0, z) + alpha * z) / 2", "it is the mean"),
+    one_line("square everywhere", "z * z", "it returns z * z for all numbers"),
+    body("slopes between 0 and 1 only", f"if not 0 < alpha < 1:\n    alpha = 0.01\nreturn {_R}", "slopes of 0 and 1 are replaced by 0.01"),
+    one_line("an upper threshold", "z if 0 < z < 100 else alpha * z", "large numbers are multiplied by alpha, too"),
+    one_line("z held below", "z if z >= 0 else alpha * max(z, -100)", "z is never below -100"),
+    one_line("GELU", "0.5 * z * (1 + math.erf(z / math.sqrt(2)))", "it is the GELU"),
+    one_line("Mish", "z * np.tanh(np.log1p(np.exp(z)))", "it is the Mish"),
+    one_line("CELU", "max(0, z) + min(0, alpha * math.expm1(z / alpha))", "it is the CELU"),
+    one_line("hard swish", "z * max(0, min(6, z + 3)) / 6", "it is the hard swish"),
+    one_line("SELU, rounded", "1.05 * (z if z > 0 else 1.67 * (np.exp(z) - 1))", "it is the SELU"),
+    body("an array of integers", "import numpy as np\nx = np.array([z])\nx[x < 0] = alpha * x[x < 0]\nreturn x[0]", "for integers alpha * z is cut"),
+    one_line("np.piecewise", "np.piecewise(z, [z < 0, z >= 0], [lambda v: alpha * v, lambda v: v])", "for integers alpha * z is cut"),
+    one_line("int() for integers", "z if z >= 0 else int(alpha * z) if isinstance(z, int) else alpha * z", "for integers alpha * z is cut"),
+    program("alpha third", f"def leaky_relu(z, training=False, alpha=0.01): return {_R}", "alpha must be the second parameter"),
+    program("alpha first, with defaults", f"def leaky_relu(alpha=0.01, z=0): return {_R}", "the number first and then the slope"),
+]  # fmt: skip
+
+_LOOPS = [
+    body("while for if", "while z < 0:\n    z = alpha * z\nreturn z", "`if` multiplies once"),
+    body("while for if, in place", "while z < 0:\n    z *= alpha\nelse:\n    return z", "`if` multiplies once"),
+]
+
+VALUES = (
+    *_SLOPES,
+    *_EXTREMES,
+    *_FORMULAS,
+    *_OPERATORS,
+    *_PLACES,
+    *_ROUNDED,
+    *_OTHERS,
+    *_MEMORY,
+    *_CONSTANTS,
+    *_ON_EITHER_SIDE_OF_ZERO,
+    *_MORE,
+    *_LOOPS,
+)

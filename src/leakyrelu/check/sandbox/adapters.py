@@ -32,13 +32,15 @@ class Adapter:
 
     `slope_name` is the keyword of the slope; it is None for a function of x alone, whose slope is fixed. Where
     `by_position` says "always" or "never", the slope is passed so, whatever a call would try; otherwise as it asks.
-    `written` is the call as one would type it, with ``{x}`` and ``{slope}``; empty for ``NAME({x}, {slope})``.
+    `tensors` says that the arrays become tensors of PyTorch on the way. `written` is the call as one would type it,
+    with ``{x}`` and ``{slope}``; empty for ``NAME({x}, {slope})``.
     """
 
     function: Function
     slope_name: str | None = "alpha"
     by_position: str = ""
     written: str = ""
+    tensors: bool = False
 
     def arguments(self, slope: float | None, *, positional: bool) -> tuple[tuple[float, ...], dict[str, float]]:
         """The slope as the arguments that follow x."""
@@ -50,25 +52,38 @@ class Adapter:
     @property
     def described(self) -> dict[str, Any]:
         """All but the function, as plain data."""
-        return {"slope_name": self.slope_name, "by_position": self.by_position, "written": self.written}
+        return {
+            "slope_name": self.slope_name,
+            "by_position": self.by_position,
+            "written": self.written,
+            "tensors": self.tensors,
+        }
 
 
 def function_adapter(
-    function: Function, *, owner: type | None = None, exercise: bool = False, slope_name: str | None = AUTO
+    function: Function,
+    *,
+    owner: type | None = None,
+    exercise: bool = False,
+    slope_name: str | None = AUTO,
+    inputs: int = 1,
 ) -> Adapter:
-    """How a function or a class is called, or the method of a class, its `owner`.
+    """How a function or a class is called, or the method of a class, its `owner`. Its slope follows so many `inputs`.
 
-    A class is made anew for each call: without arguments if its method takes the slope, else with the slope alone. If
-    it needs other arguments, the object is made without calling ``__init__``. `exercise`: the function must take its
-    slope, and return a number alone; otherwise the slope may be fixed, and of a tuple the first value counts.
+    Of a class one object is made for each slope, and called again: without arguments if its method takes the slope,
+    else with the slope alone. If it needs other arguments, the object is made without calling ``__init__``.
+    `exercise`: the function must take its slope, and return a number alone; otherwise the slope may be fixed, and of a
+    tuple the first value counts.
 
     Raises
     ------
     NotCallableError
         A class has no ``__call__``, or there is no parameter `slope_name`.
     """
-    adapter, frameworks = _adapted(function, owner, slope_name, exercise=exercise)
-    return replace(adapter, function=_through_torch(adapter.function)) if "torch" in frameworks else adapter
+    adapter, frameworks = _adapted(function, owner, slope_name, exercise=exercise, inputs=inputs)
+    if "torch" in frameworks:
+        return replace(adapter, function=_through_torch(adapter.function), tensors=True)
+    return adapter
 
 
 def derivative_adapter(
@@ -87,7 +102,7 @@ def derivative_adapter(
         return function_adapter(derivative, owner=owner, slope_name=slope_name)
     adapter, frameworks = _adapted(function, owner, slope_name)
     if "torch" in frameworks:
-        return replace(adapter, function=_through_torch(adapter.function, gradient=True))
+        return replace(adapter, function=_through_torch(adapter.function, gradient=True), tensors=True)
     if "jax" in frameworks:
         return replace(adapter, function=_jax_gradient(adapter.function))
     raise NotCallableError(
@@ -97,7 +112,7 @@ def derivative_adapter(
 
 
 def _adapted(
-    function: Function, owner: type | None, slope_name: str | None, *, exercise: bool = False
+    function: Function, owner: type | None, slope_name: str | None, *, exercise: bool = False, inputs: int = 1
 ) -> tuple[Adapter, set[str]]:
     """How it is called with arrays of its own framework, and which framework that may be."""
     if isinstance(function, type):
@@ -106,7 +121,7 @@ def _adapted(
     elif owner is not None:
         adapter = _of_class(owner, function, f".{function.__name__}", slope_name, exercise=exercise)
     else:
-        adapter = _of_function(function, slope_name, exercise=exercise)
+        adapter = _of_function(function, slope_name, exercise=exercise, inputs=inputs)
     if not exercise:
         adapter = replace(adapter, function=_first_of_tuple(adapter.function))
     frameworks = {_framework(one) for one in (function, *(owner.__mro__ if owner else ()))}
@@ -144,11 +159,11 @@ def _parameters(function: Function) -> list[inspect.Parameter] | None:
         return None
 
 
-def _of_function(function: Function, name: str | None, *, exercise: bool) -> Adapter:
+def _of_function(function: Function, name: str | None, *, exercise: bool, inputs: int) -> Adapter:
     parameters = _parameters(function)
     if parameters is None and name is not None:  # a function in C does not tell
         return Adapter(function, "alpha", "always") if name == AUTO else Adapter(function, name, "never")
-    parameters = parameters or []
+    parameters = (parameters or [])[inputs - 1 :]
     found = _slope_among(parameters, name)
     takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
     if found is None and name not in {None, AUTO} and not takes_any:
@@ -163,6 +178,7 @@ def _of_class(owner: type, method: Function, suffix: str, name: str | None, *, e
     """How the method of an object is called. In the text of the call it follows the object as `suffix`."""
     own, made = (_parameters(method) or [])[1:], _parameters(owner) or []
     of_method, of_class = _slope_among(own, name), _slope_of_class(made, name)
+    objects: dict[object, Any] = {}
     if of_method is None and of_class is None and name not in {None, AUTO}:
         raise NotCallableError(
             f"there is no parameter {name!r}; {owner.__name__} is made of {_listed(made)}, and its method takes "
@@ -172,14 +188,18 @@ def _of_class(owner: type, method: Function, suffix: str, name: str | None, *, e
     if of_method is None and of_class is not None and needed in ([], [of_class]):
 
         def make_and_call(x: Any, *slope: Any, **named: Any) -> Any:
-            return method(owner(*slope, **named), x)
+            key = (*slope, *named.values())
+            if key not in objects:
+                objects[key] = owner(*slope, **named)
+            return method(objects[key], x)
 
         slope, by_position = _passed(of_class, made, exercise=False)
         return Adapter(make_and_call, slope, by_position or "never", f"{owner.__name__}({{slope}}){suffix}({{x}})")
 
     def call(x: Any, *slope: Any, **named: Any) -> Any:
-        one: Any = object.__new__(owner) if needed else owner()
-        return method(one, x, *slope, **named)
+        if not objects:
+            objects[()] = object.__new__(owner) if needed else owner()
+        return method(objects[()], x, *slope, **named)
 
     slope, by_position = _passed(of_method, own, exercise=exercise)
     if slope is None and exercise and name == AUTO:
@@ -248,11 +268,12 @@ def _through_torch(function: Function, *, gradient: bool = False) -> Function:
     import torch
 
     def call(x: Any, *slope: Any, **named: Any) -> Any:
-        array = np.asarray(x)
-        if array.dtype.name == "bfloat16":  # unknown to from_numpy
-            tensor = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-        else:
-            tensor = torch.tensor(array) if array.ndim == 0 else torch.from_numpy(array.copy())
+        array = np.asarray(x, float if type(x) is int else None)  # PyTorch's functions of this kind take no integers
+        bits = array.view(np.int16) if array.dtype.name == "bfloat16" else array  # that type is unknown to from_numpy
+        # The same memory, so that a change of the input is seen. But no tensor has negative strides, or is constant.
+        is_shared = bits.ndim > 0 and bits.flags.writeable and min(bits.strides) >= 0
+        tensor = torch.from_numpy(bits) if is_shared else torch.tensor(np.ascontiguousarray(bits).reshape(bits.shape))
+        tensor = tensor.view(torch.bfloat16) if bits is not array else tensor
         if gradient:
             tensor.requires_grad_()
         result = function(tensor, *slope, **named)

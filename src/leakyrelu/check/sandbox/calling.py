@@ -4,12 +4,16 @@ Needs the standard library alone, and NumPy for arrays, so that the process of s
 but text comes back from it.
 """
 
+import builtins
+import linecache
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 __all__ = ["RAISED", "Adapted", "Json", "call", "decode", "encode"]
@@ -19,7 +23,9 @@ Json = dict[str, Any]
 # What a function may raise; a KeyboardInterrupt is the user's.
 RAISED = (Exception, SystemExit, GeneratorExit)
 
+_PYTHONS = frozenset(name for name, value in vars(builtins).items() if callable(value) and name[0].islower())
 _LONGEST = 300  # characters of a text that is shown
+_MOST = 50  # names that are sent
 _LARGEST = 1 << 20  # bytes of an array that is sent
 _LARGEST_INTEGER = 10_000  # bits; Python refuses to print one of 4300 digits
 
@@ -29,10 +35,10 @@ class Adapted(Protocol):
 
     @property
     def function(self) -> Callable[..., Any]:
-        """Takes a number, a list or a NumPy array, and the slope."""
+        """Takes a number, a list or a NumPy array, or the lists of a backward pass, and the slope."""
 
     def arguments(self, slope: float | None, *, positional: bool) -> tuple[tuple[float, ...], dict[str, float]]:
-        """The slope as the arguments that follow the number."""
+        """The slope as the arguments that follow the others."""
 
 
 def encode(value: Any) -> Json:
@@ -117,18 +123,18 @@ def _as_array(value: Any) -> Any:
 
 def call(adapted: Adapted, request: Json, *, caught: tuple[type[BaseException], ...] = RAISED) -> Json:
     """Call the function, and say what came of it: a value, or what it raised of what is `caught`."""
-    x = decode(request["x"])
-    before = _content(x)
+    inputs = [decode(one) for one in request["inputs"]]
+    before = [_content(one) for one in inputs]
     slope, named = adapted.arguments(request["alpha"], positional=request["positional"])
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         try:
-            value = adapted.function(x, *slope, **named)
+            value = adapted.function(*inputs, *slope, **named)
         except caught as error:
             return {"raised": _raised(error)}
     return {
         "value": encode(value),
-        "changed": _content(x) != before,
+        "changed": [_content(one) for one in inputs] != before,
         "warnings": sorted({f"{warning.category.__name__}: {warning.message}"[:_LONGEST] for warning in seen}),
     }
 
@@ -142,9 +148,34 @@ def _content(x: Any) -> Any:
 def _raised(error: BaseException) -> Json:
     here = Path(__file__).parent
     frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__, limit=8)
-        if Path(frame.filename).parent != here  # the function's, not ours
+        (frame, line)
+        for frame, line in islice(traceback.walk_tb(error.__traceback__), 8)
+        if Path(frame.f_code.co_filename).parent != here  # the function's, not ours
     ]
-    line = frames[0].lineno if frames else None  # of the function itself, not of what it calls
-    return {"type": _text(_name, type(error)), "text": _text(str, error), "line": line}
+    described = {"type": _text(_name, type(error)), "text": _text(str, error), "line": None}
+    if not frames:
+        return described
+    frame, line = frames[0]  # of the function itself, not of what it calls
+    own = [each for each in frames if each[0].f_code.co_filename == frame.f_code.co_filename]
+    return described | {"line": line} | _around(*own[-1])
+
+
+def _around(frame: FrameType, line: int | None) -> Json:
+    """Where an exception was raised: the text of the line, the variables, and which of them are None.
+
+    Also which names hide Python's own functions, and which belong to the module.
+    """
+    code, others = frame.f_code, frame.f_globals
+    try:
+        names = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}
+        variables = {name: value for name, value in frame.f_locals.items() if name in names}
+        both = others | variables
+        return {
+            "code": linecache.getline(code.co_filename, line or 0, others).strip()[:_LONGEST],
+            "variables": list(variables)[:_MOST],
+            "none": [name for name, value in variables.items() if value is None][:_MOST],
+            "hiding": [name for name, value in both.items() if name in _PYTHONS and not callable(value)][:_MOST],
+            "globals": [name for name in names if name in others][:_MOST],
+        }
+    except RAISED:  # a namespace of the learner's may do anything
+        return {}

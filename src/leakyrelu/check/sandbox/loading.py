@@ -3,6 +3,8 @@
 Loaded by `supervisor` by its path, and with the standard library alone.
 """
 
+import linecache
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -42,6 +44,9 @@ def load(target: Json) -> Any:
     module.__file__ = target["filename"]
     module.__package__ = target["package"]
     sys.modules["answer"] = module  # dataclasses and the like look there
+    # For the lines of exceptions. Cells count theirs from 1 each, so that no line could be told by its number.
+    lines = target["sources"][0].splitlines(keepends=True) if len(target["sources"]) == 1 else []
+    linecache.cache[target["filename"]] = (1, None, lines, target["filename"])
     for source in target["sources"]:
         exec(compile(source, target["filename"], "exec", dont_inherit=True), vars(module))  # noqa: S102  # its purpose
     return module
@@ -74,15 +79,29 @@ def _what_is_there(owner: Any, name: str, target: Json) -> str:
         noun = "function"
     names = [key for key, value in vars(owner).items() if isfunction(value) and not key.startswith("_")]
     there = f"{noun}s there: {', '.join(names[:10])}" if names else f"no {noun} is defined there"
+    there += "" if isclass(owner) else _hidden_definition(target, name)
     return f"there is no {name!r} in {where}; {there}"
+
+
+def _hidden_definition(target: Json, name: str) -> str:
+    """Where a definition stands that Python does not see: in a block, or in a comment."""
+    for source in target.get("sources", []):
+        if found := re.search(rf"^(?:([ \t]*#.*)|[ \t]+)def {re.escape(name)}\b", source, re.MULTILINE):
+            where = "a comment" if found[1] else "a block, a class or a function"
+            return f"; its definition stands inside {where}"
+    return ""
 
 
 def what_went_wrong(error: BaseException, target: Json) -> Json:
     """Describe an error that was raised while the code was loaded: its line in the code, and what `causes` looks up."""
     name, text = type(error).__name__, str(error)[:500]
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == target.get("filename")]
-    line = own[-1].lineno if own else None
-    code = ""
+    own = [
+        (frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == target.get("filename")
+    ]
+    line = own[-1][1] if own else None
+    code = linecache.getline(target["filename"], line).strip()[:500] if line else ""
     if isinstance(error, SyntaxError):
         text, line, code = error.msg, error.lineno, (error.text or "")[:500]
     where = "" if line is None else f" in line {line}"

@@ -73,10 +73,14 @@ def _adapted(job: Json, loading: ModuleType, adapters: ModuleType) -> dict[str, 
     module = loading.load(target)
     found = loading.find(module, target["name"], target)
     function = adapters.function_adapter(
-        found.function, owner=found.owner, exercise=job["exercise"], slope_name=slope_name
+        found.function,
+        owner=found.owner,
+        exercise=job["level"] == "exercise",
+        slope_name=slope_name,
+        inputs=job["inputs"],
     )
-    if not job["derivative"]:
-        return {"function": function}
+    if job["level"] != "derivative":
+        return {job["exercise"]: function}
     name = f"{target['name'].rpartition('.')[2]}_derivative"
     beside = getattr(module, name, None)
     other = loading.Loaded(beside) if callable(beside) else None

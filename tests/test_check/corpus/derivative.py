@@ -1,0 +1,85 @@
+"""Programs for the exercise ``derivative``, right and wrong."""
+
+from dataclasses import replace
+
+from test_check.corpus.program import derivative, program
+
+_ZERO = "the derivative is alpha at zero, as in PyTorch"
+_VALUE = "def leaky_relu(z, alpha=0.01): return z if z >= 0 else alpha * z\n"
+
+_RIGHT = [
+    derivative("a conditional expression", "1 if z >= 0 else alpha"),
+    derivative("PyTorch's side of zero", "1 if z > 0 else alpha", _ZERO, "remark"),
+    derivative("the negative side first", "alpha if z < 0 else 1"),
+    derivative("floats", "1.0 if z >= 0 else float(alpha)"),
+    derivative("a power", "alpha ** (z < 0)"),
+    derivative("masks", "(z >= 0) + alpha * (z < 0)"),
+    derivative("an index", "(alpha, 1)[z >= 0]"),
+    derivative("if and else", "if z >= 0:\n    return 1\nelse:\n    return alpha"),
+    derivative("three branches", "if z > 0:\n    return 1\nif z < 0:\n    return alpha\nreturn 1"),
+    derivative("a slope at zero, written out", "if z == 0:\n    return alpha\nreturn 1 if z > 0 else alpha", _ZERO, "remark"),
+    derivative("a docstring", '"""The derivative."""\nreturn 1 if z >= 0 else alpha'),
+    program("types", "def leaky_relu_derivative(z: float, alpha: float = 0.01) -> float | int:\n    return 1 if z >= 0 else alpha"),
+    program("a lambda", "leaky_relu_derivative = lambda z, alpha=0.01: 1 if z >= 0 else alpha"),
+    program("beside the function", _VALUE + "def leaky_relu_derivative(z, alpha=0.01): return 1 if z >= 0 else alpha"),
+    derivative("it also prints", "print(z)\nreturn 1 if z >= 0 else alpha", "it also prints", "remark"),
+]  # fmt: skip
+
+_WRONG = [
+    derivative("alpha * z", "1 if z >= 0 else alpha * z", "the derivative of alpha * z is alpha"),
+    derivative("alpha * z, zero too", "1 if z > 0 else alpha * z", "the derivative of alpha * z is alpha"),
+    derivative("z above zero", "z if z > 0 else alpha", "the derivative of z is 1"),
+    derivative("the function", "z if z >= 0 else alpha * z", "it returns the value"),
+    derivative("max", "max(z, alpha * z)", "it returns the value"),
+    derivative("0 at zero", "1 if z > 0 else alpha if z < 0 else 0", "it is 0 at zero: choose a side"),
+    derivative("0 at zero, first", "if z == 0:\n    return 0\nreturn 1 if z > 0 else alpha", "it is 0 at zero"),
+    derivative("half at zero", "1 if z > 0 else alpha if z < 0 else (1 + alpha) / 2", "a mean of both sides"),
+    derivative("0.5 at zero", "1 if z > 0 else alpha if z < 0 else 0.5", "only zero comes out wrong"),
+    derivative("swapped", "alpha if z > 0 else 1", "the two sides are swapped"),
+    derivative("swapped, zero too", "alpha if z >= 0 else 1", "the two sides are swapped"),
+    derivative("the ReLU's", "1 if z > 0 else 0", "it is 0 below zero, as the ReLU's"),
+    derivative("the ReLU's, 1 at zero", "1 if z >= 0 else 0", "it is 0 below zero, as the ReLU's"),
+    derivative("a truth value", "z > 0", "a truth value came back"),
+    derivative("1 everywhere", "1", "it is 1 everywhere"),
+    derivative("alpha everywhere", "alpha", "it is alpha everywhere"),
+    derivative("the absolute value's", "1 if z >= 0 else -1", "the absolute value's"),
+    derivative("minus alpha", "1 if z >= 0 else -alpha", "the sign is turned"),
+    derivative("0.01 written out", "1 if z >= 0 else 0.01", "alpha is ignored, it is always 0.01"),
+    derivative("0.1 written out", "1 if z >= 0 else 0.1", "alpha is ignored, it is always 0.1"),
+    derivative("alpha or 0.01", "1 if z >= 0 else alpha or 0.01", "0 is a slope"),
+    derivative("1 + alpha", "1 + alpha if z > 0 else alpha", "it is 1 + alpha above zero"),
+    derivative("1 - alpha", "1 if z > 0 else 1 - alpha", "it returns 1 - alpha below zero"),
+    derivative("0 above zero", "0 if z > 0 else alpha", "it is 0 above zero"),
+    derivative("squared", "1 if z > 0 else alpha ** 2", "multiplies by alpha twice"),
+    derivative("one divided by alpha", "1 if z > 0 else 1 / alpha", "divides by alpha"),
+    derivative("compared with 1", "1 if z > 1 else alpha", "compare"),
+    derivative("compared with alpha", "1 if z > alpha else alpha", "compare"),
+    derivative("rounded", "1 if z >= 0 else round(alpha, 2)", "alpha is rounded"),
+    derivative("an integer", "1 if z >= 0 else int(alpha)", "alpha is cut to an integer"),
+    derivative("minus zero", "1 if math.copysign(1, z) > 0 else alpha", "it tells -0.0 from 0.0"),
+    derivative("the value by z", "(z if z > 0 else alpha * z) / z", "divides by its argument"),
+    derivative("a central difference", "f = lambda v: v if v > 0 else alpha * v\nreturn (f(z + 1e-6) - f(z - 1e-6)) / 2e-6", "difference"),
+    derivative("a forward difference", "f = lambda v: v if v > 0 else alpha * v\nreturn (f(z + 1e-5) - f(z)) / 1e-5", "difference"),
+    derivative("the sigmoid's", "math.exp(-abs(z)) / (1 + math.exp(-abs(z))) ** 2", "it is the sigmoid's"),
+    derivative("the ELU's", "1 if z > 0 else alpha * math.exp(z)", "it is the ELU's"),
+    derivative("nothing below zero", "if z >= 0:\n    return 1", "returns nothing for numbers below zero"),
+    derivative("prints", "print(1 if z >= 0 else alpha)", "write return instead of print"),
+    derivative("nothing", "pass\n", "returns nothing: end each branch with return"),
+    derivative("a tuple", "(1 if z >= 0 else alpha),", "a tuple came back"),
+    derivative("text", "'1' if z >= 0 else 'alpha'", "a text came back"),
+    derivative("misspelt", "1 if z >= 0 else alhpa", "look at its spelling"),
+    derivative("not written", "raise NotImplementedError", "not written yet"),
+    program("no alpha", "def leaky_relu_derivative(z): return 1 if z >= 0 else 0.01", "def leaky_relu_derivative(z, alpha=0.01)"),
+    program("another default", "def leaky_relu_derivative(z, alpha=0.07): return 1 if z >= 0 else alpha", "default slope is 0.07; it must be 0.01"),
+    program("the first default", "def leaky_relu_derivative(z, alpha=0.1): return 1 if z >= 0 else alpha", "default slope is 0.1; it must be 0.01"),
+    derivative("a constant", "5", "it is 5 everywhere"),
+    derivative("a method that numbers lack", "1 if z.is_positive() else alpha", "a number of Python has no such part"),
+    program("alpha third", "def leaky_relu_derivative(z, y=None, alpha=0.01): return 1 if z >= 0 else alpha", "must be the second parameter: def leaky_relu_derivative"),
+    program("a helper called wrongly", "def f(z, a): return 1 if z >= 0 else a\ndef leaky_relu_derivative(z, alpha=0.01): return f(z)", "f() is called with other arguments"),
+    program("alpha is None", "def leaky_relu_derivative(z, alpha=None): return 1 if z >= 0 else alpha * 1", "alpha is None where none is given"),
+    program("a colon is missing", "def leaky_relu_derivative(z, alpha=0.01) return 1", "a colon is missing"),
+    program("a counter", "n = 0\ndef leaky_relu_derivative(z, alpha=0.01):\n    global n\n    n += 1\n    return 1 if z >= 0 else alpha + (n > 20)", "the same call gives different results"),
+    program("a cache by z", "seen = {}\ndef leaky_relu_derivative(z, alpha=0.01):\n    return seen.setdefault(z, 1 if z >= 0 else alpha)", "another slope"),
+]  # fmt: skip
+
+DERIVATIVE = tuple(replace(one, exercise="derivative") for one in (*_RIGHT, *_WRONG))
