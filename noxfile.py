@@ -79,13 +79,22 @@ def pytest(session, *arguments, **keywords):
     session.run("python", "-m", "pytest", "-q", *arguments, **keywords)
 
 
+def install_from_npm(session, what):
+    """Install what package-lock.json lists, for what needs it."""
+    if not shutil.which("npm"):
+        session.error(f"{what}, which npm brings, and npm is missing here; install it (Debian: nodejs and npm)")
+    session.run("npm", "ci", "--silent", "--no-audit", "--no-fund", external=True)
+
+
 @nox.session
 def lint(session):
-    """Style, and who may import whom."""
+    """Style, who may import whom, and the style and the types of the page's scripts."""
     session.install(f"{package()}[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
+    install_from_npm(session, "the page's scripts are checked by TypeScript and Prettier")
+    session.run("npm", "run", "--silent", "check", external=True)
 
 
 @nox.session
@@ -312,11 +321,13 @@ def kernels(session):
 
 @nox.session
 def docs(session):
-    """The site, into build/docs/html; a broken link, or anything else that Sphinx warns of, is an error."""
+    """The site, into build/docs/html, with the page to play with; what Sphinx warns of, a broken link, is an error."""
     session.install(f"{package()}[docs]")
     shutil.rmtree("build/docs", ignore_errors=True)
     options = ["--fail-on-warning", "--keep-going", "--quiet"]
     session.run("sphinx-build", *options, "--doctree-dir=build/docs/doctrees", "docs", "build/docs/html")
+    install_from_npm(session, "the page to play with has a Python for the browser, Pyodide")
+    session.run("python", "tools/site_page.py", "build/docs/html/play")
 
 
 @nox.session
