@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +220,47 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+SLOWLY = """
+import sys, time
+from leakyrelu._shared import files
+from leakyrelu.__main__ import main
+real, files._BLOCK_BYTES = files.read_header, 800
+def read_header(source):
+    print(".", flush=True)
+    return real(source)
+files.read_header = read_header
+main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("wait", [0, 0.01, 0.05, 0.1])
+def test_apply_stopped_from_outside_leaves_nothing(tmp_path, name, wait):
+    np.save(tmp_path / "in.npy", np.zeros(3_000_000))
+    words = [sys.executable, "-c", SLOWLY, "apply", "in.npy", "out.npy"]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        time.sleep(wait)
+        process.send_signal(getattr(signal, name))
+        process.send_signal(getattr(signal, name))  # impatience must not stop the tidying
+        assert process.stderr.read() == b""
+    assert process.returncode == -getattr(signal, name)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    np.save(tmp_path / "in.npy", np.zeros(300_000))
+    words = ["nohup", sys.executable, "-c", SLOWLY, "apply", "in.npy", "out.npy"]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.communicate()
+    assert process.returncode == 0
+    assert (tmp_path / "out.npy").exists()
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_apply_interrupted_leaves_nothing(tmp_path):
     with open(tmp_path / "in.npy", "wb") as file:
@@ -262,7 +304,7 @@ def test_version_and_help():
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("leakyrelu ", ["eval", "apply", "plot", "demo", "diagnose", "check", "born-dead", "tune", "learn"]),
+        ("leakyrelu ", ["eval", "apply", "plot", "demo", "diagnose", "compare", "check", "born-dead", "tune", "learn"]),
         ("leakyrelu d", ["demo", "diagnose"]),
         ("leakyrelu plot --a", ["--alpha"]),
         ("leakyrelu check --level ", ["exercise", "array", "ieee", "derivative"]),
@@ -365,6 +407,121 @@ def test_diagnose_fails_above_a_fraction_of_dead_units(patient, most, code):
     pytest.importorskip("torch")
     message = run("diagnose", "nets:make", "--data", "x.npy", "--fail-above", most, cwd=patient, code=code)
     assert code == 0 or message == "leakyrelu: 25.0% of the units are dead, more than 24.0%\n"
+
+
+UNRULY = """
+import os, sys
+import torch
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+
+class Nan(Net):
+    def __init__(self):
+        super().__init__()
+        self[0].weight.data.fill_(float("nan"))
+
+class OneNan(Net):
+    def __init__(self):
+        super().__init__()
+        self[0].bias.data.fill_(100)
+        self[0].weight.data[0].fill_(float("nan"))
+
+class Exits(Net):
+    def forward(self, x):
+        sys.exit(0)
+
+class ExitsSilently(Net):
+    def forward(self, x):
+        raise SystemExit
+
+class Own(Net):
+    def forward(self, x):
+        raise type("Own", (BaseException,), {})("mine")
+
+class Closes(Net):
+    def forward(self, x):
+        raise GeneratorExit
+
+class Mute(Net):
+    def forward(self, x):
+        raise type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})
+
+class Nothing(Net):
+    def forward(self, x):
+        return x
+
+class ExitsWhenLoaded(Net):
+    def load_state_dict(self, state):
+        sys.exit(0)
+
+def exits():
+    sys.exit(0)
+
+def ends():
+    raise GeneratorExit
+"""
+
+
+@pytest.fixture
+def unruly(tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "unruly.py").write_text(UNRULY)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(50, 4)))
+    (tmp_path / "report.json").write_text("of an earlier run")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("Exits", "it called sys.exit(0)"),
+        ("ExitsSilently", "it called sys.exit()"),
+        ("Own", "Own: mine"),
+        ("Closes", "GeneratorExit"),
+        ("Mute", "Mute"),
+        ("Nothing", "called no activation"),
+        ("exits", "SystemExit: 0"),
+        ("ends", "GeneratorExit"),
+    ],
+)
+@pytest.mark.parametrize("gate", [(), ("--fail-above", "1")])
+def test_diagnose_fails_if_there_is_no_diagnosis_and_the_report_says_why(unruly, model, reason, gate):
+    words = ["diagnose", f"unruly:{model}", "--data", "x.npy", "--json", "report.json", *gate]
+    assert reason in fails(*words, cwd=unruly)
+    report = json.loads((unruly / "report.json").read_text())
+    assert report["format"] == 2
+    assert reason in report["error"]
+
+
+@pytest.mark.parametrize("most", ["0", "0.5", "1"])
+def test_diagnose_fails_if_no_unit_was_judged_and_the_report_says_so(unruly, most):
+    words = ["diagnose", "unruly:Nan", "--data", "x.npy", "--json", "report.json", "--fail-above", most]
+    assert "3 of 3 units had a NaN and were not judged" in fails(*words, cwd=unruly)
+    report = json.loads((unruly / "report.json").read_text())
+    assert (report["units"], report["judged"], report["dead"], report["dead_fraction"]) == (3, 0, 0, None)
+
+
+@pytest.mark.parametrize(("most", "code"), [("0", 2), ("0.3", 2), ("0.34", 0), ("1", 0)])
+def test_diagnose_fails_if_the_units_that_were_not_judged_could_be_too_many(unruly, most, code):
+    result = invoke("diagnose", "unruly:OneNan", "--data", "x.npy", "--fail-above", most, cwd=unruly)
+    assert result.exit_code == code
+    assert ("1 of 3 units had a NaN" in result.stderr) == bool(code)
+
+
+def test_diagnose_fails_if_the_weights_end_the_process_when_they_are_loaded(unruly):
+    torch = pytest.importorskip("torch")
+    torch.save({"0.weight": torch.ones(1)}, unruly / "net.pt")
+    words = ["diagnose", "unruly:ExitsWhenLoaded", "--data", "x.npy", "--weights", "net.pt", "--fail-above", "1"]
+    assert "ended the process: it called sys.exit(0)" in fails(*words, cwd=unruly)
+
+
+@pytest.mark.parametrize("option", ["--html", "--json"])
+def test_diagnose_refuses_a_report_that_cannot_be_written_before_the_model_runs(unruly, option):
+    message = fails("diagnose", "unruly:Exits", "--data", "x.npy", option, "nowhere/report", cwd=unruly)
+    assert message == "leakyrelu: No such file or directory: nowhere/report\n"
 
 
 @pytest.mark.parametrize("name", ["new.pt", "new.safetensors"])

@@ -2,8 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from leakyrelu.functions import leaky_relu, leaky_relu_backward, leaky_relu_derivative, leaky_relu_slope_gradient
-from leakyrelu.threads import get_num_threads, num_threads, set_num_threads
+from leakyrelu._shared.command import end_the_command
+
+try:
+    from leakyrelu.functions import leaky_relu, leaky_relu_backward, leaky_relu_derivative, leaky_relu_slope_gradient
+    from leakyrelu.threads import get_num_threads, num_threads, set_num_threads
+except ImportError as error:  # an environment variable that makes no sense, for example
+    end_the_command(error)
+    raise
 
 __all__ = [
     "get_num_threads",

@@ -1,9 +1,11 @@
 """Files are written whole or not at all."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -217,7 +219,7 @@ def npy(header):
         (b"not an array at all", "is not a .npy file"),
         (b"\x93NUMPY\x01\x00", "is not a .npy file"),
         (b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f8'}\n", "is not a .npy file"),
-        (b"\x93NUMPY\x09\x09\x10\x00{}", "is not a .npy file"),
+        (b"\x93NUMPY\x09\x09\x10\x00{}", "it says version 9.9 of the format, and NumPy writes 1.0, 2.0, 3.0"),
         (b"PK\x03\x04", "is not a .npy file"),
         *(
             (npy(f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}"), "is not a .npy file")
@@ -254,6 +256,140 @@ def test_types_the_function_refuses_are_refused_before_anything_is_written(tmp_p
     with pytest.raises(TypeError, match="got complex128"):
         apply(leaky_relu, source, tmp_path / "out.npy")
     assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("dimensions", [32, 33, 48, 64])
+def test_arrays_of_all_dimensions_that_numpy_has(tmp_path, dimensions):
+    array = np.array([-2.0, -1.0, 3.0]).reshape((1,) * (dimensions - 1) + (3,))
+    np.save(tmp_path / "in.npy", array)
+    apply(leaky_relu, tmp_path / "in.npy", tmp_path / "out.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), leaky_relu(array))
+
+
+@pytest.mark.parametrize("more", ["a second array", "one byte"])
+def test_what_comes_after_the_array_is_not_dropped_in_silence(source, tmp_path, more):
+    source.write_bytes(source.read_bytes() + (source.read_bytes() if more == "a second array" else b"\0"))
+    with pytest.raises(ValueError, match=r"in\.npy holds \d+ bytes more than its array of 96, such as a second array"):
+        apply(leaky_relu, source, tmp_path / "out.npy")
+
+
+@pytest.mark.parametrize("fields", [3, 400, 4000])
+def test_records_are_refused_however_many_fields_they_have(source, tmp_path, fields):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy warns of a long header
+        np.save(source, np.zeros(2, [(f"field{i}", "f4") for i in range(fields)]))
+    with pytest.raises(ValueError, match=rf"records of {fields} fields|header of [\d,]+ bytes is longer than") as error:
+        apply(leaky_relu, source, tmp_path / "out.npy")
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "int4"])
+def test_types_that_numpy_saves_as_raw_bytes_are_told_how_to_be_saved(source, tmp_path, name):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    np.save(source, np.zeros(3, getattr(ml_dtypes, name)))
+    with pytest.raises(ValueError, match=r"in\.npy holds elements of . bytes without a type \(V.*\.view\(ml_dtypes"):
+        apply(leaky_relu, source, tmp_path / "out.npy")
+
+
+@posix
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("links", [["loop"], ["one", "other"]])
+def test_links_that_lead_in_a_circle_are_named(source, tmp_path, links, overwrite):
+    for link, to in zip(links, links[1:] + links[:1], strict=True):
+        (tmp_path / link).symlink_to(to)
+    with pytest.raises(OSError, match="symbolic links"):
+        apply(leaky_relu, tmp_path / links[0], tmp_path / "out.npy")
+    with pytest.raises(OSError, match="symbolic links" if overwrite else "exists already"):
+        apply(leaky_relu, source, tmp_path / links[0], overwrite=overwrite)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_control_characters_in_names_are_shown_escaped(tmp_path):
+    odd = tmp_path / "a\n\x1b[31m\udcff.npy"
+    odd.write_bytes(b"no array")
+    for source, target in ((odd, tmp_path / "out.npy"), (odd, odd)):
+        with pytest.raises(ValueError, match=r"a\\n\\x1b\[31m\\udcff\.npy"):
+            apply(leaky_relu, source, target, overwrite=True)
+
+
+# What killed processes leave
+
+SLOW = """
+import pathlib, sys, time
+from leakyrelu import leaky_relu
+from leakyrelu._shared import files
+files._BLOCK_BYTES = 800
+def slow(x): time.sleep(0.002); return leaky_relu(x)
+files.apply(slow, pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), progress=lambda *_: print('.', flush=True))
+"""
+
+
+@pytest.fixture
+def writing(source, tmp_path):
+    """A process that is in the middle of writing slow.npy."""
+    np.save(source, np.ones(3_000_000))
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, source, tmp_path / "slow.npy"], stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def parts(folder):
+    return [path.name for path in folder.iterdir() if path.name.endswith(".part")]
+
+
+@posix
+def test_the_next_run_removes_what_a_killed_one_left(writing, tmp_path):
+    writing.kill()
+    writing.wait()
+    assert len(parts(tmp_path)) == 1
+    files.write_text(tmp_path / "next.txt", "x")
+    assert not parts(tmp_path)
+
+
+@posix
+def test_what_another_process_writes_is_left_alone(writing, tmp_path):
+    before = parts(tmp_path)
+    files.write_text(tmp_path / "next.txt", "x")
+    assert parts(tmp_path) == before
+    assert len(before) == 1
+    assert writing.poll() is None
+
+
+@posix
+def test_without_locks_what_may_be_left_is_named(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / ".leakyrelu-0123456789abcdef.part").touch()
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    with pytest.warns(UserWarning, match=r"\.leakyrelu-0123456789abcdef\.part, which could not be removed"):
+        files.write_text(tmp_path / "next.txt", "x")
+    assert parts(tmp_path) == [".leakyrelu-0123456789abcdef.part"]
+
+
+@posix
+def test_a_part_that_another_process_took_for_a_left_one_is_begun_again(tmp_path, monkeypatch):
+    real, taken = files.fcntl.flock, []
+
+    def flock(file, how):
+        if not taken:
+            taken.append(file.name)
+            files.Path(file.name).unlink()
+        return real(file, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    files.write_text(tmp_path / "next.txt", "x")
+    assert taken
+    assert [path.name for path in tmp_path.iterdir()] == ["next.txt"]
+
+
+def test_where_the_system_has_no_such_locks_files_are_written_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "fcntl", None)
+    files.write_text(tmp_path / "next.txt", "x")
+    assert (tmp_path / "next.txt").read_text() == "x"
 
 
 @posix

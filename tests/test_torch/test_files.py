@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import fails
 from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
@@ -189,6 +190,56 @@ def test_weights_of_a_model_that_was_wrapped_or_compiled(here, prefix):
     assert all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda name: f"_fsdp_wrapped_module.{name}",
+        lambda name: f"_checkpoint_wrapped_module.{name}",
+        lambda name: f"module._fsdp_wrapped_module.{name}",
+        lambda name: f"_fsdp_wrapped_module._checkpoint_wrapped_module._orig_mod.{name}",
+        lambda name: name.replace(".", "._checkpoint_wrapped_module."),
+        lambda name: f"_fsdp_wrapped_module.{name.replace('.', '._orig_mod._checkpoint_wrapped_module.')}",
+        lambda name: name.replace("hidden.", "hidden._orig_mod."),
+    ],
+)
+def test_names_of_wrappers_are_left_out_wherever_they_are(here, wrapped):
+    saved, loaded = model(), model()
+    nn.init.normal_(saved.hidden.weight)
+    torch.save({wrapped(name): value for name, value in saved.state_dict().items()}, "net.pt")
+    load_weights(loaded, Path("net.pt"))
+    assert torch.equal(loaded.hidden.weight, saved.hidden.weight)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_weights_are_loaded_into_a_model_that_is_compiled(here):
+    saved, loaded = model(), torch.compile(model())
+    nn.init.normal_(saved.hidden.weight)
+    torch.save(saved.state_dict(), "net.pt")
+    load_weights(loaded, Path("net.pt"))
+    assert torch.equal(loaded.hidden.weight, saved.hidden.weight)
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        ({0: torch.ones(1)}, "Tensor under 0"),
+        ({("a", 1): torch.ones(1)}, r"Tensor under \('a', 1\)"),
+        ({None: torch.ones(1)}, "Tensor under None"),
+        ({"hidden.weight": [[1.0]]}, "list under 'hidden.weight'"),
+        ({"hidden.weight": torch.ones(1), 7: torch.ones(1)}, "Tensor under 7"),
+        ({"state_dict": {0: torch.ones(1)}}, "Tensor under 0"),
+        ([1, 2], "one list"),
+        (torch.ones(1), "one Tensor"),
+        (None, "one NoneType"),
+        ({}, "are not this model's"),
+    ],
+)
+def test_what_is_no_state_dict_is_named(here, state, found):
+    torch.save(state, "net.pt")
+    with pytest.raises(ValueError, match=rf"net\.pt.*{found}"):
+        load_weights(model(), Path("net.pt"))
+
+
 def test_a_child_named_module_keeps_its_name(here):
     made = nn.Sequential()
     made.module = nn.Linear(1, 1)
@@ -255,6 +306,38 @@ def test_integers_become_int64(here, dtype):
     (batch,) = Batches(here / "x.npy", model(), 9)
     assert batch.tolist() == [0, 1, 2, 3]
     assert batch.dtype == torch.int64
+
+
+def test_longdouble_data_become_the_type_of_the_model(here):
+    np.save("x.npy", np.ones((3, 4), np.longdouble))
+    (batch,) = Batches(Path("x.npy"), model(), 3)
+    assert batch.dtype == torch.float32
+    assert batch.sum() == 12
+
+
+@pytest.mark.parametrize("save", [np.save, np.savez])
+def test_bfloat16_is_told_how_to_be_saved(here, save):
+    name = "x.npy" if save is np.save else "x.npz"
+    save(name, np.ones((3, 4), pytest.importorskip("ml_dtypes").bfloat16))
+    with pytest.raises(
+        ValueError, match=rf"{name} holds elements of 2 bytes without a type \(V2\), as NumPy saves bfloat16"
+    ):
+        Batches(Path(name), model(), 3)
+
+
+def test_integers_that_int64_has_not_are_refused(here):
+    np.save("x.npy", np.full((3, 4), 2**63, np.uint64))
+    with pytest.raises(ValueError, match=r"x\.npy holds integers beyond int64"):
+        Batches(Path("x.npy"), model(), 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("option", ["--data", "--weights", "--plan"])
+def test_no_file_that_is_read_may_be_a_pipe_which_would_be_waited_for(here, option):
+    os.mkfifo("pipe.npy")
+    np.save("x.npy", np.ones((3, 4)))
+    words = ["diagnose", "nets_for_tests:Net", *(() if option == "--data" else ("--data", "x.npy")), option, "pipe.npy"]
+    assert "pipe.npy is not a regular file" in fails(*words, cwd=here)
 
 
 def test_the_only_array_of_an_npz_is_the_input_if_it_has_no_name(here):
@@ -324,7 +407,7 @@ def test_a_mask_may_be_an_argument_of_forward_and_of_any_type(here):
         ({"real": MASK}, "holds the mask 'real' alone; save the inputs in the same file"),
         ({"x": TOKENS, "real": MASK[:1]}, "one row per example, got {'x': 2, 'real': 1}"),
         ({"x": TOKENS, "real": MASK - 1.0}, "negative values"),
-        ({"x": TOKENS, "real": MASK.astype(str)}, "must be numbers, got <U"),
+        ({"x": TOKENS, "real": MASK.astype(str)}, "must hold real numbers, but real is <U"),
     ],
 )
 def test_a_mask_that_does_not_fit_the_data_is_named(here, arrays, message):
@@ -354,8 +437,8 @@ def test_data_that_do_not_fit_are_named(here):
         ("lengths.npz", "one row per example, got {'x': 3, 'scale': 2}"),
         ("empty.npy", "holds no examples"),
         ("number.npy", "holds no examples"),
-        ("text.npy", "the data must be numbers, got <U1"),
-        ("objects.npy", "objects.npy is not a .npy file of numbers"),
+        ("text.npy", "must hold real numbers, but input is <U1"),
+        ("objects.npy", "objects.npy holds object, not plain numbers"),
         ("x.csv", "must be a .npy or .npz file"),
         ("damaged.npz", "damaged.npz is not a .npz file"),
         ("wide.npy", r"the model failed on .*wide.npy \(input float64 \(3, 5\)\): .*3x5"),

@@ -214,9 +214,10 @@ def test_a_model_that_is_itself_the_activation_has_a_name():
 def test_the_dictionary_has_everything():
     result = MIXED.to_dict()
     assert {key: value for key, value in result.items() if key != "sites"} == {
-        "format": 1,
+        "format": 2,
         "examples": 1297,
         "units": 12,
+        "judged": 11,
         "dead": 4,
         "dead_fraction": 4 / 12,
         "bound": 3 / 1297,
@@ -232,6 +233,8 @@ def test_the_dictionary_has_everything():
         "units": 6,
         "bound": 3 / 1297,
         "firing_rate": [0, 0, 0, 5 / 1297, 600 / 1297, 1],
+        "fired": [0, 0, 0, 5, 600, 1297],
+        "below": [True, True, True, True, True, False],
         "maximum": [-1, -1, -1, 1, 1, 1],
         "mean_output": [0, 0, 0, 5 / 1297, 600 / 1297, 1],
         "dead": [0, 1, 2],
@@ -244,7 +247,7 @@ def test_the_dictionary_has_everything():
     assert (second["flat"], second["one_sided"], second["dead"]) == (False, [0], [])
     assert (third["nan"], third["dead"], third["rare"]) == ([0], [1], [])
     assert third["firing_rate"] == [None, 0, 600 / 1297]
-    assert third["maximum"][0] is third["mean_output"][0] is None
+    assert third["maximum"][0] == third["mean_output"][0] == "NaN"
     assert MIXED.to_dict() == result
 
 
@@ -260,7 +263,7 @@ def test_json_is_strict_and_says_what_the_dictionary_says(tmp_path):
 
     read = json.loads(path.read_text("utf-8"), parse_constant=refuse)
     assert read == odd.to_dict()
-    assert read["sites"][0]["maximum"] == [None, 1]
+    assert read["sites"][0]["maximum"] == ["Infinity", 1]
 
 
 def test_html_is_written_as_it_is_made(tmp_path):
@@ -437,11 +440,11 @@ def test_printing_a_diagnosis_prints_the_text():
 
 
 def test_all_lists_the_public_names():
-    assert sorted(units.__all__) == ["DORMANT", "Diagnosis", "RARE", "Site", "merge"]
+    assert sorted(units.__all__) == ["Comparison", "DORMANT", "Diagnosis", "RARE", "Site", "compare", "merge"]
     assert {
         module.__name__.rpartition(".")[2]: sorted(module.__all__) for module in (json_of, html, picture, tables)
     } == {
-        "json": ["as_dict", "as_json"],
+        "json": ["FORMAT", "Parts", "as_dict", "as_json", "failure_as_json", "from_dict"],
         "html": ["as_html"],
         "picture": ["draw"],
         "tables": ["text_table"],

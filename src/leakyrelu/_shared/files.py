@@ -5,18 +5,24 @@ import secrets
 import stat
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import ENOENT
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from leakyrelu._shared.npy import read_header
 from leakyrelu._shared.progress import Progress, unseen
-from leakyrelu._shared.wording import first_line
+from leakyrelu._shared.wording import shown
 
-__all__ = ["apply", "refuse_target", "write_text", "written_whole"]
+fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None  # Windows has no such locks
 
+__all__ = ["apply", "refuse_target", "remove_left", "write_text", "written_whole"]
+
+_PREFIX, _SUFFIX = ".leakyrelu-", ".part"  # of the name of a file while it is written
 _BLOCK_BYTES = 64 * 2**20
 
 
@@ -37,7 +43,8 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     """
     refuse_target(path, overwrite=overwrite)
     target = path.resolve()
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    remove_left(target.parent)
+    part = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
     try:
         with _opened(part, path) as file:
             if target.exists():
@@ -49,7 +56,7 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
             _claim(part, target)
         part.replace(target)
     except FileExistsError:
-        raise FileExistsError(f"{path} exists already") from None
+        raise FileExistsError(f"{shown(path)} exists already") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -57,12 +64,38 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
 def refuse_target(path: Path, *, overwrite: bool = True) -> None:
     """Raise the error of `written_whole` if it can be known before the work that nothing can be written to `path`."""
     if not overwrite and os.path.lexists(path):
-        raise FileExistsError(f"{path} exists already")
+        raise FileExistsError(f"{shown(path)} exists already")
+    with suppress(FileNotFoundError):
+        path.stat()  # fails if links lead in a circle, for which Path.resolve raises an error of another class
     target = path.resolve()
     if target.exists() and not target.is_file():
-        raise ValueError(f"{path} is not a regular file; name another one to write")
+        raise ValueError(f"{shown(path)} is not a regular file; name another one to write")
     if not target.parent.is_dir():
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(path))
+
+
+def remove_left(folder: Path) -> None:
+    """Remove the parts of files that killed processes have left in a folder.
+
+    A process keeps the part that it writes locked, and the system takes the lock back when the process ends, whatever
+    ends it. If the file system has no locks, nothing is removed, and a warning names the parts.
+    """
+    if fcntl is None:
+        return
+    try:
+        parts = [path for path in folder.iterdir() if path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)]
+    except OSError:
+        return  # whoever may write to a folder may not always list it
+    for part in parts:
+        try:
+            with part.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
+        except (BlockingIOError, FileNotFoundError):
+            pass  # it is being written, or has been removed meanwhile
+        except OSError as error:
+            left = f"a process that was killed may have left {shown(part)}, which could not be removed"
+            warnings.warn(f"{left} ({error.strerror})", stacklevel=2)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,11 +105,20 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _opened(part: Path, path: Path) -> BinaryIO:
-    try:
-        return part.open("xb")
-    except OSError as error:
-        error.filename = str(path)  # the name that the user knows
-        raise
+    """The new file, locked."""
+    while True:
+        try:
+            file = part.open("xb")
+        except OSError as error:
+            error.filename = str(path)  # the name that the user knows
+            raise
+        if fcntl is None:
+            return file
+        with suppress(OSError):  # this file system has no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if part.exists():
+            return file
+        file.close()  # another process took it for one that was left, before it was locked
 
 
 def _claim(part: Path, target: Path) -> None:
@@ -116,15 +158,15 @@ def apply(
     Raises
     ------
     ValueError
-        `source` is not a whole .npy file, or both are the same file.
+        `source` is not a .npy file of one whole array of numbers, or both are the same file.
     TypeError
         `function` does not take the type of the array.
     OSError
         A file cannot be read or written; a `target` that exists is a `FileExistsError`.
     """
     if source.exists() and target.exists() and source.samefile(target):
-        raise ValueError(f"{source} and {target} are the same file; write to another one")
-    shape, fortran_order, dtype, start = _read_header(source)
+        raise ValueError(f"{shown(source)} and {shown(target)} are the same file; write to another one")
+    shape, fortran_order, dtype, start = read_header(source)
     result = np.asarray(function(np.empty(0, dtype))).dtype  # fails if the function does not take the type
     header = {"shape": shape, "fortran_order": fortran_order, "descr": np.lib.format.dtype_to_descr(result)}
     size = int(np.prod(shape, dtype=object))
@@ -136,27 +178,3 @@ def apply(
             block = np.memmap(source, dtype, "r", start + at * dtype.itemsize, (count,))
             file.write(np.ascontiguousarray(function(block)).data.cast("B"))
             progress((at + count) * dtype.itemsize, size * dtype.itemsize)
-
-
-def _read_header(source: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Shape, Fortran order, dtype, and where the data begin."""
-    if not stat.S_ISREG(source.stat().st_mode):  # asked first: opening a pipe would wait for its other end
-        raise ValueError(f"{source} is not a regular file")
-    with source.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy warns of a header that Python 2 wrote
-        try:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran_order, dtype = read(file)
-            np.broadcast_shapes(shape)  # fails for negative sizes, and for too many of them
-        except Exception as error:
-            # NumPy's parser may raise anything. Whatever it is, np.save did not write this file.
-            raise ValueError(f"{source} is not a .npy file: {first_line(error)}") from error
-        start = file.tell()
-        found = os.fstat(file.fileno()).st_size - start
-    if dtype.hasobject or dtype.subdtype is not None:
-        raise ValueError(f"{source} holds {dtype}, not plain numbers; save it as an array of numbers")
-    wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if found < wanted:
-        raise ValueError(f"{source} is truncated: {wanted} bytes of data expected, {found} found")
-    return shape, fortran_order, dtype, start

@@ -51,7 +51,9 @@ def load_object(spec: str, wanted: str) -> Any:
 def _imported(name: str) -> Any:
     try:
         return import_module(name)
-    except (Exception, SystemExit) as error:  # a user's module may do anything, such as reading the command line
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's module may do anything, such as reading the command line
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise  # its text names the missing module
         kind = ImportError if isinstance(error, ImportError) else ValueError

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 import leakyrelu
-from leakyrelu.cli import checking, function, learning, networks, slopes
+from leakyrelu.cli import checking, comparing, function, learning, networks, slopes
+from leakyrelu.cli.output import Commands
 
 app = typer.Typer(
+    cls=Commands,
     name="leakyrelu",
     help="Leaky ReLU: x where x >= 0, alpha * x elsewhere.",
     no_args_is_help=True,
@@ -34,5 +36,5 @@ def root(
     """Leaky ReLU: x where x >= 0, alpha * x elsewhere."""
 
 
-for group in (function, networks, checking, slopes, learning):  # the order in which --help shows them
+for group in (function, networks, comparing, checking, slopes, learning):  # the order in which --help shows them
     app.add_typer(group.commands)

@@ -1,5 +1,7 @@
 """Whether an implementation is right, or those of a whole class are."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +10,8 @@ import typer
 
 from leakyrelu._shared.files import refuse_target
 from leakyrelu._shared.progress import progress_bar
-from leakyrelu.cli.output import errors_in_one_line
+from leakyrelu._shared.wording import shown
+from leakyrelu.cli.output import errors_in_one_line, fail
 
 commands = typer.Typer()
 
@@ -28,8 +31,15 @@ def _levels(incomplete: str) -> list[str]:
     return [level for level in LEVELS if level.startswith(incomplete)]
 
 
+def _exercises(incomplete: str) -> list[str]:
+    from leakyrelu.check.cases import EXERCISES
+
+    return [exercise for exercise in EXERCISES if exercise.startswith(incomplete)]
+
+
 @commands.command(
     epilog="Examples: `leakyrelu check answer.py`, `leakyrelu check activations.py:lrelu --level array`, "
+    "`leakyrelu check answer.py --exercise derivative`, "
     "`leakyrelu check network.py:LeakyReLU.forward --default 0.2`, `leakyrelu check homework.ipynb`, "
     "`leakyrelu check jax.nn:leaky_relu --level derivative --json`, `leakyrelu check submissions/ --csv grades.csv`, "
     "`leakyrelu check --peers`"
@@ -57,8 +67,20 @@ def check(
         ),
     ] = None,
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="The function's name where FILE or FOLDER does not say it.")
-    ] = "leaky_relu",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The function's name where FILE or FOLDER does not say it.  [default: that of the exercise]",
+        ),
+    ] = None,
+    exercise: Annotated[
+        str,
+        typer.Option(
+            help="What was to be written, at level exercise: the function; its derivative, leaky_relu_derivative(z, "
+            "alpha=0.01); or backward, leaky_relu_backward(gradients, zs, alpha=0.01) of two lists.",
+            autocompletion=_exercises,
+        ),
+    ] = "function",
     slope_name: Annotated[
         str,
         typer.Option(
@@ -87,8 +109,10 @@ def check(
     """
     from leakyrelu.check.peers import matrix
 
-    with errors_in_one_line():
+    with errors_in_one_line(), _as_json(level) if json else nullcontext():
         if peers:
+            if json:
+                raise ValueError("--peers prints a table, which has no JSON; leave out one of the two")
             typer.echo(matrix())
         elif not functions:
             raise ValueError("a function is needed: leakyrelu check FILE.py, FILE.py:NAME or MODULE:NAME")
@@ -96,6 +120,7 @@ def check(
             options = {
                 "name": name,
                 "level": level,
+                "exercise": exercise,
                 "seconds": seconds,
                 "derivative": derivative,
                 "slope_name": None if slope_name == "none" else slope_name,
@@ -107,19 +132,27 @@ def check(
                 _check_one(functions[0], as_json=json, **options)
 
 
-def _check_one(function: str, *, as_json: bool, **options: Any) -> None:
-    from leakyrelu.check import check_named
+@contextmanager
+def _as_json(level: str) -> Iterator[None]:
+    """Print an error as the report that there would have been, too."""
     from leakyrelu.check.grading import unasked
 
     try:
-        report = check_named(function, **options)
-    except (OSError, UnicodeError) as error:
-        if not as_json:
-            raise
-        report = unasked(options["level"], error)
+        yield
+    except (TypeError, ValueError, ImportError, OSError) as error:
+        typer.echo(dumps(unasked(level, error).to_dict(), indent=2))
+        raise
+
+
+def _check_one(function: str, *, as_json: bool, **options: Any) -> None:
+    from leakyrelu.check import check_named
+
+    report = check_named(function, **options)
     typer.echo(dumps(report.to_dict(), indent=2) if as_json else report)
+    if report.error:
+        fail(f"{shown(function)} could not be checked; the report says why")
     if not report.passed:
-        raise typer.Exit(2 if report.error else 1)
+        raise typer.Exit(1)
 
 
 def _check_all(functions: list[str], table: Path | None, *, as_json: bool, **options: Any) -> None:
@@ -127,7 +160,7 @@ def _check_all(functions: list[str], table: Path | None, *, as_json: bool, **opt
 
     if table is not None:
         if table.suffix != ".csv":  # a slip must not overwrite a program
-            raise ValueError(f"{table} must end in .csv")
+            raise ValueError(f"{shown(table)} must end in .csv")
         refuse_target(table)
     with progress_bar("Checking") as progress:
         grades = grade(functions, progress=progress, **options)

@@ -9,6 +9,7 @@ import typer
 
 from leakyrelu._shared.arguments import finite_slope
 from leakyrelu._shared.progress import progress_bar
+from leakyrelu._shared.wording import shown
 from leakyrelu.cli.options import Alpha
 from leakyrelu.cli.output import errors_in_one_line, fail, picture_format, save
 from leakyrelu.functions import leaky_relu, leaky_relu_derivative
@@ -70,7 +71,7 @@ def apply(
     from leakyrelu._shared import files
 
     function = partial(leaky_relu_derivative if derivative else leaky_relu, alpha=alpha)
-    with errors_in_one_line(), progress_bar(source.name, of_bytes=True) as progress:
+    with errors_in_one_line(), progress_bar(shown(source.name), of_bytes=True) as progress:
         try:
             files.apply(function, source, target, overwrite=force, progress=progress)
         except FileExistsError as error:

@@ -1,12 +1,19 @@
 """Networks: the demonstration, and the diagnosis of a model of yours."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from leakyrelu._shared.files import refuse_target, write_text
 from leakyrelu._shared.progress import progress_bar
-from leakyrelu.cli.output import errors_in_one_line, refuse_overlap
+from leakyrelu._shared.wording import in_one_line
+from leakyrelu.cli.output import errors_in_one_line, fail, refuse_overlap
+
+if TYPE_CHECKING:
+    from leakyrelu.units import Diagnosis
 
 commands = typer.Typer()
 
@@ -107,33 +114,82 @@ def diagnose(
                 "--mask cannot be given with --revive or --remove: they keep the outputs for all values, so padding "
                 "counts for them"
             )
-        from leakyrelu.torch.files import diagnose_files, remove_files, revive_files
         from leakyrelu.torch.saving import plan_beside
 
-        given, plans = (model, data, weights, batch_size), plan or []
+        plans = plan or []
         reports = {"--html": html, "--json": json, "the plan of --remove": plan_beside(remove) if remove else None}
         refuse_overlap(reports, {"--weights": weights})  # which --force allows the new weights to replace
         read = {"--data": data} | {f"--plan {path}": path for path in plans}
         refuse_overlap({"--revive": revive, "--remove": remove} | reports, read)
-        if new is None:
-            with progress_bar("Diagnosing") as progress:
-                diagnosis = diagnose_files(*given, progress, plans=plans, mask=mask)
-            typer.echo(diagnosis)
-        else:
-            try:
-                change = (revive_files if remove is None else remove_files)(*given, new, plans=plans, overwrite=force)
-            except FileExistsError as error:
-                raise ValueError(f"{error}; name another file, or add --force to overwrite it") from error
-            diagnosis = change.after
-            typer.echo(change)
+        for report in filter(None, (html, json)):
+            refuse_target(report)
+        with _failure_in(json):
+            files = _Files(model, data, weights, batch_size, plans)
+            diagnosis = files.diagnosis(mask) if new is None else files.changed(new, remove=new is remove, force=force)
         if html is not None:
             diagnosis.to_html(html)
         if json is not None:
             diagnosis.to_json(json)
-    if fail_above is not None and diagnosis.dead_fraction > fail_above:
-        found, allowed = f"{diagnosis.dead_fraction:.1%}", f"{fail_above:.1%}"
-        typer.echo(f"leakyrelu: {found} of the units are dead, more than {allowed}", err=True)
+    if fail_above is not None:
+        _judge(diagnosis, fail_above)
+
+
+class _Files(NamedTuple):
+    """What a model is made of, and its data."""
+
+    model: str
+    data: Path
+    weights: Path | None
+    batch_size: int
+    plans: list[Path]
+
+    def diagnosis(self, mask: str | None) -> "Diagnosis":
+        """Print the diagnosis."""
+        from leakyrelu.torch.files import diagnose_files
+
+        with progress_bar("Diagnosing") as progress:
+            diagnosis = diagnose_files(*self[:4], progress, plans=self.plans, mask=mask)
+        typer.echo(diagnosis)
+        return diagnosis
+
+    def changed(self, new: Path, *, remove: bool, force: bool) -> "Diagnosis":
+        """Revive units or remove them, print what was done, and return the diagnosis afterwards."""
+        from leakyrelu.torch.files import remove_files, revive_files
+
+        try:
+            change = (remove_files if remove else revive_files)(*self[:4], new, plans=self.plans, overwrite=force)
+        except FileExistsError as error:
+            raise ValueError(f"{error}; name another file, or add --force to overwrite it") from error
+        typer.echo(change)
+        return change.after
+
+
+@contextmanager
+def _failure_in(report: Path | None) -> Iterator[None]:
+    """Say in the report why there is no diagnosis, so that one of an earlier run is not taken for it."""
+    try:
+        yield
+    except Exception as error:
+        if report is not None:
+            from leakyrelu.units.json import failure_as_json
+
+            write_text(report, failure_as_json(in_one_line(error) or type(error).__name__))
+        raise
+
+
+def _judge(diagnosis: "Diagnosis", most: float) -> None:
+    """End with 1 if more units are dead than are allowed, and with 2 if units that were not judged leave that open."""
+    if diagnosis.dead_fraction > most:
+        typer.echo(f"leakyrelu: {diagnosis.dead_fraction:.1%} of the units are dead, more than {most:.1%}", err=True)
         raise typer.Exit(1)
+    unknown = diagnosis.units - diagnosis.judged
+    if not diagnosis.units:
+        fail("no unit was seen, so --fail-above cannot be answered; see the notes of the report")
+    if not diagnosis.judged or (diagnosis.dead + unknown) / diagnosis.units > most:
+        fail(
+            f"{unknown} of {diagnosis.units} units had a NaN and were not judged, so --fail-above cannot be answered; "
+            "find out where the NaN comes from: the weights, the data or the model"
+        )
 
 
 def _new_weights(revive: Path | None, remove: Path | None, *, force: bool) -> Path | None:

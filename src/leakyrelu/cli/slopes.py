@@ -57,11 +57,17 @@ def tune(
     ] = (0.001, 1.0),
     storage: Annotated[
         str,
-        typer.Option(help="Where the search is kept, to be continued or shared: the URL of a database, or a file."),
+        typer.Option(
+            envvar="LEAKYRELU_STORAGE",
+            help="Where the search is kept, to be continued or shared: the URL of a database, or a file.",
+        ),
     ] = "sqlite:///leakyrelu-tune.db",
     study_name: Annotated[
         str | None, typer.Option(help="The name of the search in the storage.  [default: the objective]")
     ] = None,
+    patience: Annotated[
+        float, typer.Option(help="How many seconds to wait while the storage's server is down or its disk is full.")
+    ] = 300.0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write: .png, .svg or .pdf.")] = Path(
         "leakyrelu-tune.png"
     ),
@@ -82,6 +88,7 @@ def tune(
                 limits=limits,
                 storage=storage,
                 study_name=study_name or objective,
+                patience=patience,
                 progress=progress,
             )
         typer.echo(found)

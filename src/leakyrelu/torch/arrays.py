@@ -3,7 +3,6 @@
 import inspect
 import math
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
@@ -14,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from leakyrelu._shared.wording import said
+from leakyrelu._shared.npy import read_header, refuse_raw, refuse_special
+from leakyrelu._shared.wording import said, shown
 
 __all__ = ["Batches"]
 
@@ -50,6 +50,12 @@ class Batches:
         self._arrays = arrays if self._alone else _fitting(arrays, arguments, path)
         self._mask = next(iter(masks.values()), None)
         self._length = _common_length(self._arrays | masks, path)
+        for name, array in (self._arrays | masks).items():
+            refuse_raw(array.dtype, shown(path))
+            if array.dtype.kind not in "fiub":
+                raise ValueError(f"{shown(path)} must hold real numbers, but {name} is {array.dtype}")
+            if array.dtype == np.uint64 and array.max(initial=0) > np.iinfo(np.int64).max:
+                raise ValueError(f"{shown(path)} holds integers beyond int64, which PyTorch computes with, in {name}")
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {array.dtype} {array.shape}".strip() for name, array in self._arrays.items())
@@ -71,9 +77,10 @@ class Batches:
 
     def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
         kind = array.dtype.kind
-        if kind not in "fiub":
-            raise ValueError(f"the data must be numbers, got {array.dtype}")
-        tensor = torch.from_numpy(np.array(array, np.int64 if kind in "iu" else array.dtype.newbyteorder("=")))
+        dtype = np.dtype(np.int64) if kind in "iu" else array.dtype.newbyteorder("=")
+        if dtype == np.longdouble:
+            dtype = np.dtype(np.float64)  # the widest that PyTorch has
+        tensor = torch.from_numpy(np.array(array, dtype))
         return tensor.to(self._dtype) if kind == "f" else tensor
 
 
@@ -83,24 +90,33 @@ _UNNAMED = "arr_0"  # the name that numpy.savez(file, array) gives
 
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     if path.suffix not in (".npy", ".npz"):
-        raise ValueError(f"the data must be a .npy or .npz file, got {path}")
+        raise ValueError(f"the data must be a .npy or .npz file, got {shown(path)}")
+    refuse_special(path)
+    if path.suffix == ".npy":
+        read_header(path)  # says what is wrong with a file, and refuses a second array in it
     try:
         if path.suffix == ".npy":
             return {_NPY: np.load(path, mmap_mode="r", allow_pickle=False)}
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a {path.suffix} file of numbers: {said(error)}") from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # the parsers of NumPy and of zip files may raise anything
+        raise ValueError(f"{shown(path)} is not a {path.suffix} file of numbers: {said(error)}") from error
 
 
 def _mask_in(arrays: dict[str, npt.NDArray[Any]], mask: str, path: Path) -> npt.NDArray[Any]:
     """The array that tells which tokens are real."""
     if path.suffix == ".npy":
-        raise ValueError(f"{path} has no room for the mask {mask!r}: save the inputs and the mask in a .npz file")
+        raise ValueError(
+            f"{shown(path)} has no room for the mask {mask!r}: save the inputs and the mask in a .npz file"
+        )
     if mask not in arrays:
-        raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}, and no mask {mask!r}; name one of its arrays")
+        raise ValueError(
+            f"{shown(path)} holds {', '.join(arrays) or 'nothing'}, and no mask {mask!r}; name one of its arrays"
+        )
     if len(arrays) == 1:
-        raise ValueError(f"{path} holds the mask {mask!r} alone; save the inputs in the same file")
+        raise ValueError(f"{shown(path)} holds the mask {mask!r} alone; save the inputs in the same file")
     return arrays[mask]
 
 
@@ -113,7 +129,7 @@ def _arguments(model: nn.Module) -> list[str]:
 def _warn_of_another_name(name: str, arguments: list[str], path: Path) -> None:
     """Warn if somebody named the array, and no argument has that name."""
     if arguments and name not in (_NPY, _UNNAMED):
-        named = f"{path} holds {name!r}, which is no argument of the model's forward"
+        named = f"{shown(path)} holds {name!r}, which is no argument of the model's forward"
         warnings.warn(f"{named} ({', '.join(arguments)}); it is taken as the first one", stacklevel=3)
 
 
@@ -121,10 +137,10 @@ def _common_length(arrays: dict[str, npt.NDArray[Any]], path: Path) -> int:
     """How many examples there are: the length that all arrays have."""
     lengths = {name: array.shape[0] if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"the arrays in {path} must have one row per example, got {lengths}")
+        raise ValueError(f"the arrays in {shown(path)} must have one row per example, got {lengths}")
     length = next(iter(lengths.values()))
     if not length:
-        raise ValueError(f"{path} holds no examples")
+        raise ValueError(f"{shown(path)} holds no examples")
     return length
 
 
@@ -132,7 +148,7 @@ def _fitting(arrays: dict[str, npt.NDArray[Any]], arguments: list[str], path: Pa
     fitting = {name: array for name, array in arrays.items() if name in arguments}
     if not fitting:
         raise ValueError(
-            f"{path} holds {', '.join(arrays) or 'nothing'}; name the arrays as the arguments of the model's forward "
-            f"({', '.join(arguments)}), or save the input alone"
+            f"{shown(path)} holds {', '.join(arrays) or 'nothing'}; name the arrays as the arguments of the model's "
+            f"forward ({', '.join(arguments)}), or save the input alone"
         )
     return fitting

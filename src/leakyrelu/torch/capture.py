@@ -279,7 +279,7 @@ class Capture:
 
 
 # The names under which wrappers hold what they wrap: torch.compile, FSDP and activation checkpointing.
-_WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 
 def paths(model: nn.Module) -> dict[nn.Module, str]:
@@ -289,7 +289,7 @@ def paths(model: nn.Module) -> dict[nn.Module, str]:
     for path, module in with_wrappers.items():
         parent, _, name = path.rpartition(".")
         holder = with_wrappers.get(parent)
-        wraps = name in _WRAPPED or (name == "module" and isinstance(holder, DataParallel | DistributedDataParallel))
+        wraps = name in WRAPPERS or (name == "module" and isinstance(holder, DataParallel | DistributedDataParallel))
         if holder is None or holder is module:  # the model itself
             found[module] = ""
         else:

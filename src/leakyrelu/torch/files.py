@@ -14,14 +14,18 @@ from torch import Tensor, nn
 
 from leakyrelu._shared.extras import needs
 from leakyrelu._shared.importing import load_object
+from leakyrelu._shared.npy import refuse_special
 from leakyrelu._shared.progress import Progress, unseen
-from leakyrelu._shared.wording import first_line, in_one_line, said
+from leakyrelu._shared.wording import first_line, in_one_line, said, shown
 from leakyrelu.torch.arrays import Batches
+from leakyrelu.torch.capture import WRAPPERS
 from leakyrelu.torch.diagnosis import diagnose
 from leakyrelu.torch.removal import Plan, Removal, remove_dead, shrink
 from leakyrelu.torch.revival import Revival, revive
 from leakyrelu.torch.saving import plan_beside, refuse_smaller, refuse_weights, save_smaller, save_weights
 from leakyrelu.units.diagnosis import Diagnosis
+
+_REPLICATED = "module."
 
 __all__ = [
     "Change",
@@ -160,10 +164,10 @@ def remove_files(
         removal = remove_dead(model, batches)
         after = diagnose(model, batches)
     save_smaller(model, removal.plan, smaller, overwrite=overwrite)
-    plan = f"the plan is in {plan_beside(smaller)}"
+    plan = f"the plan is in {shown(plan_beside(smaller))}"
     if not removal.removed:
         plan += " and keeps all of the weights, which are as they were"
-    return Change(before, removal, after, f"{smaller} ({plan})")
+    return Change(before, removal, after, f"{shown(smaller)} ({plan})")
 
 
 def _loaded(
@@ -175,7 +179,7 @@ def _loaded(
         try:
             shrink(model, plan)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"the model cannot shrink by the plan in {path}: {error}") from error
+            raise ValueError(f"the model cannot shrink by the plan in {shown(path)}: {error}") from error
     if weights is not None:
         load_weights(model, weights)
     return model, Batches(data, model, batch_size, mask)
@@ -186,12 +190,12 @@ def _failures(what: str, data: Path, batches: "Batches") -> Iterator[None]:
     """Turn what the model raises into an error that says what failed and names the data."""
     try:
         yield
-    except (ImportError, OSError):
-        raise  # these messages say what is wrong
-    except Exception as error:  # the model is the user's code, and may raise anything
+    except (ImportError, OSError, KeyboardInterrupt):
+        raise  # these say what is wrong
+    except BaseException as error:  # the model is the user's code, and may raise anything: sys.exit(0), for example
         if isinstance(error, TypeError | ValueError) and _is_ours(error):
             raise  # likewise
-        raise ValueError(f"{what} failed on {data} ({batches}): {said(error)}") from error
+        raise ValueError(f"{what} failed on {shown(data)} ({batches}): {said(error)}") from error
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -222,8 +226,12 @@ def make_model(spec: str) -> nn.Module:
     if not isinstance(model, nn.Module) and callable(model):
         try:
             model = model()
-        except (Exception, SystemExit) as error:  # it is the user's code, and may raise anything
-            raise ValueError(f"{spec}() failed: {type(error).__name__}: {error}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # it is the user's code, and may raise anything
+            raise ValueError(
+                f"{spec}() failed: {in_one_line(f'{type(error).__name__}: {in_one_line(error)}')}"
+            ) from error
     if not isinstance(model, nn.Module):
         raise TypeError(f"{spec} gives {type(model).__name__}, not a torch.nn.Module")
     return model
@@ -238,9 +246,10 @@ def load_plan(path: Path) -> Plan:
         The file holds something else.
     """
     try:
+        refuse_special(path)
         return Plan.from_dict(json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} holds no plan that --remove wrote: {first_line(error)}") from error
+        raise ValueError(f"{shown(path)} holds no plan that --remove wrote: {first_line(error)}") from error
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -253,29 +262,39 @@ def load_weights(model: nn.Module, path: Path) -> None:
     ImportError
         The file is a safetensors file, and safetensors is not installed.
     """
+    refuse_special(path)
     state = _safetensors(path) if path.suffix == ".safetensors" else _saved_by_torch(path)
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]  # a training checkpoint
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict; save model.state_dict()")
+    if (found := _instead_of_tensors(state)) is not None:
+        raise ValueError(f"{shown(path)} holds no state dict, but {found}; save model.state_dict()")
     try:
         model.load_state_dict(_without_wrappers(state, model))
-    except RuntimeError as error:
+    except Exception as error:  # a model may have a load_state_dict of its own
         beside = plan_beside(path)
-        advice = f" (if --remove wrote them, add --plan {beside})" if beside.is_file() else ""
-        raise ValueError(f"the weights in {path} are not this model's{advice}: {in_one_line(error)}") from error
+        advice = f" (if --remove wrote them, add --plan {shown(beside)})" if beside.is_file() else ""
+        raise ValueError(f"the weights in {shown(path)} are not this model's{advice}: {in_one_line(error)}") from error
+
+
+def _instead_of_tensors(state: object) -> str | None:
+    """What is there instead of a state dict, which has tensors by their names; None if it is one."""
+    if not isinstance(state, Mapping):
+        return f"one {type(state).__name__}"
+    wrong = (each for each in state.items() if not isinstance(each[0], str) or not isinstance(each[1], Tensor))
+    name, value = next(wrong, (None, None))
+    return None if value is None and name is None else f"{type(value).__name__} under {in_one_line(repr(name))[:80]}"
 
 
 def _safetensors(path: Path) -> Any:
-    with needs("safetensors", f"reading {path}"):
+    with needs("safetensors", f"reading {shown(path)}"):
         from safetensors.torch import load_file
     with path.open("rb"):
         pass  # an error here says what is wrong with the path
     try:
         return load_file(path)
     except Exception as error:  # safetensors raises an error class of its own, made in Rust
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+        raise ValueError(f"{shown(path)} is not a safetensors file: {error}") from error
 
 
 def _saved_by_torch(path: Path) -> Any:
@@ -283,23 +302,28 @@ def _saved_by_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path} holds more than weights, or is damaged; it was not loaded, as it may hold code: "
+            f"{shown(path)} holds more than weights, or is damaged; it was not loaded, as it may hold code: "
             "save model.state_dict() instead"
         ) from error
     except OSError:
         raise
     except Exception as error:  # the unpickler takes any bytes for instructions, so it may raise anything
-        raise ValueError(f"{path} was not written by torch.save ({said(error)})") from error
+        raise ValueError(f"{shown(path)} was not written by torch.save ({said(error)})") from error
 
 
 def _without_wrappers(state: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
-    """Without what `DataParallel`, `DistributedDataParallel` and `torch.compile` put before each name, if that fits."""
-    wanted, bare = set(model.state_dict()), dict(state)
-    while bare and bare.keys() != wanted:
-        prefix = next(
-            (each for each in ("module.", "_orig_mod.") if all(str(name).startswith(each) for name in bare)), None
-        )
-        if prefix is None:
-            return state
-        bare = {name.removeprefix(prefix): value for name, value in bare.items()}
-    return bare
+    """The same weights under the model's names, if these differ by the names of wrappers alone.
+
+    `DataParallel` and `DistributedDataParallel` put a name before each; `torch.compile`, FSDP and activation
+    checkpointing do so for any module within.
+    """
+    wanted = {_unwrapped(name): name for name in model.state_dict()}
+    bare = {_unwrapped(name): value for name, value in state.items()}
+    while bare and bare.keys() != wanted.keys() and all(name.startswith(_REPLICATED) for name in bare):
+        bare = {name.removeprefix(_REPLICATED): value for name, value in bare.items()}
+    same = bare.keys() == wanted.keys() and len(bare) == len(state)
+    return {wanted[name]: value for name, value in bare.items()} if same else state
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from leakyrelu._shared.extras import needs
 from leakyrelu._shared.files import refuse_target, written_whole
-from leakyrelu._shared.wording import first_line
+from leakyrelu._shared.wording import first_line, shown
 from leakyrelu.torch.removal import Plan
 
 __all__ = ["plan_beside", "refuse_smaller", "refuse_weights", "save_smaller", "save_weights"]
@@ -84,7 +84,7 @@ def _in_bytes(model: nn.Module, path: Path) -> memoryview | bytes:
         state = model.state_dict()
         return _as_safetensors(state) if path.suffix == ".safetensors" else _as_torch(state)
     except Exception as error:  # a model's own state may hold anything, and safetensors has an error class of its own
-        raise ValueError(f"the weights cannot be written to {path}: {first_line(error)}") from error
+        raise ValueError(f"the weights cannot be written to {shown(path)}: {first_line(error)}") from error
 
 
 def _as_torch(state: Mapping[str, Any]) -> memoryview:
@@ -106,5 +106,5 @@ def _as_safetensors(state: Mapping[str, Any]) -> bytes:
 
 def _refuse_missing_safetensors(path: Path) -> None:
     if path.suffix == ".safetensors":
-        with needs("safetensors", f"writing {path}"):
+        with needs("safetensors", f"writing {shown(path)}"):
             import safetensors.torch  # noqa: F401

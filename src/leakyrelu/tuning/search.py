@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from math import inf
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,14 @@ from leakyrelu._shared.arguments import ascending_pair
 from leakyrelu._shared.digits import load_digits
 from leakyrelu._shared.extras import needs
 from leakyrelu._shared.progress import Progress, unseen
+from leakyrelu.tuning.objective import called_by_name
 from leakyrelu.tuning.results import REFERENCES, Tuning
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
 
-    from leakyrelu.tuning.workers import Objective
+    from leakyrelu.tuning.objective import Objective
 
 __all__ = ["digits_accuracy", "tune"]
 
@@ -28,6 +30,7 @@ def tune(
     seeds: int | Sequence[int] = 10,
     storage: "str | BaseStorage | None" = None,
     study_name: str | None = None,
+    patience: float = 300.0,
     progress: Progress = unseen,
 ) -> Tuning:
     """Find out by experiment which slope suits a task, and how sure that is.
@@ -40,9 +43,9 @@ def tune(
     ----------
     objective : callable, optional
         ``objective(alpha, seed) -> float``: trains with this slope and this seed, and gives a score; higher is better.
-        It may give a pair instead, the score and the fraction (0 to 1) of units that are never above zero, which is
-        then shown as well. One that raises, or gives NaN or infinity, makes its trial fail; the search goes on. By
-        default `digits_accuracy`.
+        Its parameters have these names, in either order. It may give a pair instead, the score and the fraction (0 to
+        1) of units that are never above zero, which is then shown as well. One that raises, or gives NaN or infinity,
+        makes its trial fail; the search goes on. By default `digits_accuracy`.
     limits : (float, float), default (0.001, 1.0)
         The smallest and the largest slope to try, above zero.
     trials : int, default 40
@@ -58,6 +61,8 @@ def tune(
     study_name : str, optional
         The name of the search in the storage; by default the name of the objective. Give another name or a new storage
         when you have changed the objective: otherwise the scores of both versions are taken for those of one.
+    patience : float, default 300
+        For how many seconds to wait, with a warning, while the storage's server does not answer or its disk is full.
     progress : callable, optional
         Called with the number of trials that all workers have finished so far, and the number of trials in all.
 
@@ -108,15 +113,18 @@ def tune(
     if not callable(function):
         raise TypeError(f"objective must be a function of alpha and seed, got {type(function).__name__}")
     name = study_name or f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+    if not isinstance(patience, int | float) or not 0 <= patience < inf:
+        raise ValueError(f"patience must be a number of seconds, 0 or more, got {patience!r}")
+    called = called_by_name(function)
     with needs("leakyrelu[tune]", "the search"):
         import optuna  # noqa: F401
         import scipy  # noqa: F401
     from leakyrelu.tuning.storage import opened
     from leakyrelu.tuning.workers import Worker, finished
 
-    with opened(storage, name) as (study, trials_of_study):
+    with opened(storage, name, float(patience)) as (study, trials_of_study):
         _same_settings(study, {"limits": [low, high], "seeds": names})
-        worker = Worker(study, trials_of_study, function, (low, high), names)
+        worker = Worker(study, trials_of_study, called, (low, high), names)
         while (trial := worker.take(trials, progress)) is not None:
             worker.run(trial)
         return Tuning((low, high), tuple(names), finished(study, names))

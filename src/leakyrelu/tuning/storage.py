@@ -7,19 +7,23 @@ it did counts as failed.
 """
 
 import sqlite3
+import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from leakyrelu._shared.wording import first_line
+from leakyrelu._shared.wording import shown
+from leakyrelu.tuning.secrets import refuse_misspelt, shown_storage
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
     from sqlalchemy.engine import Connection, Engine
+
+    from leakyrelu.tuning.patience import Patience
 
 __all__ = ["NEEDED", "AskedTrials", "StoredTrials", "Trials", "opened", "shared_trials"]
 
@@ -37,7 +41,7 @@ _ATTEMPTS = 10
 
 
 @contextmanager
-def opened(storage: Any, name: str) -> Iterator[tuple["Study", "Trials"]]:
+def opened(storage: Any, name: str, patience: float = 0.0) -> Iterator[tuple["Study", "Trials"]]:
     """Give the study of this name in a storage, and its trials; the study is made if it is missing.
 
     Parameters
@@ -46,65 +50,112 @@ def opened(storage: Any, name: str) -> Iterator[tuple["Study", "Trials"]]:
         As for `tune`.
     name : str
         The name of the study.
+    patience : float, default 0
+        For how many seconds to wait while the storage fails.
 
     Raises
     ------
     ValueError
         The storage cannot be opened, or its study of this name is to be minimised.
+    OSError
+        The storage failed, and waiting did not help.
     """
-    from optuna.exceptions import StorageInternalError
     from optuna.study import StudyDirection
-    from sqlalchemy.exc import SQLAlchemyError
+
+    from leakyrelu.tuning.patience import Patience, reason
 
     with ExitStack() as at_the_end:
-        backend, study = _study(storage, name, at_the_end)
+        patient = Patience(patience, storage)
+        study, trials = _study(storage, name, patient, at_the_end)
         try:
-            trials = shared_trials(study, backend)
             at_the_end.callback(trials.leave)
             if study.direction != StudyDirection.MAXIMIZE:
                 raise ValueError(
                     f"the study {name!r} is to be minimised, and was not begun by leakyrelu; choose another name"
                 )
             yield study, trials
-        except (SQLAlchemyError, StorageInternalError) as error:
-            reason = first_line(error.__cause__ or error)
+        except BrokenPipeError:
+            raise
+        except _errors() as error:
             raise OSError(
-                f"the storage failed: {reason}; it keeps what is finished, and a later call continues"
+                f"the storage {shown_storage(storage)} failed: {reason(error, storage)}; it keeps what is finished, "
+                "and a later call continues"
             ) from error
 
 
-def _study(storage: Any, name: str, at_the_end: ExitStack) -> tuple["BaseStorage", "Study"]:
-    """The storage and its study; what is opened for them is closed by `at_the_end`."""
-    import optuna
+def _errors() -> tuple[type[Exception], ...]:
+    """What a storage raises when it fails."""
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    redis = sys.modules.get("redis")
+    return SQLAlchemyError, StorageInternalError, OSError, *([] if redis is None else [redis.RedisError])
+
+
+def _study(storage: Any, name: str, patience: "Patience", at_the_end: ExitStack) -> tuple["Study", "Trials"]:
+    """The study and its trials; what is opened for them is closed by `at_the_end`."""
+    import optuna
 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna would report that it made a study
     try:
         for left in reversed(range(_ATTEMPTS)):
             try:
-                with quiet(), ExitStack() as after_a_failure:
-                    backend = after_a_failure.enter_context(_storage(storage))
-                    pruner = optuna.pruners.WilcoxonPruner()
-                    study = optuna.create_study(
-                        storage=backend, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner
-                    )
-                    at_the_end.push(after_a_failure.pop_all())
-                    return backend, study
+                return patience.ask(lambda: _begun(storage, name, patience, at_the_end))
             except ImportError as error:
-                driver = getattr(error.__cause__, "name", None) or error
-                raise ImportError(f"the storage needs a driver that is not installed: {driver}") from error
-            except (SQLAlchemyError, StorageInternalError, OSError) as error:
+                driver = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or error
+                raise ImportError(
+                    f"the storage {shown_storage(storage)} needs a driver that is not installed: {driver}"
+                ) from error
+            except _errors() as error:
                 # Two workers that begin at the same time both make the tables, and one of them fails: try again.
-                if not left or isinstance(error, ArgumentError):
-                    raise ValueError(
-                        f"the storage cannot be opened: {first_line(error.__cause__ or error)}; give a URL such as sqlite:///tune.db"
-                    ) from error
+                if not left or may_never_pass(error):
+                    raise _cannot_be_opened(storage, error) from error
             time.sleep(_WAIT_SECONDS)
     finally:
         optuna.logging.set_verbosity(verbosity)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _begun(storage: Any, name: str, patience: "Patience", at_the_end: ExitStack) -> tuple["Study", "Trials"]:
+    """One attempt to open the storage and to load the study, or to make it."""
+    import optuna
+
+    from leakyrelu.tuning.patience import PatientStorage
+
+    with quiet(), ExitStack() as after_a_failure:
+        backend: Any = after_a_failure.enter_context(_storage(storage))
+        asked = backend
+        if not isinstance(backend, optuna.storages.InMemoryStorage):
+            # Optuna keeps finished trials of a database in memory, and has no documented name for that.
+            cached = getattr(optuna.storages, "get_storage", lambda each: each)(backend)
+            asked, backend = PatientStorage(cached, patience), PatientStorage(backend, patience)
+        pruner = optuna.pruners.WilcoxonPruner()
+        study = optuna.create_study(
+            storage=asked, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner
+        )
+        trials = shared_trials(study, backend)
+        trials.patience = patience
+        at_the_end.push(after_a_failure.pop_all())
+        return study, trials
+
+
+def may_never_pass(error: Exception) -> bool:
+    """Whether no other attempt will open the storage, however short the patience."""
+    from sqlalchemy.exc import ArgumentError
+
+    from leakyrelu.tuning.patience import may_pass
+
+    return isinstance(error, ArgumentError) or may_pass(error)  # which was waited for already
+
+
+def _cannot_be_opened(storage: Any, error: Exception) -> ValueError:
+    from leakyrelu.tuning.patience import reason
+
+    return ValueError(
+        f"the storage {shown_storage(storage)} cannot be opened: {reason(error, storage)}; give a URL such as "
+        "sqlite:///tune.db or postgresql+psycopg://USER@HOST/NAME, in which a password has %40 for @ and %2F for /"
+    )
 
 
 @contextmanager
@@ -121,7 +172,7 @@ def quiet() -> Iterator[None]:
 def _storage(storage: Any) -> Iterator["BaseStorage"]:
     """The storage; one that is opened here is closed at the end."""
     from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
+    from optuna.storages.journal import JournalRedisBackend
 
     if storage is None:
         yield InMemoryStorage()
@@ -129,20 +180,35 @@ def _storage(storage: Any) -> Iterator["BaseStorage"]:
         yield storage
     elif not isinstance(storage, str):
         raise TypeError(f"storage must be a URL, a path or a storage of Optuna's, got {type(storage).__name__}")
-    elif storage.startswith("redis"):
-        yield JournalStorage(JournalRedisBackend(storage))
     elif "://" not in storage:
+        refuse_misspelt(storage)
         _must_be_journal(storage)
-        yield JournalStorage(JournalFileBackend(storage))
+        from leakyrelu.tuning.journal import Journal
+
+        yield JournalStorage(Journal(storage))
+    elif storage.startswith("redis"):
+        with _parsing(storage):
+            journal = JournalRedisBackend(storage)
+        yield JournalStorage(journal)
     else:
         with _connections(storage) as keywords:
-            backend = RDBStorage(storage, engine_kwargs=keywords)
+            with _parsing(storage):
+                backend = RDBStorage(storage, engine_kwargs=keywords)
             try:
                 if storage.startswith("sqlite"):
                     _serialise(backend.engine)
                 yield backend
             finally:
                 backend.engine.dispose()
+
+
+@contextmanager
+def _parsing(storage: str) -> Iterator[None]:
+    """Say in words without secrets that a URL cannot be read."""
+    try:
+        yield
+    except ValueError as error:  # of urllib or of SQLAlchemy, such as for a port that is no number
+        raise _cannot_be_opened(storage, error) from None
 
 
 @contextmanager
@@ -153,7 +219,7 @@ def _connections(url: str) -> Iterator[dict[str, Any]]:
     forgets it. So all of them are closed here.
     """
     if not url.startswith("sqlite"):
-        yield {}
+        yield {"pool_pre_ping": True}  # as Optuna has it for MySQL: connections that were closed meanwhile are replaced
         return
     made: list[sqlite3.Connection] = []
 
@@ -176,9 +242,9 @@ def _must_be_journal(path: str) -> None:
     except FileNotFoundError:
         return  # to be made
     if begins == b"SQLite format 3\0":
-        raise ValueError(f"{path} is a SQLite database; give it as sqlite:///{path}")
-    if begins and not begins.startswith(b"{"):
-        raise ValueError(f"{path} is no journal of Optuna's, and is left as it is; give another path")
+        raise ValueError(f"{shown(path)} is a SQLite database; give it as sqlite:///{shown(path)}")
+    if begins.strip(b"\0") and not begins.lstrip(b"\0").startswith(b"{"):
+        raise ValueError(f"{shown(path)} is no journal of Optuna's, and is left as it is; give another path")
 
 
 def _serialise(engine: "Engine") -> None:
@@ -201,6 +267,8 @@ def _serialise(engine: "Engine") -> None:
 
 class StoredTrials:
     """The trials of a study, by way of its storage."""
+
+    patience: "Patience"
 
     def __init__(self, study: "Study", storage: "BaseStorage") -> None:
         self._study, self._storage = study, storage
@@ -237,6 +305,11 @@ class StoredTrials:
         except UpdateFinishedTrialError:
             return False
 
+    def sign(self, trial: "FrozenTrial | Trial", key: str, value: Any) -> None:
+        """Set an attribute of a trial if the storage works; whoever calls this does not wait for it."""
+        with self.patience.none():
+            self.write(trial, key, value)
+
     def write(self, trial: "FrozenTrial | Trial", key: str, value: Any) -> None:
         """Set an attribute of a trial."""
         self._storage.set_trial_user_attr(self._id(trial), key, value)
@@ -256,6 +329,8 @@ class StoredTrials:
 class AskedTrials:
     """The same with the methods that Optuna documents: `ask` and `tell`."""
 
+    patience: "Patience"
+
     def __init__(self, study: "Study") -> None:
         self._study = study
 
@@ -274,6 +349,11 @@ class AskedTrials:
         from optuna.trial import TrialState
 
         self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def sign(self, trial: "FrozenTrial | Trial", key: str, value: Any) -> None:
+        """Set an attribute of a trial if the storage works; whoever calls this does not wait for it."""
+        with self.patience.none():
+            self.write(trial, key, value)
 
     def write(self, trial: "FrozenTrial | Trial", key: str, value: Any) -> None:
         """Set an attribute of a trial that is this worker's."""

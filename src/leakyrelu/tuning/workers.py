@@ -12,15 +12,16 @@ the workers share:
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import isfinite
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from leakyrelu._shared.progress import Progress
 from leakyrelu._shared.wording import in_one_line
+from leakyrelu.tuning.objective import Objective
 from leakyrelu.tuning.results import REFERENCES, Slope, SlopeState
 from leakyrelu.tuning.storage import WORKER, Trials, quiet
 
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-__all__ = ["Objective", "Worker", "finished"]
-
-Objective: TypeAlias = Callable[[float, int], float | tuple[float, float]]
+__all__ = ["Worker", "finished"]
 
 _ALPHA, _SIGN, _FRACTIONS, _ERROR = "alpha", "sign_of_life", "never_positive", "error"
 _LEFT = "its worker ended before it did"
@@ -48,6 +47,7 @@ class Worker:
         self.study, self.trials, self.objective, self.limits, self.seeds = study, trials, objective, limits, seeds
         self.name = secrets.token_hex(8)
         self.signs: dict[int, tuple[Any, float]] = {}  # by trial: the last sign of life, and when it was first seen
+        self.looked = 0.0  # when signs were looked for
 
     def take(self, total: int, progress: Progress) -> "Trial | None":
         """Take a trial for this worker alone, and wait while others run the last ones; None if all are finished."""
@@ -88,6 +88,9 @@ class Worker:
         """Set the trials of workers that are gone back to waiting; return whether there were any."""
         from optuna.trial import TrialState
 
+        looked, self.looked = self.looked, time.monotonic()
+        if self.looked - looked > _SIGN_SECONDS + 2 * _WAIT_SECONDS:
+            self.signs.clear()  # nobody has watched, and perhaps nobody could leave a sign: the storage was down
         gone = [trial for trial in trials if trial.state == TrialState.RUNNING and self._is_gone(trial)]
         for trial in gone:
             self.trials.put_back(trial)
@@ -117,7 +120,7 @@ class Worker:
             while not done.wait(_SIGN_SECONDS):
                 count += 1
                 with suppress(Exception):  # if the database is busy, the next sign will do
-                    self.trials.write(trial, _SIGN, f"{self.name} {count}")
+                    self.trials.sign(trial, _SIGN, f"{self.name} {count}")
             self.trials.leave()
 
         thread = threading.Thread(target=leave_signs, name="leakyrelu-sign-of-life", daemon=True)
@@ -152,8 +155,10 @@ class Worker:
                 continue
             try:
                 score, fraction = _score(self.objective(alpha, seed))
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever somebody's code does
-                said = in_one_line(f"seed {seed}: {type(error).__name__}: {error}").removesuffix(":")
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  # whatever somebody's code does
+                said = f"seed {seed}: {type(error).__name__}: {in_one_line(error)}".removesuffix(": ")
                 trial.set_user_attr(_ERROR, said[:500])
                 return SlopeState.FAILED
             if not self._is_mine(trial):

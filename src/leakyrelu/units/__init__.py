@@ -3,7 +3,8 @@
 The package of a framework counts, and makes `Site` and `Diagnosis` objects of its counts. This one needs NumPy alone.
 """
 
+from leakyrelu.units.comparison import Comparison, compare
 from leakyrelu.units.diagnosis import Diagnosis, merge
 from leakyrelu.units.sites import DORMANT, RARE, Site
 
-__all__ = ["DORMANT", "RARE", "Diagnosis", "Site", "merge"]
+__all__ = ["DORMANT", "RARE", "Comparison", "Diagnosis", "Site", "compare", "merge"]

@@ -1,6 +1,6 @@
 """A diagnosis: the sites of a model together, shown as text, JSON, a page or a picture."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -77,8 +77,13 @@ class Diagnosis:
         return totals(self.sites).dead
 
     @property
+    def judged(self) -> int:
+        """How many units were judged, which are all that had no NaN."""
+        return totals(self.sites).judged
+
+    @property
     def dead_fraction(self) -> float:
-        """The fraction of all units that are dead."""
+        """The fraction of all units that are dead; NaN, which is not below any limit, if no unit was judged."""
         return totals(self.sites).dead_fraction
 
     def __str__(self) -> str:
@@ -87,15 +92,46 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis as numbers, strings, lists and dictionaries, for JSON.
 
-        None stands for NaN, for infinity, and for the firing rate of a unit that had a NaN.
+        The strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` stand for these numbers in ``maximum`` and
+        ``mean_output``. None stands for the firing rate of a unit that had a NaN, and for the dead fraction where no
+        unit was judged.
 
         Returns
         -------
         dict
-            The keys are ``format``, ``examples``, ``units``, ``dead``, ``dead_fraction``, ``bound``, ``notes`` and
-            ``sites``. ``format`` is 1; it changes when the meaning of a key changes.
+            The keys are ``format``, ``examples``, ``units``, ``judged``, ``dead``, ``dead_fraction``, ``bound``,
+            ``notes`` and ``sites``. ``format`` is 2; it changes when the meaning of a key changes. The reference has
+            a JSON schema of it.
         """
         return json.as_dict(self.sites, self.examples, self.notes)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Diagnosis":
+        """The diagnosis that `to_dict` made a dictionary of.
+
+        Parameters
+        ----------
+        data : dict
+            What `to_dict` has returned, or what was read from the JSON file that `to_json` has written.
+
+        Returns
+        -------
+        Diagnosis
+            With the same counts. All else, such as which units are dead, is computed from them.
+
+        Raises
+        ------
+        ValueError
+            It is not such a dictionary, is in the format of another version, or says that no diagnosis could be made.
+
+        Examples
+        --------
+        >>> from leakyrelu.units import Diagnosis
+        >>> data = {"format": 2, "examples": 10, "notes": [], "sites": []}
+        >>> Diagnosis.from_dict(data).examples
+        10
+        """
+        return cls(*json.from_dict(data))
 
     def to_json(self, path: str | PathLike[str]) -> None:
         """Write what `to_dict` returns to a JSON file.

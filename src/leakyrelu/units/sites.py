@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -160,9 +161,14 @@ class Totals(NamedTuple):
     nan: int  # units that had a NaN, so that nothing is known of them
 
     @property
+    def judged(self) -> int:
+        """How many units something is known of."""
+        return self.units - self.nan
+
+    @property
     def dead_fraction(self) -> float:
-        """The fraction of all units that are dead."""
-        return self.dead / self.units if self.units else 0.0
+        """The fraction of all units that are dead; NaN where no unit was judged."""
+        return self.dead / self.units if self.judged else nan
 
 
 def totals(sites: Sequence[Site]) -> Totals:
