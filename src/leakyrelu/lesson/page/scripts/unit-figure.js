@@ -39,7 +39,8 @@ const places = examples.map(() => [0, 0]); // of the dots, in pixels
 const peek = find("#unit-peek");
 let peeked = -1;
 
-const slope = () => (leak.checked ? state.get("slope") : 0);
+let own = 0; // the slope of a step of the story; 0: that of the page
+const slope = () => (leak.checked ? own || state.get("slope") : 0);
 const isDead = () => slope() === 0 && unit.firing() === 0;
 
 /** @param {Unit} from @param {Unit} to @param {number} share */
@@ -84,8 +85,8 @@ function layout(width, height) {
   set(names[1], { x: 12, y: lanes[1] - spread - 13 });
   set(names[2], { x: x(0) - 10, y: height - 7, "text-anchor": "end" });
   set(names[3], { x: x(0) + 10, y: height - 7 });
-  names[0].textContent = "24 zeros should give 1";
-  names[1].textContent = "24 ones should give 0";
+  names[0].textContent = "24 pictures of “0” should give 1";
+  names[1].textContent = "24 pictures of “1” should give 0";
   names[3].textContent = "gradient × 1";
   draw();
 }
@@ -186,12 +187,13 @@ async function tooFar() {
   });
 }
 
-/** @param {Unit} next @param {boolean} leaks */
-function begin(next, leaks) {
+/** @param {Unit} next @param {boolean} leaks @param {number} [alpha] the slope, if not that of the page */
+function begin(next, leaks, alpha = 0) {
   stop();
   unit = next;
   steps = 0;
-  leak.checked = leaks;
+  own = alpha;
+  leak.checked = leaks && (alpha || state.get("slope")) > 0;
   draw();
 }
 
@@ -233,21 +235,19 @@ const STEPS = [
     options: ["The dots come back", "Still nothing", "They go further left"],
     right: 0,
     act: async () => {
-      state.set("slope", 0.1);
-      begin(dead.copy(), true);
+      begin(dead.copy(), true, 0.1);
       took = dead.stepsToFire(0.1);
       await training(400, 1, true);
     },
     answer: () =>
-      `They come back. Short arrows have appeared: a tenth of each gradient passes. All dots are pulled to the right until the unit fires again, after ${took} steps.`,
+      `They come back. Short arrows have appeared: a tenth of each gradient passes. All dots are pulled to the right, the ones as well: with the leak they give a little less than 0. After ${took} steps the unit fires again.`,
   },
   {
     question: "The usual slope is 0.01, ten times smaller. How long will the same unit take?",
     options: ["About as long", "About ten times as long", "It will never come back"],
     right: 1,
     act: async () => {
-      state.set("slope", 0.01);
-      begin(dead.copy(), true);
+      begin(dead.copy(), true, 0.01);
       took = dead.stepsToFire(0.01);
       await training(1000, lessMotion() ? 1 : 3, true);
     },
@@ -279,9 +279,7 @@ function ask(at) {
       if (said.textContent) return;
       button.classList.add("chosen");
       said.textContent = "Look …";
-      const before = state.get("slope");
       await act();
-      state.set("slope", before); // which the networks have, too
       buttons[right].classList.add("right");
       said.textContent = `${chosen === right ? "As you said." : "Not quite."} ${answer()}`;
       next.disabled = false;
@@ -330,6 +328,7 @@ bias.addEventListener("input", () => {
   redraw();
 });
 leak.addEventListener("change", () => {
+  own = 0;
   if (leak.checked && state.get("slope") === 0) state.set("slope", 0.1); // a leak of 0 would be none
   redraw();
 });
@@ -346,4 +345,11 @@ for (const [label, canvas] of [...document.querySelectorAll("#unit-key canvas")]
 }
 ask(0);
 responsive(picture, layout);
-state.watch(() => leak.checked && redraw());
+let shared = state.get("slope");
+state.watch(() => {
+  if (shared === state.get("slope")) return;
+  shared = state.get("slope"); // the reader has chosen one
+  own = 0;
+  leak.checked &&= shared > 0;
+  redraw();
+});
