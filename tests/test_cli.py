@@ -238,7 +238,8 @@ main()
 @pytest.mark.parametrize("wait", [0, 0.01, 0.05, 0.1])
 def test_apply_stopped_from_outside_leaves_nothing(tmp_path, name, wait):
     np.save(tmp_path / "in.npy", np.zeros(3_000_000))
-    words = [sys.executable, "-c", SLOWLY, "apply", "in.npy", "out.npy"]
+    heeded = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # the tests may run under nohup
+    words = [sys.executable, "-c", heeded + SLOWLY, "apply", "in.npy", "out.npy"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         time.sleep(wait)

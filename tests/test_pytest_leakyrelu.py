@@ -75,8 +75,7 @@ def test_floats(check_leaky_relu):
     check_leaky_relu(of_floats, level="array")
 
 def test_integers(check_leaky_relu):
-    with pytest.raises(AssertionError, match="not implemented for 'Long'"):
-        check_leaky_relu(F.leaky_relu, level="array")
+    check_leaky_relu(F.leaky_relu, level="array")  # that it refuses them is a remark
 
 def test_zeros(check_leaky_relu):
     with pytest.raises(AssertionError, match="a zero lost its sign"):

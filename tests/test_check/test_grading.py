@@ -41,7 +41,7 @@ BROKEN = {
     "syntax": ("def leaky_relu(z, alpha=0.01) return z", "SyntaxError in line 1: expected ':'"),
     "loop": (body("while True: pass"), "does not come to an end"),
     "loading": ("while True: pass", "while the code was being loaded"),
-    "bomb": (body("while True: os.fork()", "import os"), "starts processes"),
+    "bomb": (body("while True: os.fork()", "import os"), "starts too many processes"),
     "exits": (body("os._exit(0)", "import os"), "ends the whole process"),
     "kills": (body("os.kill(os.getppid(), 9)", "import os"), "ends processes that are not its own"),
     "prints": (body("while True: print('x' * 1000)"), "prints too much"),

@@ -318,7 +318,8 @@ def test_the_exit_code_of_the_command_tells_the_result(tmp_path):
     assert right.stdout.endswith("All 30 cases passed at level exercise.\n")
     assert wrong.stdout.endswith("Likely cause: the default slope is 0.2; it must be 0.01.\n")
     assert broken.stdout.startswith("Could not be checked: SyntaxError in line 1: '(' was never closed.\n")
-    assert right.stderr == wrong.stderr == broken.stderr == ""
+    assert right.stderr == wrong.stderr == ""
+    assert broken.stderr == "leakyrelu: broken.py could not be checked; the report says why\n"
 
 
 def test_the_command_prints_json(tmp_path):

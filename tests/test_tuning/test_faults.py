@@ -341,3 +341,13 @@ def test_parts_of_a_password_are_hidden_wherever_they_are():
 def test_patience_is_a_number_of_seconds(patience):
     with pytest.raises(ValueError, match="patience must be a number of seconds"):
         tune(hill, trials=3, seeds=1, patience=patience)
+
+
+@pytest.mark.parametrize("text", ['{"format": 2, "units": 3}\n', "[]\n", "x\n"])
+def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path, text):
+    path = tmp_path / "report.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="is no journal of Optuna's, and is left as it is"):
+        tune(hill, trials=2, seeds=1, study_name="x", storage=str(path))
+    assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]

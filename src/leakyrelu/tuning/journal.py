@@ -114,6 +114,7 @@ class Journal(JournalFileBackend):
 
 def _is_operation(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        operation = json.loads(line)
     except ValueError:
         return False
+    return isinstance(operation, dict) and {"op_code", "worker_id"} <= operation.keys()

@@ -243,7 +243,8 @@ def _must_be_journal(path: str) -> None:
         return  # to be made
     if begins == b"SQLite format 3\0":
         raise ValueError(f"{shown(path)} is a SQLite database; give it as sqlite:///{shown(path)}")
-    if begins.strip(b"\0") and not begins.lstrip(b"\0").startswith(b"{"):
+    begins, operation = begins.lstrip(b"\0"), b'{"op_code"'
+    if not (begins.startswith(operation) or operation.startswith(begins)):
         raise ValueError(f"{shown(path)} is no journal of Optuna's, and is left as it is; give another path")
 
 
