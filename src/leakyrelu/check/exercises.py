@@ -1,6 +1,6 @@
 """The calls of the level ``exercise``, which needs no NumPy: of the function, its derivative and its backward pass."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from leakyrelu.check.cases import Case
@@ -22,13 +22,7 @@ def function() -> Iterator[Case]:
     yield ask("one", "1", positive, rule="printed")
     yield ask("minus one", "-1", default, rule="printed")
     yield ask("a slope by name", "-2", negative, 0.1, rule="printed")
-    yield ask("a positive float", "2.5", positive)
-    yield ask("a small positive float", "0.25", positive)
-    yield ask("a negative float", "-0.5", negative, 0.2)
-    yield ask("a large negative float", "-250.0", default)
-    yield ask("a small negative float", "-0.03", default)
-    yield ask("a slope and a positive number", "0.3", f"{positive}, whatever alpha is", 0.5)
-    yield ask("a slope by position", "-2", "alpha is the second argument", 0.5, positional=True)
+    yield from _floats(ask, positive, negative, default)
     yield ask("zero and a slope", "0.0", "zero is zero on both sides", 0.3)
     # The rest is for functions that are right for the numbers above, and wrong for others.
     yield ask("a large integer", "1000", positive)
@@ -64,13 +58,7 @@ def derivative() -> Iterator[Case]:
     yield ask("minus one", "-1", default)
     yield ask("zero", "0", zero, rule="either")
     yield ask("a slope by name", "-2", negative, 0.1)
-    yield ask("a positive float", "2.5", positive)
-    yield ask("a small positive float", "0.25", positive)
-    yield ask("a negative float", "-0.5", negative, 0.2)
-    yield ask("a large negative float", "-250.0", default)
-    yield ask("a small negative float", "-0.03", default)
-    yield ask("a slope and a positive number", "0.3", f"{positive}, whatever alpha is", 0.5)
-    yield ask("a slope by position", "-2", "alpha is the second argument", 0.5, positional=True)
+    yield from _floats(ask, positive, negative, default)
     yield ask("zero and a slope", "0.0", zero, 0.3, rule="either")
     yield ask("minus zero", "-0.0", "-0.0 and 0.0 are the same number", 0.3, rule="either")
     # The rest is for functions that are right for the numbers above, and wrong for others.
@@ -131,6 +119,17 @@ def backward() -> Iterator[Case]:
     yield ask("many digits", [0.1234567890123456, 1.0], [-2.0, -2.0], f"{each}, and not rounded", 0.3)
     yield ask("the first again", [1.0, 1.0], [2.0, -3.0], _AGAIN)
     yield ask("the same lists and another slope", [-4.0], [-3.0], each, 0.75)
+
+
+def _floats(ask: Callable[..., Case], positive: str, negative: str, default: str) -> Iterator[Case]:
+    """Numbers on both sides, which the function and its derivative are asked for."""
+    yield ask("a positive float", "2.5", positive)
+    yield ask("a small positive float", "0.25", positive)
+    yield ask("a negative float", "-0.5", negative, 0.2)
+    yield ask("a large negative float", "-250.0", default)
+    yield ask("a small negative float", "-0.03", default)
+    yield ask("a slope and a positive number", "0.3", f"{positive}, whatever alpha is", 0.5)
+    yield ask("a slope by position", "-2", "alpha is the second argument", 0.5, positional=True)
 
 
 def _number(text: str) -> float:
