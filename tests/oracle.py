@@ -34,6 +34,13 @@ def assert_same(actual, expected):
     np.testing.assert_array_equal(np.signbit(actual[~nan]), np.signbit(expected[~nan]))
 
 
+def bits(array):
+    """Return the bytes of an array. Those of a longdouble come without the padding, which nothing sets."""
+    if array.dtype == np.longdouble and np.finfo(np.longdouble).nmant == 63:
+        return np.ascontiguousarray(array).ravel().view(np.uint8).reshape(-1, array.itemsize)[:, :10].tobytes()
+    return array.tobytes()
+
+
 def round_to(values, exact):
     """Round each exact number (in float64) to the nearest finite value of a 16-bit type, ties to the even one.
 

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 import oracle
 import pytest
-from oracle import assert_same
+from oracle import assert_same, bits
 
 import leakyrelu
 from leakyrelu import _ufuncs, leaky_relu, leaky_relu_backward, leaky_relu_derivative, threads
@@ -60,13 +60,6 @@ def run(code, seconds=60, **environment):
         text=True,
         timeout=seconds,
     )
-
-
-def bits(array):
-    """Return the bytes of an array. Those of a longdouble come without the padding, which nothing sets."""
-    if array.dtype == np.longdouble and np.finfo(np.longdouble).nmant == 63:
-        return array.view(np.uint8).reshape(-1, array.itemsize)[:, :10].tobytes()
-    return array.tobytes()
 
 
 def with_threads(count, function, *arguments):
