@@ -336,6 +336,23 @@ echo "offered: ${COMPREPLY[@]}"
     assert result.stdout.splitlines()[-1] == "offered: diagnose", result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("complete_tcsh", {"_LEAKYRELU_COMPLETE": "complete_tcsh"}),
+        ("yes", {"_LEAKYRELU_COMPLETE": "yes"}),
+        ("COMP_WORDS", {"_LEAKYRELU_COMPLETE": "complete_bash"}),
+        ("'three'", {"_LEAKYRELU_COMPLETE": "complete_bash", "COMP_WORDS": "leakyrelu", "COMP_CWORD": "three"}),
+    ],
+)
+def test_what_no_shell_asks_for_is_refused(name, given):
+    result = subprocess.run([COMMAND, "eval", "1"], env=os.environ | given, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert "_LEAKYRELU_COMPLETE" in result.stderr
+    assert name in result.stderr
+    assert "unset it" in result.stderr
+
+
 def test_unknown_options_end_with_code_2():
     assert "No such option" in run("apply", "--nonsense", code=2)
     assert "neither a number nor an option" in run("eval", "--nonsense", code=2)
@@ -458,6 +475,21 @@ class ExitsWhenLoaded(Net):
     def load_state_dict(self, state):
         sys.exit(0)
 
+class Vanishes(Net):
+    def forward(self, x):
+        os._exit(0)
+
+class VanishesWithOne(Net):
+    def __init__(self):
+        os._exit(1)
+
+class Forks(Net):
+    def forward(self, x):
+        if not (child := os.fork()):
+            os._exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+        return super().forward(x)
+
 def exits():
     sys.exit(0)
 
@@ -495,6 +527,27 @@ def test_diagnose_fails_if_there_is_no_diagnosis_and_the_report_says_why(unruly,
     report = json.loads((unruly / "report.json").read_text())
     assert report["format"] == 2
     assert reason in report["error"]
+
+
+@pytest.mark.parametrize("model", ["Vanishes", "VanishesWithOne"])
+def test_diagnose_fails_if_the_model_ends_the_process_at_once(unruly, model):
+    words = ["diagnose", f"unruly:{model}", "--data", "x.npy", "--json", "report.json", "--fail-above", "1"]
+    result = subprocess.run([COMMAND, *words], cwd=unruly, capture_output=True, text=True)
+    reason = "the code that was run ended the process: it called os._exit"
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"leakyrelu: {reason}\n")
+    assert json.loads((unruly / "report.json").read_text()) == {"format": 2, "error": reason}
+
+
+def test_tune_fails_if_the_objective_ends_the_process_at_once(tmp_path):
+    (tmp_path / "train.py").write_text("import os\n\ndef score(alpha, seed):\n    os._exit(0)\n")
+    result = subprocess.run([COMMAND, "tune", "train:score"], cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "it called os._exit" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_model_may_fork_and_end_its_child(unruly):
+    assert "3 units" in run("diagnose", "unruly:Forks", "--data", "x.npy", "--fail-above", "1", cwd=unruly)
 
 
 @pytest.mark.parametrize("most", ["0", "0.5", "1"])

@@ -11,6 +11,7 @@ from leakyrelu._shared.files import refuse_target, write_text
 from leakyrelu._shared.progress import progress_bar
 from leakyrelu._shared.wording import in_one_line
 from leakyrelu.cli.output import errors_in_one_line, fail, refuse_overlap
+from leakyrelu.cli.signals import said_before_os_exit
 
 if TYPE_CHECKING:
     from leakyrelu.units import Diagnosis
@@ -167,13 +168,18 @@ class _Files(NamedTuple):
 @contextmanager
 def _failure_in(report: Path | None) -> Iterator[None]:
     """Say in the report why there is no diagnosis, so that one of an earlier run is not taken for it."""
-    try:
-        yield
-    except Exception as error:
-        if report is not None:
-            from leakyrelu.units.json import failure_as_json
 
-            write_text(report, failure_as_json(in_one_line(error) or type(error).__name__))
+    def write(why: str) -> None:
+        from leakyrelu.units.json import failure_as_json
+
+        if report is not None:
+            write_text(report, failure_as_json(why))
+
+    try:
+        with said_before_os_exit(write):
+            yield
+    except Exception as error:
+        write(in_one_line(error) or type(error).__name__)
         raise
 
 

@@ -1,6 +1,7 @@
 """What the commands write: errors and warnings in one line each, and pictures whole."""
 
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -20,7 +21,7 @@ from typer.core import TyperGroup
 import leakyrelu
 from leakyrelu._shared.files import written_whole
 from leakyrelu._shared.wording import in_one_line, printable, said, shown
-from leakyrelu.cli.signals import stopped_tidily
+from leakyrelu.cli.signals import said_before_os_exit, stopped_tidily
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Commands", "errors_in_one_line", "fail", "picture_format", "refuse_overlap", "save"]
 
 _DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
+_COMPLETION = "_LEAKYRELU_COMPLETE"  # by which a shell asks for what may be typed next
 _INSTALLED_LIBRARIES = frozenset(("site-packages", "dist-packages"))
 
 
@@ -70,7 +72,7 @@ def _is_installed(filename: str) -> bool:
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
     """End the command on bad input with one clear line and exit code 2; show a warning in one line, too."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), said_before_os_exit(_say):
         warnings.showwarning = lambda message, category, filename, *_: _show_warning(message, category, filename)
         try:
             yield
@@ -107,7 +109,10 @@ class Commands(TyperGroup):
         if not standalone_mode:
             return run(**extra)
         try:
+            _refuse_completion()
             code = run(**extra)
+        except SystemExit as ended:  # of a completion, of which all that went wrong has been said
+            code = ended.code and 2
         except typer.Exit as ended:
             code = ended.exit_code
         except typer.Abort:
@@ -122,18 +127,30 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
 
+def _refuse_completion() -> None:
+    """End with one line where the variable by which a shell asks for completions holds something else."""
+    asked = os.environ.get(_COMPLETION)
+    if asked and not re.fullmatch(r"(complete|source)_(bash|zsh|fish|powershell|pwsh)", asked):
+        fail(
+            f"the environment variable {_COMPLETION} must be complete_ or source_ and the name of a shell (bash, zsh, "
+            f"fish, powershell or pwsh), got {shown(asked)}; unset it, since only the shell's completion sets it"
+        )
+
+
 def _ended_by(error: Exception) -> int:
     """Say what is wrong with the words of the command line; return the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":  # of click, or of typer's copy of it
         error.show()  # type: ignore[attr-defined]
     elif isinstance(error, OSError):
         _say(f"{error.strerror or error}")
-    elif (format_message := getattr(error, "format_message", None)) is None:
-        _say(_unexpected(error))
-    else:
+    elif (format_message := getattr(error, "format_message", None)) is not None:
         context = getattr(error, "ctx", None)
         command = "leakyrelu" if context is None else context.command_path
         _say(f"{in_one_line(format_message()).removesuffix('.')}; see {command} --help")
+    elif _COMPLETION in os.environ:
+        _say(f"the environment variable {_COMPLETION} asks for a completion, but {said(error)}; unset it")
+    else:
+        _say(_unexpected(error))
     return 2
 
 

@@ -1,14 +1,15 @@
-"""What ends the process from outside: the command tidies up before it ends."""
+"""What ends the process before its work is done: the command tidies up, and no code that it runs ends it in silence."""
 
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
-__all__ = ["Stopped", "stopped_tidily"]
+__all__ = ["Stopped", "said_before_os_exit", "stopped_tidily"]
 
 _NAMES = ("SIGTERM", "SIGHUP")
 
@@ -48,3 +49,26 @@ def stopped_tidily() -> Iterator[None]:
     finally:
         for number in handled:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def said_before_os_exit(say: Callable[[str], None]) -> Iterator[None]:
+    """Say what ended this process, and end it with 2, where code that the block runs calls `os._exit`.
+
+    That ends a process at once, with any exit code, and without an error. A child that was forked may do it.
+    """
+    leave, process = os._exit, os.getpid()
+
+    def told(status: int) -> NoReturn:
+        if os.getpid() != process:
+            leave(status)
+        try:
+            say("the code that was run ended the process: it called os._exit")
+        finally:
+            leave(2)
+
+    os._exit = told
+    try:
+        yield
+    finally:
+        os._exit = leave
