@@ -547,7 +547,10 @@ def test_tune_fails_if_the_objective_ends_the_process_at_once(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_model_may_fork_and_end_its_child(unruly):
-    assert "3 units" in run("diagnose", "unruly:Forks", "--data", "x.npy", "--fail-above", "1", cwd=unruly)
+    words = ["diagnose", "unruly:Forks", "--data", "x.npy", "--fail-above", "1"]
+    result = subprocess.run([COMMAND, *words], cwd=unruly, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "3 units" in result.stdout
 
 
 @pytest.mark.parametrize("most", ["0", "0.5", "1"])

@@ -6,6 +6,7 @@ storages.
 """
 
 import errno
+import math
 import re
 import threading
 import time
@@ -48,6 +49,8 @@ class Patience:
     def __init__(self, seconds: float, storage: object) -> None:
         self.seconds, self.storage = seconds, storage
         self._thread = threading.local()
+        self._lock = threading.Lock()
+        self._failed = -math.inf  # when it failed for the last time
 
     @contextmanager
     def none(self) -> Iterator[None]:
@@ -59,22 +62,27 @@ class Patience:
             self._thread.hurried = False
 
     def ask(self, operation: Callable[[], _T], before_again: Callable[[], object] = lambda: None) -> _T:
-        """What the operation gives, when the storage works again."""
-        begun, pause, said = time.monotonic(), _FIRST_PAUSE, False
+        """What the operation gives, when the storage works again.
+
+        An outage is said once: a failure soon after another one belongs to it, whichever operation and thread met them.
+        """
+        begun, pause = time.monotonic(), _FIRST_PAUSE
         while True:
             try:
                 return operation()
             except Exception as error:
-                left = self.seconds - (time.monotonic() - begun)
+                now = time.monotonic()
+                left = self.seconds - (now - begun)
                 if getattr(self._thread, "hurried", False) or left <= 0 or not may_pass(error):
                     raise
-                if not said:
+                with self._lock:
+                    before, self._failed = self._failed, now
+                if now - before > self.seconds:
                     warnings.warn(
                         f"the storage {shown_storage(self.storage)} fails ({reason(error, self.storage)}); waiting for "
                         f"up to {self.seconds:g} seconds",
                         stacklevel=2,
                     )
-                said = True
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
             before_again()
