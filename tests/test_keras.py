@@ -876,6 +876,7 @@ if "LEAKYRELU_OTHER_BACKEND" not in os.environ:
             "KERAS_BACKEND": backend,
             "LEAKYRELU_OTHER_BACKEND": "1",
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # it compiles each operation, which takes most of the time
         }
         command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(Path(__file__))]
         result = subprocess.run(command, env=environment, capture_output=True, text=True)
