@@ -15,8 +15,8 @@ from time import monotonic
 from leakyrelu.check.asking import inputs_of, request_of, told
 from leakyrelu.check.cases import cases_of, name_of
 from leakyrelu.check.reading import program
-from leakyrelu.check.sandbox.adapters import Adapter, NotCallableError, function_adapter
-from leakyrelu.check.sandbox.calling import Json, call
+from leakyrelu.check.sandbox.adapters import NotCallableError, function_adapter
+from leakyrelu.check.sandbox.calling import Caller, Json
 from leakyrelu.check.sandbox.loading import NotFoundError, find, load, what_went_wrong
 
 __all__ = ["Inside", "report"]
@@ -44,7 +44,7 @@ class Inside:
         self._requests, self._inputs = [request_of(case) for case in asked], inputs_of(asked[0])
         self._calls = len(asked)  # counted here: the code may replace len
         self._target = program(source, name_of(exercise), None) | {"packages": []}
-        self._adapters: dict[str, Adapter] = {}
+        self._callers: dict[str, Caller] = {}
 
     def load(self, seconds: float) -> str:
         """Run the program for so long; the text tells how many calls there are to make, or what went wrong."""
@@ -64,13 +64,13 @@ class Inside:
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is reported
             is_library = isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _LIBRARIES
             return what_went_wrong(error, self._target) | {"hidden": _ALONE if is_library else ""}
-        self._adapters = {request["of"]: adapter}
+        self._callers = {request["of"]: Caller(adapter, caught=(BaseException,))}
         return {"calls": self._calls, "called": {request["of"]: adapter.described}}
 
     def ask(self, place: int, seconds: float) -> str:
         """Make the call at this place, for so long; the text is its answer."""
         request = self._requests[place]
-        return dumps(_watched(lambda: call(self._adapters[request["of"]], request, caught=(BaseException,)), seconds))
+        return dumps(_watched(lambda: self._callers[request["of"]](request), seconds))
 
 
 class _Printed(io.StringIO):

@@ -234,6 +234,10 @@ def _side_effects(case: Case, answer: Json, verdict: _Verdict) -> _Verdict | Non
         if case.is_list:
             hint = "it changes a list that it was given, which others still need: make a new list, result = []"
         return _Verdict("failed", hint, "input changed", verdict.example)
+    if answer.get("overwrites"):
+        kind = "list" if case.is_list else "array"
+        hint = f"it writes over what it returned before, which may still be needed: make a new {kind} in each call"
+        return _Verdict("failed", hint, "overwrites", verdict.example)
     return None
 
 

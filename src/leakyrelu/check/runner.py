@@ -18,7 +18,7 @@ from leakyrelu.check.cases import cases_of, name_of
 from leakyrelu.check.reading import UnreadableError, program, target_of
 from leakyrelu.check.reporting import Report
 from leakyrelu.check.sandbox.adapters import AUTO, NotCallableError, derivative_adapter, function_adapter
-from leakyrelu.check.sandbox.calling import Json, call
+from leakyrelu.check.sandbox.calling import Caller, Json
 
 __all__ = ["Cancellation", "check", "check_named", "check_source", "refuse_seconds"]
 
@@ -134,10 +134,11 @@ def check(
             adapted["derivative"] = derivative_adapter(function, other, slope_name=slope_name and AUTO)
     except NotCallableError as error:
         return Report(level, error=str(error))
+    callers = {of: Caller(adapter) for of, adapter in adapted.items()}
     answers = []
     for case in asked:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            answer = call(adapted[case.of], request_of(case))
+            answer = callers[case.of](request_of(case))
         answers.append(answer | {"printed": printed.getvalue()})
     name = getattr(function, "__name__", type(function).__name__)
     return judged(level, name, asked, answers, {of: adapter.described for of, adapter in adapted.items()})

@@ -90,6 +90,21 @@ ARRAY = (
         "cut to integers",
     ),
     _program(
+        "one array for all results of a shape",
+        """\
+        import numpy as np
+        kept = {}
+        def leaky_relu(z, alpha=0.01):
+            y = np.asarray(np.where(np.asarray(z) >= 0, z, alpha * np.asarray(z)))
+            if y.ndim == 0 or isinstance(z, list):
+                return y[()]
+            out = kept.setdefault((y.shape, y.dtype), np.empty_like(y))
+            out[...] = y
+            return out
+        """,
+        "it writes over what it returned before",
+    ),
+    _program(
         "integers in place",
         """\
         import numpy as np

@@ -58,6 +58,7 @@ _WRONG = [
     backward("in place, nothing back", "for i, z in enumerate(zs):\n    if z < 0:\n        gradients[i] *= alpha\n", "it returns nothing"),
     backward("zs in place", "for i, z in enumerate(zs):\n    zs[i] = gradients[i] * (1 if z >= 0 else alpha)\nreturn zs", "it changes a list that it was given"),
     backward("emptied", "result = []\nwhile zs:\n    z = zs.pop(0)\n    g = gradients.pop(0)\n    result.append(g if z >= 0 else alpha * g)\nreturn result", "it changes a list that it was given"),
+    backward("one list for all results", f"leaky_relu_backward.kept = result = getattr(leaky_relu_backward, 'kept', [])\nresult[:] = [g if z >= 0 else alpha * g {_PAIRS}]\nreturn result", "it writes over what it returned before"),
     backward("one number", f"{_PAIRS}:\n    return g if z >= 0 else alpha * g\nreturn []", "one number came back"),
     backward("a sum", f"sum(g if z >= 0 else alpha * g {_PAIRS})", "one number came back"),
     backward("added up", f"result = []\ntotal = 0\n{_PAIRS}:\n    total += g if z >= 0 else alpha * g\n    result.append(total)\nreturn result", "added up on the way"),

@@ -1,4 +1,4 @@
-"""One call of a function: its argument made of plain data, and what came of it as plain data.
+"""Calls of a function: the arguments made of plain data, and what came of them as plain data.
 
 Needs the standard library alone, and NumPy for arrays, so that the process of somebody's file starts fast and nothing
 but text comes back from it.
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-__all__ = ["RAISED", "Adapted", "Json", "call", "decode", "encode"]
+__all__ = ["RAISED", "Adapted", "Caller", "Json", "decode", "encode"]
 
 Json = dict[str, Any]
 
@@ -26,6 +26,7 @@ RAISED = (Exception, SystemExit, GeneratorExit)
 _PYTHONS = frozenset(name for name, value in vars(builtins).items() if callable(value) and name[0].islower())
 _LONGEST = 300  # characters of a text that is shown
 _MOST = 50  # names that are sent
+_MOST_NUMBERS = 1000  # of a list that is sent
 _LARGEST = 1 << 20  # bytes of an array that is sent
 _LARGEST_INTEGER = 10_000  # bits; Python refuses to print one of 4300 digits
 
@@ -52,7 +53,7 @@ def encode(value: Any) -> Json:
         return encoded | {"int": hex(value)}
     if kind is float:
         return encoded | {"float": value.hex()}
-    if kind is list and len(value) < 1000 and all(type(item) in {int, float} for item in value):
+    if _is_short_list(value):
         return encoded | {"list": [encode(item) for item in value]}
     array = _as_array(value)
     if array is None or array.dtype.hasobject or array.nbytes > _LARGEST:
@@ -121,28 +122,54 @@ def _as_array(value: Any) -> Any:
     return numpy.asarray(value) if jax is not None and issubclass(type(value), jax.Array) else None
 
 
-def call(adapted: Adapted, request: Json, *, caught: tuple[type[BaseException], ...] = RAISED) -> Json:
-    """Call the function, and say what came of it: a value, or what it raised of what is `caught`."""
-    inputs = [decode(one) for one in request["inputs"]]
-    before = [_content(one) for one in inputs]
-    slope, named = adapted.arguments(request["alpha"], positional=request["positional"])
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        try:
-            value = adapted.function(*inputs, *slope, **named)
-        except caught as error:
-            return {"raised": _raised(error)}
-    return {
-        "value": encode(value),
-        "changed": [_content(one) for one in inputs] != before,
-        "warnings": sorted({f"{warning.category.__name__}: {warning.message}"[:_LONGEST] for warning in seen}),
-    }
+class Caller:
+    """Calls a function, again and again.
+
+    Parameters
+    ----------
+    adapted : Adapted
+        The function.
+    caught : tuple of exception types
+        What it may raise; another exception is passed on.
+    """
+
+    def __init__(self, adapted: Adapted, caught: tuple[type[BaseException], ...] = RAISED) -> None:
+        self._adapted, self._caught = adapted, caught
+        self._last: tuple[Any, Any] = None, None  # what the last call gave, and what was in it
+
+    def __call__(self, request: Json) -> Json:
+        """Say what comes of a call: a value, or what was raised."""
+        inputs = [decode(one) for one in request["inputs"]]
+        before = [_content(one) for one in inputs]
+        slope, named = self._adapted.arguments(request["alpha"], positional=request["positional"])
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            try:
+                value = self._adapted.function(*inputs, *slope, **named)
+            except self._caught as error:
+                return {"raised": _raised(error)}
+        last, content = self._last
+        self._last = value, _content(value)
+        return {
+            "value": encode(value),
+            "changed": [_content(one) for one in inputs] != before,
+            "overwrites": _content(last) != content,
+            "warnings": sorted({f"{warning.category.__name__}: {warning.message}"[:_LONGEST] for warning in seen}),
+        }
 
 
 def _content(x: Any) -> Any:
-    if isinstance(x, list):
+    """What is in a list of numbers or a NumPy array, to be compared later; None for anything else."""
+    if _is_short_list(x):
         return [(type(item), item) for item in x]
-    return (x.dtype, x.shape, x.tobytes()) if hasattr(x, "tobytes") else None
+    numpy = sys.modules.get("numpy")
+    if numpy is None or type(x) is not numpy.ndarray or x.dtype.hasobject or x.nbytes > _LARGEST:
+        return None
+    return x.dtype, x.shape, x.tobytes()
+
+
+def _is_short_list(value: Any) -> bool:
+    return type(value) is list and len(value) < _MOST_NUMBERS and all(type(item) in {int, float} for item in value)
 
 
 def _raised(error: BaseException) -> Json:

@@ -50,16 +50,17 @@ def _work(job: Json, modules: dict[str, ModuleType], requests: int, answers: int
         send(loading.what_went_wrong(error, target))
         return
     send({"loaded": True, "called": {name: one.described for name, one in adapted.items()}})
+    callers = {name: calling.Caller(one, caught=(BaseException,)) for name, one in adapted.items()}
     with os.fdopen(requests) as lines:
         for line in lines:
             request = loads(line)
-            answer = _answer(calling, adapted[request["of"]], request, lambda: loading.hidden(target))
+            answer = _answer(callers[request["of"]], request, lambda: loading.hidden(target))
             send({"token": request["token"], "answer": answer, "children": _has_children()})
 
 
-def _answer(calling: ModuleType, adapted: Any, request: Json, hidden: Callable[[], str]) -> Json:
+def _answer(caller: Callable[[Json], Json], request: Json, hidden: Callable[[], str]) -> Json:
     try:
-        answer: Json = calling.call(adapted, request, caught=(BaseException,))
+        answer = caller(request)
     except BaseException as error:  # raised by our own lines: to make an array they import NumPy, which may be hidden
         if not hidden():
             raise
