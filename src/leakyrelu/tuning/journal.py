@@ -29,9 +29,15 @@ class Journal(JournalFileBackend):
     ----------
     path : str
         The file; it is made if it is missing.
+
+    Raises
+    ------
+    ValueError
+        If the file is no journal; it is left as it is.
     """
 
     def __init__(self, path: str) -> None:
+        _refuse_other_files(path)
         # The lock is a link to this path. If that were relative, a link in another folder would lead nowhere, and
         # Optuna would never release a lock that a killed process has left.
         self._path = Path(path).absolute()
@@ -110,6 +116,20 @@ class Journal(JournalFileBackend):
                 continue
             return shown(path)
         raise AssertionError("numbers do not end")
+
+
+def _refuse_other_files(path: str) -> None:
+    """Refuse a file that is no journal, before anything is appended to it."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # a string, as Optuna takes it
+            begins = file.read(16)
+    except FileNotFoundError:
+        return  # to be made
+    if begins == b"SQLite format 3\0":
+        raise ValueError(f"{shown(path)} is a SQLite database; give it as sqlite:///{shown(path)}")
+    begins = begins.lstrip(b"\0")
+    if not (begins.startswith(_BEGINNING) or _BEGINNING.startswith(begins)):
+        raise ValueError(f"{shown(path)} is no journal of Optuna's, and is left as it is; give another path")
 
 
 def _is_operation(line: bytes) -> bool:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from leakyrelu._shared.wording import shown
 from leakyrelu.tuning.secrets import refuse_misspelt, shown_storage
 
 if TYPE_CHECKING:
@@ -182,7 +181,6 @@ def _storage(storage: Any) -> Iterator["BaseStorage"]:
         raise TypeError(f"storage must be a URL, a path or a storage of Optuna's, got {type(storage).__name__}")
     elif "://" not in storage:
         refuse_misspelt(storage)
-        _must_be_journal(storage)
         from leakyrelu.tuning.journal import Journal
 
         yield JournalStorage(Journal(storage))
@@ -232,20 +230,6 @@ def _connections(url: str) -> Iterator[dict[str, Any]]:
     finally:
         for each in made:
             each.close()
-
-
-def _must_be_journal(path: str) -> None:
-    """Refuse a file that is no journal, before anything is appended to it."""
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  # a string, as Optuna takes it
-            begins = file.read(16)
-    except FileNotFoundError:
-        return  # to be made
-    if begins == b"SQLite format 3\0":
-        raise ValueError(f"{shown(path)} is a SQLite database; give it as sqlite:///{shown(path)}")
-    begins, operation = begins.lstrip(b"\0"), b'{"op_code"'
-    if not (begins.startswith(operation) or operation.startswith(begins)):
-        raise ValueError(f"{shown(path)} is no journal of Optuna's, and is left as it is; give another path")
 
 
 def _serialise(engine: "Engine") -> None:
