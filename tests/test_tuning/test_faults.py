@@ -327,6 +327,23 @@ def test_a_storage_that_cannot_be_opened_is_named_without_its_password(storage, 
     assert not [path for path in tmp_path.iterdir() if "S3CRET" in path.name]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tune", "--storage", "--storage", "postgresql+psycopg://me:S3CRET@127.0.0.1:1/x"),
+        ("tune", "objective:f", "redis://:S3CRET/pw@localhost:1/0"),
+        ("tune", "objective:f", "postgresql:me:S3CRET@host/db"),
+        ("tune", "objective:f", "postgresql://host/db?password=S3CRET"),
+        ("tune", "--postgresql://me:S3CRET@host/x"),
+        ("tune", "objective:f", "--output", "sqlite://S3CRET@x/"),
+        ("postgresql://me:S3CRET@host/x",),
+        ("apply", "redis://:S3CRET@localhost", "y.npy"),
+    ],
+)
+def test_a_url_at_a_wrong_place_is_named_without_its_password(words, tmp_path):
+    assert "S3CRET" not in fails(*words, cwd=tmp_path)
+
+
 def test_the_environment_names_the_storage(tmp_path):
     (tmp_path / "objective.py").write_text(OBJECTIVE)
     command = [sys.executable, "-m", "leakyrelu", "tune", "objective:f", "--trials", "3", "--seeds", "1"]

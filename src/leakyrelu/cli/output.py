@@ -49,7 +49,10 @@ def fail(message: object) -> NoReturn:
 
 def _say(message: object) -> None:
     if sys.stderr is not None:  # which somebody may have closed
-        typer.echo(f"leakyrelu: {printable(in_one_line(message))}", err=True)
+        from leakyrelu.tuning.secrets import without_passwords  # a start without anything to say is faster
+
+        text = printable(without_passwords(in_one_line(message)))
+        typer.echo(f"leakyrelu: {text}", err=True)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str) -> None:

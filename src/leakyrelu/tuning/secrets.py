@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-__all__ = ["refuse_misspelt", "shown_storage", "without_secrets"]
+__all__ = ["refuse_misspelt", "shown_storage", "without_passwords", "without_secrets"]
 
 _HIDDEN = "***"
 _SCHEMES = (
@@ -21,6 +21,8 @@ _SCHEMES = (
 )
 _URL = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]+):(?P<slashes>/*)(?P<rest>.*)", re.DOTALL)
 
+_IN_TEXT = re.compile(rf"(?:[A-Za-z][\w+.-]+:/|(?:{'|'.join(_SCHEMES)})(?:\+\w+)?:)\S*[@?]\S*")
+
 
 def shown_storage(storage: object) -> str:
     """A storage as it is named in messages: the path of a file as it is, a URL without user, password and options."""
@@ -34,6 +36,11 @@ def shown_storage(storage: object) -> str:
         rest = f"{_HIDDEN}@{rest.rpartition('@')[2]}"
     address, question, _ = rest.partition("?")
     return f"{url['scheme']}:{url['slashes']}{address}{'?' + _HIDDEN if question else ''}"
+
+
+def without_passwords(text: str) -> str:
+    """A text that may quote a word of the command line: a URL in it is shown as `shown_storage` names it."""
+    return _IN_TEXT.sub(lambda url: shown_storage(url[0]), text)
 
 
 def without_secrets(text: str, storage: object) -> str:
